@@ -1,0 +1,103 @@
+package devices
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/paulmach/orb"
+	"github.com/paulmach/orb/geojson"
+	"github.com/paulmach/orb/planar"
+)
+
+// A Zone is a named part of the city: a GeoJSON Feature (RFC 7946) with a Polygon or MultiPolygon
+// and the properties id, name and kind. Its JSON form is that Feature.
+type Zone struct {
+	ID, Name, Kind string
+	feature        *geojson.Feature
+	bound          orb.Bound
+}
+
+// maxZonePoints bounds a zone's outline; a district of Palermo has a few hundred.
+const maxZonePoints = 50_000
+
+// ParseZone reads a zone from a GeoJSON Feature.
+func ParseZone(b []byte) (Zone, error) {
+	var z Zone
+	if err := json.Unmarshal(b, &z); err != nil {
+		return Zone{}, err
+	}
+	return z, nil
+}
+
+// UnmarshalJSON reads a GeoJSON Feature and checks it as a zone.
+func (z *Zone) UnmarshalJSON(b []byte) error {
+	f, err := geojson.UnmarshalFeature(b)
+	if err != nil {
+		return fmt.Errorf("zone: %w", err)
+	}
+	n := Zone{
+		ID: f.Properties.MustString("id", ""), Name: f.Properties.MustString("name", ""),
+		Kind: f.Properties.MustString("kind", ""), feature: f,
+	}
+	if n.ID == "" {
+		if id, ok := f.ID.(string); ok {
+			n.ID = id
+		}
+	}
+	if err := CheckID(n.ID); err != nil {
+		return fmt.Errorf("zone: properties.id: %w", err)
+	}
+	points := 0
+	switch g := f.Geometry.(type) {
+	case orb.Polygon:
+		points = countPoints(g)
+	case orb.MultiPolygon:
+		for _, p := range g {
+			points += countPoints(p)
+		}
+	case nil:
+		return fmt.Errorf("zone %q: geometry: none, want a Polygon or MultiPolygon", n.ID)
+	default:
+		return fmt.Errorf("zone %q: geometry: %s, want a Polygon or MultiPolygon", n.ID, g.GeoJSONType())
+	}
+	if points < 4 || points > maxZonePoints {
+		return fmt.Errorf("zone %q: geometry: %d points, want 4 to %d", n.ID, points, maxZonePoints)
+	}
+	n.bound = f.Geometry.Bound()
+	*z = n
+	return nil
+}
+
+// MarshalJSON writes the zone's Feature.
+func (z Zone) MarshalJSON() ([]byte, error) {
+	if z.feature == nil {
+		return []byte("null"), nil
+	}
+	f := *z.feature
+	f.Properties = f.Properties.Clone()
+	f.Properties["id"], f.Properties["name"], f.Properties["kind"] = z.ID, z.Name, z.Kind
+	return f.MarshalJSON()
+}
+
+// Contains reports whether the point is inside the zone, on its border included.
+func (z Zone) Contains(lat, lon float64) bool {
+	p := orb.Point{lon, lat}
+	if z.feature == nil || !z.bound.Contains(p) {
+		return false
+	}
+	switch g := z.feature.Geometry.(type) {
+	case orb.Polygon:
+		return planar.PolygonContains(g, p)
+	case orb.MultiPolygon:
+		return planar.MultiPolygonContains(g, p)
+	}
+	return false
+}
+
+func countPoints(p orb.Polygon) int {
+	n := 0
+	for _, ring := range p {
+		n += len(ring)
+	}
+	return n
+}
