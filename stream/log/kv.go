@@ -1,0 +1,207 @@
+package log
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"panormus/stream/batch"
+)
+
+// KV is a small, durable, watchable bucket of the log's server. It is safe for concurrent use.
+type KV struct {
+	name   string
+	bucket jetstream.KeyValue
+}
+
+// KV opens the bucket called name and makes it if it is missing.
+func (l *Log) KV(ctx context.Context, name string) (*KV, error) {
+	b, err := l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: "panormus_" + name, History: 1, Storage: jetstream.FileStorage, Replicas: l.cfg.Replicas,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", name, err)
+	}
+	return &KV{name: name, bucket: b}, nil
+}
+
+// Get returns the value of key, and false if there is none.
+func (k *KV) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	e, err := k.bucket.Get(ctx, escape(key))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("get %s from bucket %s: %w", key, k.name, err)
+	}
+	return e.Value(), true, nil
+}
+
+// Put sets the value of key.
+func (k *KV) Put(ctx context.Context, key string, value []byte) error {
+	if _, err := k.bucket.Put(ctx, escape(key), value); err != nil {
+		return fmt.Errorf("put %s in bucket %s: %w", key, k.name, err)
+	}
+	return nil
+}
+
+// Delete removes key; removing none is no error.
+func (k *KV) Delete(ctx context.Context, key string) error {
+	if err := k.bucket.Purge(ctx, escape(key)); err != nil {
+		return fmt.Errorf("delete %s from bucket %s: %w", key, k.name, err)
+	}
+	return nil
+}
+
+// Watch tells of every entry held, then calls synced, then tells of every change, value nil for a
+// removed key. It blocks until ctx ends.
+func (k *KV) Watch(ctx context.Context, change func(key string, value []byte), synced func()) error {
+	w, err := k.bucket.WatchAll(ctx)
+	if err != nil {
+		return fmt.Errorf("watch bucket %s: %w", k.name, err)
+	}
+	defer w.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return fmt.Errorf("watch bucket %s: ended", k.name)
+			case e == nil:
+				synced()
+			case e.Operation() == jetstream.KeyValuePut:
+				change(unescape(e.Key()), e.Value())
+			default:
+				change(unescape(e.Key()), nil)
+			}
+		}
+	}
+}
+
+// escape writes key in the letters that NATS allows in one: all others become =XX.
+func escape(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		c := key[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('=')
+			b.WriteString(hex.EncodeToString([]byte{c}))
+		}
+	}
+	return b.String()
+}
+
+func unescape(key string) string {
+	var b strings.Builder
+	for i := 0; i < len(key); i++ {
+		if key[i] == '=' && i+2 < len(key) {
+			if c, err := hex.DecodeString(key[i+1 : i+3]); err == nil {
+				b.WriteByte(c[0])
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(key[i])
+	}
+	return b.String()
+}
+
+// A Position is how far a consumer is in a stream.
+type Position struct {
+	// Seq is the last sequence whose effects are durable.
+	Seq uint64 `json:"seq"`
+	// Until, where above Seq, is the end of the group (Seq, Until] that the consumer had begun to
+	// apply: it must be applied again with exactly these bounds.
+	Until uint64 `json:"until,omitempty"`
+}
+
+func positionKey(consumer string, kind batch.Kind) string { return string(kind) + "/" + consumer }
+
+// Position returns where consumer is in the stream of kind; the zero Position if nowhere yet.
+func (l *Log) Position(ctx context.Context, consumer string, kind batch.Kind) (Position, error) {
+	b, ok, err := l.pos.Get(ctx, positionKey(consumer, kind))
+	if err != nil || !ok {
+		return Position{}, err
+	}
+	var p Position
+	if err := json.Unmarshal(b, &p); err != nil {
+		return Position{}, fmt.Errorf("position of %s in %s: %w", consumer, kind, err)
+	}
+	return p, nil
+}
+
+// SetPosition records where consumer is. What lies at or below the lowest Seq of all consumers of
+// the stream may be purged.
+func (l *Log) SetPosition(ctx context.Context, consumer string, kind batch.Kind, p Position) error {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("position of %s in %s: %w", consumer, kind, err)
+	}
+	return l.pos.Put(ctx, positionKey(consumer, kind), b)
+}
+
+// positions returns every recorded position of kind, by consumer.
+func (l *Log) positions(ctx context.Context, kind batch.Kind) (map[string]Position, error) {
+	keys, err := l.pos.bucket.ListKeys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list positions: %w", err)
+	}
+	defer keys.Stop()
+	out := map[string]Position{}
+	for key := range keys.Keys() {
+		consumer, ok := strings.CutPrefix(unescape(key), string(kind)+"/")
+		if !ok {
+			continue
+		}
+		if out[consumer], err = l.Position(ctx, consumer, kind); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Objects is a bucket for larger durable values, checkpoints say.
+type Objects struct {
+	name   string
+	bucket jetstream.ObjectStore
+}
+
+// Objects opens the bucket of objects called name and makes it if it is missing.
+func (l *Log) Objects(ctx context.Context, name string) (*Objects, error) {
+	b, err := l.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket: "panormus_" + name, Storage: jetstream.FileStorage, Replicas: l.cfg.Replicas, Compression: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open objects %s: %w", name, err)
+	}
+	return &Objects{name: name, bucket: b}, nil
+}
+
+// Get returns the object called name, and false if there is none.
+func (o *Objects) Get(ctx context.Context, name string) ([]byte, bool, error) {
+	b, err := o.bucket.GetBytes(ctx, name)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("get %s from objects %s: %w", name, o.name, err)
+	}
+	return b, true, nil
+}
+
+// Put replaces the object called name, whole or not at all.
+func (o *Objects) Put(ctx context.Context, name string, value []byte) error {
+	if _, err := o.bucket.PutBytes(ctx, name, value); err != nil {
+		return fmt.Errorf("put %s in objects %s: %w", name, o.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,294 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"panormus/stream/batch"
+)
+
+// Config is where the log is kept and how much of it.
+type Config struct {
+	// URL is a NATS server's; empty for one embedded in this process.
+	URL string
+	// Dir is where the embedded server keeps its files.
+	Dir string
+	// Partitions is how many ways observations, detections and uplinks are spread; default 16.
+	// It must not change while consumers hold positions.
+	Partitions int
+	// MaxBytes is the bound of all streams together; default 10 GiB. Seven tenths of it are for
+	// observations, one each for detections and uplinks, half a one each for events and rejected.
+	MaxBytes int64
+	// MaxAge is how long a batch is kept that every consumer has passed; default 72 h.
+	MaxAge time.Duration
+	// Sync is how often the embedded server flushes to the disk; 0 for at every batch. What was
+	// acknowledged survives the end of the process either way; Sync bounds what a power cut takes.
+	Sync time.Duration
+	// MinFree is how many bytes of the disk stay free: below it Publish blocks; default 256 MiB.
+	MinFree int64
+	// Replicas of each stream, on a NATS cluster; default 1.
+	Replicas int
+	// Consumers are those without whose position nothing is purged, on any stream they read.
+	Consumers []string
+
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Defaults of Config.
+const (
+	DefaultPartitions = 16
+	DefaultMaxBytes   = 10 << 30
+	DefaultMaxAge     = 72 * time.Hour
+	DefaultSync       = time.Second
+	defaultMinFree    = 256 << 20
+)
+
+// maxPayload bounds one batch: a message of 1 MiB beside others that were waiting with it.
+const maxPayload = 8 << 20
+
+// A Log is an open log. It is safe for concurrent use.
+type Log struct {
+	cfg     Config
+	server  *server.Server // nil when the log is elsewhere
+	conn    *nats.Conn
+	js      jetstream.JetStream
+	streams map[batch.Kind]jetstream.Stream
+	epoch   string
+	pos     *KV
+	guard   guard
+	metrics *metrics
+}
+
+type streamSpec struct {
+	kind        batch.Kind
+	token       string // of the subject
+	partitioned bool
+	share       int64 // of MaxBytes, in twentieths
+	dedup       time.Duration
+}
+
+var streamSpecs = []streamSpec{
+	{batch.KindObservations, "obs", true, 14, 2 * time.Minute},
+	{batch.KindDetections, "det", true, 2, 2 * time.Minute},
+	{batch.KindUplinks, "upl", true, 2, 2 * time.Minute},
+	{batch.KindEvents, "evt", false, 1, 2 * time.Minute},
+	{batch.KindRejected, "rej", false, 1, 2 * time.Minute},
+}
+
+func specOf(kind batch.Kind) streamSpec {
+	for _, s := range streamSpecs {
+		if s.kind == kind {
+			return s
+		}
+	}
+	panic(fmt.Sprintf("BUG: no stream for kind %q", kind))
+}
+
+func (s streamSpec) subject(partition int) string {
+	if !s.partitioned {
+		partition = 0
+	}
+	return fmt.Sprintf("panormus.%s.%d", s.token, partition)
+}
+
+// Open starts the embedded server, or connects to the one at cfg.URL, and makes the streams that
+// are missing. It starts nothing else: call Run for retention.
+func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
+	cfg.Partitions = orDefault(cfg.Partitions, DefaultPartitions)
+	cfg.MaxBytes = orDefault(cfg.MaxBytes, DefaultMaxBytes)
+	cfg.MaxAge = orDefault(cfg.MaxAge, DefaultMaxAge)
+	cfg.MinFree = orDefault(cfg.MinFree, defaultMinFree)
+	cfg.Replicas = orDefault(cfg.Replicas, 1)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	l := &Log{cfg: cfg, streams: map[batch.Kind]jetstream.Stream{}, metrics: newMetrics(cfg.Metrics)}
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	if cfg.URL == "" {
+		if l.server, err = startServer(cfg); err != nil {
+			return nil, err
+		}
+	}
+	if l.conn, err = l.connect("panormus log"); err != nil {
+		return nil, err
+	}
+	if l.js, err = jetstream.New(l.conn); err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	for _, spec := range streamSpecs {
+		if err := l.openStream(ctx, spec); err != nil {
+			return nil, err
+		}
+	}
+	if l.pos, err = l.KV(ctx, "positions"); err != nil {
+		return nil, err
+	}
+	info, err := l.streams[batch.KindObservations].Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask the log for its epoch: %w", err)
+	}
+	l.epoch = fmt.Sprintf("%x", info.Created.UnixMilli())
+	return l, nil
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+func startServer(cfg Config) (*server.Server, error) {
+	if err := checkFree(cfg.Dir, cfg.MinFree); err != nil {
+		return nil, fmt.Errorf("start the embedded log: %w", err)
+	}
+	s, err := server.NewServer(&server.Options{
+		ServerName: "panormus", DontListen: true, NoSigs: true, NoSystemAccount: true,
+		JetStream: true, StoreDir: filepath.Clean(cfg.Dir), DisableJetStreamBanner: true,
+		SyncInterval: orDefault(cfg.Sync, DefaultSync), SyncAlways: cfg.Sync == 0, MaxPayload: maxPayload,
+		MaxPending: 256 << 20,
+		// The streams have bounds of their own; the server's must not be hit before theirs.
+		JetStreamMaxStore: 4*cfg.MaxBytes + 4<<30, JetStreamMaxMemory: 64 << 20,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start the embedded log: %w", err)
+	}
+	s.SetLoggerV2(serverLog{cfg.Log}, false, false, false)
+	go s.Start()
+	if !s.ReadyForConnections(30 * time.Second) {
+		s.Shutdown()
+		return nil, fmt.Errorf("start the embedded log in %s: not ready after 30 s", cfg.Dir)
+	}
+	if !s.JetStreamEnabled() {
+		s.Shutdown()
+		return nil, fmt.Errorf("start the embedded log in %s: its store cannot be opened; see the lines above", cfg.Dir)
+	}
+	return s, nil
+}
+
+func (l *Log) connect(name string) (*nats.Conn, error) {
+	opts := []nats.Option{nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1)}
+	url := l.cfg.URL
+	if l.server != nil {
+		opts = append(opts, nats.InProcessServer(l.server))
+		url = "" // unused, but the client asks for one
+	}
+	c, err := nats.Connect(url, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the log at %s: %w", orDefault(l.cfg.URL, "embedded"), err)
+	}
+	return c, nil
+}
+
+func (l *Log) openStream(ctx context.Context, spec streamSpec) error {
+	s, err := l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: "PANORMUS_" + string(spec.kind), Subjects: []string{"panormus." + spec.token + ".*"},
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		MaxBytes: l.cfg.MaxBytes / 20 * spec.share, MaxMsgSize: maxPayload, Duplicates: spec.dedup,
+		Replicas: l.cfg.Replicas, AllowDirect: true, Compression: jetstream.S2Compression,
+	})
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w", spec.kind, err)
+	}
+	l.streams[spec.kind] = s
+	return nil
+}
+
+// Close ends the connection and stops the embedded server, if there is one.
+func (l *Log) Close() error {
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	if l.server != nil {
+		l.server.Shutdown()
+		l.server.WaitForShutdown()
+	}
+	return nil
+}
+
+// Partitions is how many ways observations are spread.
+func (l *Log) Partitions() int { return l.cfg.Partitions }
+
+// Epoch names this log among all: sequences of another epoch mean nothing here.
+func (l *Log) Epoch() string { return l.epoch }
+
+// Partition is where batches of device go: FNV-1a of its id modulo the number of partitions.
+func (l *Log) Partition(device string) int { return Partition(device, l.cfg.Partitions) }
+
+// Partition is the partition of device among n.
+func Partition(device string, n int) int {
+	h := fnv.New32a()
+	h.Write([]byte(device))
+	return int(h.Sum32() % uint32(n))
+}
+
+// Publish stores one batch and returns its sequence. It blocks while the log is full or away,
+// saying so once, and returns an error only when ctx ends or the batch can never be stored (it is
+// too large). The id, where not empty, makes a repeated Publish of the same batch harmless for two
+// minutes.
+func (l *Log) Publish(ctx context.Context, kind batch.Kind, partition int, id string, data []byte) (uint64, error) {
+	if len(data) > maxPayload {
+		return 0, fmt.Errorf("publish %s: %d bytes, want at most %d", kind, len(data), maxPayload)
+	}
+	subject := specOf(kind).subject(partition)
+	msg := &nats.Msg{Subject: subject, Data: data}
+	var opts []jetstream.PublishOpt
+	if id != "" {
+		opts = append(opts, jetstream.WithMsgID(id))
+	}
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := l.guard.err()
+		if err == nil {
+			var ack *jetstream.PubAck
+			if ack, err = l.publishOnce(ctx, msg, opts); err == nil {
+				l.guard.wrote(l.cfg.Log, kind)
+				l.metrics.published(kind, len(data))
+				return ack.Sequence, nil
+			}
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("publish %s: %w", kind, ctx.Err())
+		}
+		l.metrics.refused(kind)
+		l.guard.blocked(l.cfg.Log, kind, err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (l *Log) publishOnce(ctx context.Context, msg *nats.Msg, opts []jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	ack, err := l.js.PublishMsg(ctx, msg, opts...)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, errors.New("no answer from the log in 5 s")
+	}
+	return ack, err
+}
+
+// LastSeq is the sequence of the newest batch of kind, 0 if there never was one.
+func (l *Log) LastSeq(ctx context.Context, kind batch.Kind) (uint64, error) {
+	info, err := l.streams[kind].Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the last %s: %w", kind, err)
+	}
+	return info.State.LastSeq, nil
+}

@@ -1,0 +1,232 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"panormus/stream/batch"
+)
+
+// A stream is thinned when it is fuller than high, down to low: both are parts of its bound.
+const (
+	highWater = 0.90
+	lowWater  = 0.75
+)
+
+// Run keeps the streams within their age and bounds, purging only what every consumer has passed,
+// and watches the disk. It blocks until ctx ends.
+func (l *Log) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		if l.server != nil {
+			l.guard.disk(l.cfg.Log, checkFree(l.cfg.Dir, l.cfg.MinFree))
+		}
+		for _, spec := range streamSpecs {
+			if err := l.thin(ctx, spec, n%60 == 0); err != nil && ctx.Err() == nil {
+				l.cfg.Log.Warn("thinning the log", "kind", spec.kind, "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (l *Log) thin(ctx context.Context, spec streamSpec, checkAge bool) error {
+	s := l.streams[spec.kind]
+	info, err := s.Info(ctx)
+	if err != nil {
+		return err
+	}
+	l.metrics.size(spec.kind, info.State.Bytes)
+	bound := float64(info.Config.MaxBytes)
+	full := float64(info.State.Bytes) > bound*highWater
+	old := checkAge && info.State.Msgs > 0 && time.Since(info.State.FirstTime) > l.cfg.MaxAge
+	if !full && !old {
+		return nil
+	}
+	floor, holder, err := l.floor(ctx, spec.kind)
+	if err != nil {
+		return err
+	}
+	target := info.State.FirstSeq
+	if full {
+		// Batches differ in size, but little on the way from high to low water.
+		drop := (float64(info.State.Bytes) - bound*lowWater) / float64(info.State.Bytes)
+		target = info.State.FirstSeq + uint64(drop*float64(info.State.LastSeq-info.State.FirstSeq+1))
+	}
+	if old {
+		seq, err := l.firstAfter(ctx, s, info.State, time.Now().Add(-l.cfg.MaxAge))
+		if err != nil {
+			return err
+		}
+		target = max(target, seq)
+	}
+	if keep := min(target, floor+1); keep > info.State.FirstSeq {
+		if err := s.Purge(ctx, jetstream.WithPurgeSequence(keep)); err != nil {
+			return fmt.Errorf("purge below %d: %w", keep, err)
+		}
+	}
+	if full && floor+1 < target {
+		l.guard.held(l.cfg.Log, spec.kind, holder)
+	}
+	return nil
+}
+
+// firstAfter finds the first sequence stored after t by bisection.
+func (l *Log) firstAfter(ctx context.Context, s jetstream.Stream, state jetstream.StreamState, t time.Time) (uint64, error) {
+	lo, hi := state.FirstSeq, state.LastSeq+1
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		m, err := s.GetMsg(ctx, mid)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			lo = mid + 1
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("look at batch %d: %w", mid, err)
+		}
+		if m.Time.After(t) {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo, nil
+}
+
+// floor is the lowest position of the consumers of kind, 0 when one that must be there is not, and
+// whose it is.
+func (l *Log) floor(ctx context.Context, kind batch.Kind) (uint64, string, error) {
+	all, err := l.positions(ctx, kind)
+	if err != nil {
+		return 0, "", err
+	}
+	for _, must := range l.cfg.Consumers {
+		if _, ok := all[must]; !ok && l.reads(must, kind) {
+			return 0, must, nil
+		}
+	}
+	if len(all) == 0 {
+		return 0, "no consumer yet", nil
+	}
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	lowest := slices.MinFunc(names, func(a, b string) int {
+		switch {
+		case all[a].Seq < all[b].Seq:
+			return -1
+		case all[a].Seq > all[b].Seq:
+			return 1
+		}
+		return 0
+	})
+	return all[lowest].Seq, lowest, nil
+}
+
+// reads reports whether the consumer must have a position in kind: the writer stores every kind,
+// others are waited for on observations only.
+func (l *Log) reads(consumer string, kind batch.Kind) bool {
+	return consumer == "writer" || kind == batch.KindObservations
+}
+
+// checkFree reports a disk with less than want bytes left.
+func checkFree(dir string, want int64) error {
+	for {
+		var st syscall.Statfs_t
+		err := syscall.Statfs(dir, &st)
+		if errors.Is(err, os.ErrNotExist) {
+			parent := parentOf(dir)
+			if parent == dir {
+				return err
+			}
+			dir = parent
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("ask for free space of %s: %w", dir, err)
+		}
+		if free := int64(st.Bavail) * st.Bsize; free < want {
+			return fmt.Errorf("disk of %s: %d MiB free, want at least %d MiB", dir, free>>20, want>>20)
+		}
+		return nil
+	}
+}
+
+// guard remembers why the log cannot be written and says each change once.
+type guard struct {
+	mu     sync.Mutex
+	full   error // the disk's
+	stuck  map[batch.Kind]bool
+	holder map[batch.Kind]string
+}
+
+func (g *guard) err() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.full
+}
+
+func (g *guard) disk(log *slog.Logger, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if (err == nil) == (g.full == nil) {
+		return
+	}
+	g.full = err
+	if err != nil {
+		log.Error("the log takes nothing more until there is room on the disk; devices wait, nothing is dropped", "error", err)
+	} else {
+		log.Info("there is room on the disk again")
+	}
+}
+
+func (g *guard) blocked(log *slog.Logger, kind batch.Kind, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stuck == nil {
+		g.stuck = map[batch.Kind]bool{}
+	}
+	if g.stuck[kind] {
+		return
+	}
+	g.stuck[kind] = true
+	log.Error("the log does not take a batch; ingest waits, nothing is dropped", "kind", kind, "error", err)
+}
+
+func (g *guard) wrote(log *slog.Logger, kind batch.Kind) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stuck[kind] {
+		delete(g.stuck, kind)
+		delete(g.holder, kind)
+		log.Info("the log takes batches again", "kind", kind)
+	}
+}
+
+func (g *guard) held(log *slog.Logger, kind batch.Kind, holder string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.holder == nil {
+		g.holder = map[batch.Kind]string{}
+	}
+	if g.holder[kind] == holder {
+		return
+	}
+	g.holder[kind] = holder
+	log.Warn("the log nears its bound and a consumer holds it", "kind", kind, "consumer", holder)
+}
