@@ -28,3 +28,48 @@ bin/libchdb.so: $(CHDB_LIB)
 binaries: bin/libchdb.so
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/panormus ./cmd/panormus
 	go build -trimpath -o bin/chdbd ./cmd/chdbd
+
+# The page. The stamp makes a second build quick.
+$(WEB)/node_modules/.stamp: $(WEB)/package.json $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --no-audit --no-fund
+	touch $@
+
+WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/build -type f 2>/dev/null) $(WEB)/index.html $(wildcard $(WEB)/*.ts $(WEB)/*.js)
+$(WEB)/dist/index.html: $(WEB)/node_modules/.stamp $(WEB_SOURCES)
+	cd $(WEB) && npm run build
+
+web: $(WEB)/dist/index.html
+
+build: web binaries
+
+run: build
+	bin/panormus run --simulate palermo
+
+lint: web
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	cd $(WEB) && npm run check
+
+# What the tests need beyond the build: a real broker and a real browser, from Debian's packages.
+.PHONY: test-tools
+test-tools:
+	@missing=""; \
+	command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
+	command -v mosquitto_pub >/dev/null || missing="$$missing mosquitto-clients"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing$$missing with apt-get"; \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+
+test: test-tools build lint
+	cd $(WEB) && npm test
+	go test -race -timeout 9m ./...
+
+bench: build
+	bench/run
+
+clean:
+	rm -rf bin $(WEB)/dist/assets $(WEB)/dist/index.html

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport draws the architecture: a folder may import itself, what stands here, and nothing
+// else of this module. cmd may import everything and nothing imports cmd.
+var mayImport = map[string][]string{
+	"devices":     {},
+	"stream":      {"devices"},
+	"ingest":      {"stream", "devices"},
+	"storage":     {"stream", "devices"},
+	"controlroom": {"stream", "devices"},
+	"simulators":  {"devices"},
+	"cmd":         {"devices", "stream", "ingest", "storage", "controlroom", "simulators"},
+}
+
+// adaptors are the only folders that may import a client library.
+var adaptors = map[string][]string{
+	"github.com/nats-io/":                 {"panormus/stream/log"},
+	"github.com/apache/arrow/":            {"panormus/stream/batch", "panormus/storage"},
+	"github.com/mochi-mqtt/":              {"panormus/ingest/broker"},
+	"github.com/eclipse/paho.mqtt.golang": {"panormus/ingest/mqtt", "panormus/simulators"},
+	"github.com/ClickHouse/":              {"panormus/storage"},
+	"github.com/gorilla/websocket":        {"panormus/controlroom/feed"},
+	"github.com/danielgtaylor/huma":       {"panormus/controlroom/api"},
+	"cel.dev/cel-go":                      {"panormus/stream/rules"},
+	"github.com/brocaar/lorawan":          {"panormus/ingest/lorawan", "panormus/simulators"},
+	"github.com/ebitengine/purego":        {"panormus/cmd/chdbd"},
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}{{range .Imports}} {{.}}{{end}}", "panormus/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		pkg, imports := words[0], words[1:]
+		top := topFolder(pkg)
+		allowed, known := mayImport[top]
+		if !known {
+			t.Errorf("%s: no such top-level folder in the design", pkg)
+			continue
+		}
+		seen[top] = true
+		for _, imp := range imports {
+			if strings.HasPrefix(imp, "panormus/") {
+				if to := topFolder(imp); to != top && !slices.Contains(allowed, to) {
+					t.Errorf("%s imports %s: %s may import %v", pkg, imp, top, allowed)
+				}
+				continue
+			}
+			for library, folders := range adaptors {
+				if strings.HasPrefix(imp, library) && !inAny(pkg, folders) {
+					t.Errorf("%s imports %s: only %v may", pkg, imp, folders)
+				}
+			}
+		}
+	}
+	for top := range mayImport {
+		if !seen[top] {
+			t.Errorf("no package in %s: the test looked at nothing there", top)
+		}
+	}
+}
+
+func topFolder(pkg string) string {
+	rest := strings.TrimPrefix(pkg, "panormus/")
+	top, _, _ := strings.Cut(rest, "/")
+	return top
+}
+
+func inAny(pkg string, folders []string) bool {
+	for _, f := range folders {
+		if pkg == f || strings.HasPrefix(pkg, f+"/") {
+			return true
+		}
+	}
+	return false
+}
