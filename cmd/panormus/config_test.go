@@ -1,0 +1,90 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func load(t *testing.T, file string, env map[string]string, args ...string) (config, error) {
+	t.Helper()
+	if file != "" {
+		path := filepath.Join(t.TempDir(), "settings.yaml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append([]string{"--config", path}, args...)
+	}
+	return loadConfig("run", args, func(k string) (string, bool) { v, ok := env[k]; return v, ok }, io.Discard)
+}
+
+func TestFlagBeforeEnvironmentBeforeFile(t *testing.T) {
+	file := "http: from-file:1\nmqtt: from-file:2\nlorawan_udp: from-file:3\nstream:\n  max_bytes: 2GiB\n  sync: always\n  max_age: 24h\n"
+	env := map[string]string{"PANORMUS_MQTT": "from-env:2", "PANORMUS_LORAWAN_UDP": "from-env:3", "PANORMUS_INSECURE": "true"}
+	c, err := load(t, file, env, "--lorawan-udp", "from-flag:3", "--insecure=false")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.HTTP != "from-file:1" || c.MQTT != "from-env:2" || c.LoRaWANUDP != "from-flag:3" || c.Insecure || c.Data != "./data" {
+		t.Errorf("%+v", c)
+	}
+	if c.Stream.MaxBytes != 2<<30 || c.Stream.Sync != 0 || c.Stream.MaxAge != 24*time.Hour || c.Stream.Partitions != 16 {
+		t.Errorf("stream: %+v", c.Stream)
+	}
+}
+
+func TestEveryFlagIsAKeyAndAVariable(t *testing.T) {
+	for _, s := range settings {
+		value := "none"
+		switch s.key {
+		case "insecure":
+			value = "true"
+		case "role":
+			value = "all"
+		case "log_level":
+			value = "warn"
+		}
+		for name, c := range map[string]func() (config, error){
+			"flag": func() (config, error) { return load(t, "", nil, "--"+s.flag()+"="+value) },
+			"key":  func() (config, error) { return load(t, s.key+": "+value, nil) },
+			"env":  func() (config, error) { return load(t, "", map[string]string{s.env(): value}) },
+		} {
+			got, err := c()
+			if err != nil {
+				t.Errorf("%s as %s: %v", s.key, name, err)
+				continue
+			}
+			if s.text != nil && *s.text(&got) != value || s.yes != nil && !*s.yes(&got) {
+				t.Errorf("%s as %s was not taken", s.key, name)
+			}
+		}
+	}
+}
+
+func TestBrokenConfig(t *testing.T) {
+	for _, tc := range []struct {
+		name, file, want string
+		args             []string
+	}{
+		{name: "unknown key", file: "http: a\nhtpp: b\n", want: `settings.yaml:2: unknown key "htpp"`},
+		{name: "unknown nested key", file: "stream:\n  maxbytes: 1\n", want: `:2: unknown key "maxbytes"`},
+		{name: "not YAML", file: "http: [", want: "line 1"},
+		{name: "size", file: "stream: {max_bytes: lots}", want: "want bytes such as 10GiB"},
+		{name: "too small", file: "stream: {max_bytes: 1MiB}", want: "at least 64MiB"},
+		{name: "sync", file: "stream: {sync: never}", want: "want always or an interval"},
+		{name: "role", args: []string{"--role", "writer,cook"}, want: `"cook"`},
+		{name: "lonely role", args: []string{"--role", "ingest,writer,controlroom"}, want: "leaves out rules"},
+		{name: "city", args: []string{"--simulate", "roma"}, want: `"roma", want palermo or none`},
+		{name: "level", args: []string{"--log-level", "loud"}, want: `"loud"`},
+		{name: "linger", file: "ingest: {linger: 2s}", want: "at most 50ms"},
+		{name: "no file", args: []string{"--config", "/nowhere/p.yaml"}, want: "/nowhere/p.yaml"},
+		{name: "argument", args: []string{"now"}, want: `"now"`},
+	} {
+		if _, err := load(t, tc.file, nil, tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// mediaTypes are the formats of the registry, by what a file's name ends in.
+var mediaTypes = map[string]string{
+	"csv": "text/csv", "json": "application/json", "geojson": "application/geo+json",
+}
+
+// devicesCommand moves the registry in and out through the API of the running process, so that the
+// same checks hold and every worker learns of the change.
+func devicesCommand(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) == 0 || args[0] != "import" && args[0] != "export" {
+		return fmt.Errorf("want devices import FILE… or devices export: %w", errUsage)
+	}
+	fs := flag.NewFlagSet("panormus devices "+args[0], flag.ContinueOnError)
+	fs.SetOutput(out)
+	data := fs.String("data", "./data", "data folder of the running process, to find its address")
+	url := fs.String("url", "", "address of the API, http://host:port, instead of --data")
+	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	format := fs.String("format", "", "csv, json or geojson (import: by the file's name; export: csv)")
+	file := fs.String("o", "-", "export: file to write, - for standard output")
+	if err := fs.Parse(args[1:]); err != nil {
+		return err
+	}
+	if *format != "" && mediaTypes[*format] == "" {
+		return fmt.Errorf("format %q, want csv, json or geojson: %w", *format, errUsage)
+	}
+	if *url == "" {
+		info, err := readRunInfo(*data)
+		if err != nil {
+			return err
+		}
+		*url = "http://" + info.HTTP
+	}
+	c := apiClient{base: strings.TrimSuffix(*url, "/"), token: *token}
+	if args[0] == "export" {
+		if *format == "" {
+			*format = "csv"
+		}
+		return exportDevices(ctx, c, *format, *file, out)
+	}
+	if fs.NArg() == 0 {
+		return fmt.Errorf("import what? name a file: %w", errUsage)
+	}
+	for _, name := range fs.Args() {
+		if err := importDevices(ctx, c, *format, name, out); err != nil {
+			return fmt.Errorf("import %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func importDevices(ctx context.Context, c apiClient, format, name string, out io.Writer) error {
+	if format == "" {
+		format = strings.TrimPrefix(strings.ToLower(filepath.Ext(name)), ".")
+	}
+	media, ok := mediaTypes[format]
+	if !ok {
+		return fmt.Errorf("cannot tell its format: name one with --format csv, json or geojson")
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	answer, err := c.do(ctx, http.MethodPost, "/api/v1/devices", media, bytes.NewReader(b))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s: %s\n", name, bytes.TrimSpace(answer))
+	return err
+}
+
+func exportDevices(ctx context.Context, c apiClient, format, name string, out io.Writer) error {
+	answer, err := c.do(ctx, http.MethodGet, "/api/v1/devices?format="+format, "", nil)
+	if err != nil {
+		return err
+	}
+	if name == "-" {
+		_, err = out.Write(answer)
+		return err
+	}
+	return os.WriteFile(name, answer, 0o640)
+}
+
+// apiClient speaks to the HTTP API of a running process.
+type apiClient struct{ base, token string }
+
+// do returns the body of a good answer, or what the problem document says.
+func (c apiClient) do(ctx context.Context, method, path, media string, body io.Reader) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if media != "" {
+		req.Header.Set("Content-Type", media)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		return b, nil
+	}
+	var problem struct{ Title, Detail string }
+	if json.Unmarshal(b, &problem) != nil || problem.Title == "" {
+		return nil, fmt.Errorf("%s %s: %s", method, path, resp.Status)
+	}
+	return nil, fmt.Errorf("%s %s: %s: %s", method, path, problem.Title, problem.Detail)
+}
