@@ -1,0 +1,262 @@
+package live
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"panormus/stream/batch"
+)
+
+// recentEvents is how many of the newest events are held.
+const recentEvents = 2000
+
+// An Event is a batch.Event with the names and times of the outside.
+type Event struct {
+	ID          string          `json:"id"`
+	Rule        string          `json:"rule"`
+	RuleVersion string          `json:"rule_version"`
+	Severity    string          `json:"severity"`
+	State       string          `json:"state"`
+	Time        Stamp           `json:"time"`
+	Received    Stamp           `json:"received"`
+	Domain      string          `json:"domain"`
+	Device      string          `json:"device"`
+	Zone        string          `json:"zone"`
+	Key         string          `json:"key"`
+	Text        string          `json:"text"`
+	Context     json.RawMessage `json:"context"`
+}
+
+// EventOf is e as the outside sees it.
+func EventOf(e batch.Event) Event {
+	if !json.Valid(e.Context) {
+		e.Context = json.RawMessage("{}")
+	}
+	return Event{
+		ID: e.ID, Rule: e.Rule, RuleVersion: e.RuleVersion, Severity: e.Severity, State: e.State, Time: Stamp{e.Time},
+		Received: Stamp{e.Received}, Domain: e.Domain, Device: e.Device, Zone: e.Zone, Key: e.Key, Text: e.Text, Context: e.Context,
+	}
+}
+
+// An Alarm is an episode of a rule, from its raised event to its cleared one. Nobody acknowledges
+// yet: an open one is "unacked", a cleared one "normal".
+type Alarm struct {
+	ID       string `json:"id" doc:"id of the event that raised it"`
+	Rule     string `json:"rule"`
+	Key      string `json:"key"`
+	Severity string `json:"severity"`
+	State    string `json:"state"`
+	Raised   Stamp  `json:"raised"`
+	Cleared  *Stamp `json:"cleared"`
+	Count    int    `json:"count" doc:"how often the episode was raised: once"`
+	Domain   string `json:"domain"`
+	Device   string `json:"device"`
+	Zone     string `json:"zone"`
+	Text     string `json:"text"`
+
+	severity Severity
+	last     time.Time // event time of the newest event
+}
+
+type episodeKey struct{ rule, key string }
+
+type episodes struct {
+	mu       sync.RWMutex
+	open     map[episodeKey]*Alarm
+	byDevice map[string]map[episodeKey]Severity
+	recent   []batch.Event // oldest first
+	known    map[string]bool
+	listen   func([]batch.Event, []Alarm)
+}
+
+func (e *episodes) init() {
+	e.open, e.byDevice, e.known = map[episodeKey]*Alarm{}, map[string]map[episodeKey]Severity{}, map[string]bool{}
+}
+
+func (e *episodes) severityOf(device string) Severity {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.highest(device)
+}
+
+func (e *episodes) highest(device string) Severity {
+	s := Normal
+	for _, v := range e.byDevice[device] {
+		s = max(s, v)
+	}
+	return s
+}
+
+// take adds one event and returns the episode as it is after it, or nil if it changed none: it came
+// before, or is older than what is known of the episode.
+func (e *episodes) take(ev batch.Event) *Alarm {
+	k := episodeKey{ev.Rule, ev.Key}
+	a := e.open[k]
+	if a != nil && (ev.Time.Before(a.last) || ev.ID == a.ID) {
+		return nil
+	}
+	severity, _ := ParseSeverity(ev.Severity)
+	if ev.State == "cleared" {
+		if a == nil {
+			return nil
+		}
+		delete(e.open, k)
+		e.set(a.Device, k, Normal)
+		cleared := *a
+		cleared.State, cleared.Cleared = "normal", &Stamp{ev.Time}
+		return &cleared
+	}
+	if a == nil {
+		a = &Alarm{ID: ev.ID, Rule: ev.Rule, Key: ev.Key, State: "unacked", Count: 1, Raised: Stamp{ev.Time}, Domain: ev.Domain, Device: ev.Device, Zone: ev.Zone}
+	} else {
+		copied := *a // readers may hold the old one
+		a = &copied
+	}
+	a.Severity, a.severity, a.Text, a.last = ev.Severity, severity, ev.Text, ev.Time
+	e.open[k] = a
+	e.set(a.Device, k, severity)
+	return a
+}
+
+func (e *episodes) set(device string, k episodeKey, s Severity) {
+	if device == "" {
+		return
+	}
+	m := e.byDevice[device]
+	if s == Normal {
+		delete(m, k)
+		if len(m) == 0 {
+			delete(e.byDevice, device)
+		}
+		return
+	}
+	if m == nil {
+		m = map[episodeKey]Severity{}
+		e.byDevice[device] = m
+	}
+	m[k] = s
+}
+
+// remember adds an event to the newest and reports whether it is new there.
+func (e *episodes) remember(ev batch.Event) bool {
+	if e.known[ev.ID] {
+		return false
+	}
+	e.known[ev.ID] = true
+	e.recent = append(e.recent, ev)
+	if len(e.recent) >= 2*recentEvents {
+		for _, old := range e.recent[:len(e.recent)-recentEvents] {
+			delete(e.known, old.ID)
+		}
+		e.recent = slices.Clone(e.recent[len(e.recent)-recentEvents:])
+	}
+	return true
+}
+
+// ApplyEvents takes events in the order of the log. Those held already change nothing.
+func (s *State) ApplyEvents(events []batch.Event) {
+	var fresh []batch.Event
+	var alarms []Alarm
+	e := &s.episodes
+	e.mu.Lock()
+	for _, ev := range events {
+		if !e.remember(ev) {
+			continue
+		}
+		fresh = append(fresh, ev)
+		if a := e.take(ev); a != nil {
+			alarms = append(alarms, *a)
+		}
+	}
+	listen := e.listen
+	e.mu.Unlock()
+	s.metrics.events.Add(float64(len(fresh)))
+	s.colour(alarms)
+	if listen != nil && len(fresh) > 0 {
+		listen(fresh, alarms)
+	}
+}
+
+// restoreEvents fills in what happened before the log's place: open episodes, given by their newest
+// event, and the newest events.
+func (s *State) restoreEvents(open, recent []batch.Event) {
+	recent = slices.Clone(recent)
+	slices.SortStableFunc(recent, func(a, b batch.Event) int { return a.Time.Compare(b.Time) })
+	var alarms []Alarm
+	e := &s.episodes
+	e.mu.Lock()
+	for _, ev := range open {
+		if a := e.take(ev); a != nil {
+			alarms = append(alarms, *a)
+		}
+	}
+	for _, ev := range recent {
+		e.remember(ev)
+	}
+	e.mu.Unlock()
+	s.colour(alarms)
+}
+
+// colour gives the devices of the alarms their severity.
+func (s *State) colour(alarms []Alarm) {
+	for _, a := range alarms {
+		d := s.Lookup(a.Device)
+		if d == nil {
+			continue // it takes the severity when it appears
+		}
+		severity := s.episodes.severityOf(a.Device)
+		d.mu.Lock()
+		marked := false
+		if d.alarm != severity {
+			d.alarm = severity
+			d.ver++
+			d.alarmVer = d.ver
+			marked = d.mark(d.ver)
+		}
+		d.mu.Unlock()
+		if marked {
+			s.changed(d)
+		}
+	}
+}
+
+// OnEvents has listen called, on the goroutine of ApplyEvents, with every batch of new events and
+// the episodes that they changed. Set it before Run; there is one listener.
+func (s *State) OnEvents(listen func([]batch.Event, []Alarm)) {
+	s.episodes.mu.Lock()
+	defer s.episodes.mu.Unlock()
+	s.episodes.listen = listen
+}
+
+// RecentEvents returns the newest events held that keep accepts, n at most, oldest first.
+func (s *State) RecentEvents(n int, keep func(*batch.Event) bool) []batch.Event {
+	e := &s.episodes
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	var out []batch.Event
+	for i := len(e.recent) - 1; i >= 0 && len(out) < n; i-- {
+		if keep == nil || keep(&e.recent[i]) {
+			out = append(out, e.recent[i])
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// Alarms returns the open episodes, newest first.
+func (s *State) Alarms() []Alarm {
+	e := &s.episodes
+	e.mu.RLock()
+	out := make([]Alarm, 0, len(e.open))
+	for _, a := range e.open {
+		out = append(out, *a)
+	}
+	e.mu.RUnlock()
+	slices.SortFunc(out, func(a, b Alarm) int {
+		return cmp.Or(b.Raised.Compare(a.Raised.Time), cmp.Compare(a.ID, b.ID))
+	})
+	return out
+}

@@ -1,0 +1,206 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"panormus/stream/batch"
+	"panormus/stream/log"
+)
+
+// A Log is where the state comes from; *log.Log is one.
+type Log interface {
+	Read(ctx context.Context, kind batch.Kind, after uint64, partitions ...int) (*log.Reader, error)
+	Position(ctx context.Context, consumer string, kind batch.Kind) (log.Position, error)
+	LastSeq(ctx context.Context, kind batch.Kind) (uint64, error)
+}
+
+// A Latest is the last value of one metric as the database has it.
+type Latest struct {
+	Domain, Device, Metric string
+	Time                   time.Time
+	Value                  float64 // NaN for a text
+	Text                   string
+}
+
+// History is what happened before the log's place: everything up to the writer's position.
+type History interface {
+	// LatestValues calls each for the last value of every metric of every device, in any order; rows
+	// of one device that follow one another are faster. It stops at the first error.
+	LatestValues(ctx context.Context, each func(Latest) error) error
+	// OpenEpisodes returns, for every rule and key whose newest event is not a cleared one, the event
+	// that raised the episode and the newest that updated it, if any, in order of time.
+	OpenEpisodes(ctx context.Context) ([]batch.Event, error)
+	// RecentEvents returns the newest n events, in any order.
+	RecentEvents(ctx context.Context, n int) ([]batch.Event, error)
+}
+
+// Feeding is where Run takes the state from.
+type Feeding struct {
+	Log Log
+	// History may be nil: then the state is what the log holds from the Writer's position on.
+	History History
+	// Writer is the consumer whose position in the log says up to where History is complete.
+	Writer string
+	// Ready, where not nil, is called once, when the state holds all that was logged before Run.
+	Ready func()
+}
+
+// progress is how far the state is in the log, kept from one Run to the next.
+type progress struct {
+	restored     bool
+	observations atomic.Uint64
+	events       atomic.Uint64
+	ready        bool
+}
+
+// registryEvery is how often the registry is asked for news.
+const registryEvery = time.Second
+
+// Run restores the state and follows the log until ctx ends or a reader fails. Run it again after a
+// failure: it goes on where it was.
+func (s *State) Run(ctx context.Context, f Feeding) error {
+	s.syncRegistry()
+	if !s.progress.restored {
+		if err := s.restore(ctx, f); err != nil {
+			return err
+		}
+		s.progress.restored = true
+	}
+	lastObservations, err := f.Log.LastSeq(ctx, batch.KindObservations)
+	if err != nil {
+		return err
+	}
+	lastEvents, err := f.Log.LastSeq(ctx, batch.KindEvents)
+	if err != nil {
+		return err
+	}
+	caughtUp := make(chan struct{}, 2)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.follow(ctx, f.Log, batch.KindObservations, &s.progress.observations, lastObservations, caughtUp, func(data []byte) error {
+			o, err := batch.DecodeObservations(data)
+			if err == nil {
+				s.Apply(o)
+			}
+			return err
+		})
+	})
+	g.Go(func() error {
+		return s.follow(ctx, f.Log, batch.KindEvents, &s.progress.events, lastEvents, caughtUp, func(data []byte) error {
+			events, err := batch.DecodeEvents(data)
+			if err == nil {
+				s.ApplyEvents(events)
+			}
+			return err
+		})
+	})
+	g.Go(func() error {
+		for range 2 {
+			select {
+			case <-caughtUp:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if !s.progress.ready && f.Ready != nil {
+			f.Ready()
+		}
+		s.progress.ready = true
+		return nil
+	})
+	g.Go(func() error {
+		tick := time.NewTicker(registryEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+				s.syncRegistry()
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// restore takes the position first: what the database holds then is at least up to there, and what
+// the log repeats after it changes nothing.
+func (s *State) restore(ctx context.Context, f Feeding) error {
+	observations, err := f.Log.Position(ctx, f.Writer, batch.KindObservations)
+	if err != nil {
+		return err
+	}
+	events, err := f.Log.Position(ctx, f.Writer, batch.KindEvents)
+	if err != nil {
+		return err
+	}
+	if f.History != nil {
+		if err := s.restoreHistory(ctx, f.History); err != nil {
+			return fmt.Errorf("restore the live state: %w", err)
+		}
+	}
+	s.progress.observations.Store(observations.Seq)
+	s.progress.events.Store(events.Seq)
+	return nil
+}
+
+func (s *State) restoreHistory(ctx context.Context, h History) error {
+	// In this order: what is among the recent is then in the episodes too, and may be skipped when
+	// the log repeats it.
+	recent, err := h.RecentEvents(ctx, recentEvents)
+	if err != nil {
+		return err
+	}
+	open, err := h.OpenEpisodes(ctx)
+	if err != nil {
+		return err
+	}
+	s.restoreEvents(open, recent)
+	var o batch.Observations
+	err = h.LatestValues(ctx, func(l Latest) error {
+		if s.registry != nil && s.registry.Lookup(l.Device) == nil {
+			return nil // taken out of the registry since
+		}
+		o.Append(o.Begin(l.Time.UnixMilli(), l.Time.UnixMilli(), l.Domain, l.Device), l.Metric, l.Value, l.Text, 0)
+		if o.Len() >= batch.MaxRows {
+			s.Apply(&o)
+			o.Reset()
+		}
+		return nil
+	})
+	s.Apply(&o)
+	return err
+}
+
+// follow applies every batch of kind after done, counts done up, and tells caughtUp when it is past until.
+func (s *State) follow(ctx context.Context, from Log, kind batch.Kind, done *atomic.Uint64, until uint64, caughtUp chan<- struct{}, apply func([]byte) error) error {
+	r, err := from.Read(ctx, kind, done.Load())
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	told := false
+	for {
+		if !told && done.Load() >= until {
+			told = true
+			caughtUp <- struct{}{}
+		}
+		m, err := r.Next(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := apply(m.Data); err != nil {
+			s.metrics.broken.Inc()
+			s.log.Error("unreadable batch in the log, left out of the live state", "kind", kind, "seq", m.Seq, "error", err)
+		}
+		done.Store(m.Seq)
+	}
+}
