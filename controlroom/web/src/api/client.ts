@@ -1,0 +1,121 @@
+import type { Feature, FeatureCollection } from 'geojson';
+import type { CityEvent } from '../feed/protocol';
+
+/** An answer that is not what was asked for: problem+json's title and detail, or the status alone. */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly title: string,
+    readonly detail: string,
+  ) {
+    super(detail ? `${title}: ${detail}` : title);
+  }
+}
+
+export interface Device {
+  id: string;
+  domain: string;
+  profile?: string;
+  zone?: string;
+  name?: string;
+  lat?: number | null;
+  lon?: number | null;
+  tags?: Record<string, string>;
+  status?: 'claimed' | 'unclaimed';
+}
+
+export interface Metric {
+  unit?: string;
+  min?: number;
+  max?: number;
+  label?: Record<string, string>;
+}
+
+export interface Profile {
+  id: string;
+  domain?: string;
+  expected_period?: string;
+  metrics?: Record<string, Metric>;
+}
+
+export interface Series {
+  device: string;
+  metric: string;
+  unit?: string;
+  points: [time: string, value: number | null][] | null;
+}
+
+export interface EventQuery {
+  from?: string;
+  to?: string;
+  severity?: string;
+  domain?: string;
+  device?: string;
+  limit?: number;
+  cursor?: string;
+}
+
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+async function get<T>(path: string, query: Record<string, string | number | undefined> = {}, signal?: AbortSignal): Promise<T> {
+  const params = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== undefined && value !== '') params.set(key, String(value));
+  }
+  const search = params.size > 0 ? `?${params}` : '';
+  const response = await fetch(path + search, { headers: { Accept: 'application/json' }, signal });
+  if (!response.ok) {
+    const body = (await response.json().catch(() => ({}))) as { title?: string; detail?: string };
+    throw new Problem(response.status, body.title ?? `${response.status} ${response.statusText}`, body.detail ?? '');
+  }
+  return (await response.json()) as T;
+}
+
+/** undefined where there is none (404). */
+async function optional<T>(path: string, signal?: AbortSignal): Promise<T | undefined> {
+  try {
+    return await get<T>(path, {}, signal);
+  } catch (err) {
+    if (err instanceof Problem && err.status === 404) return undefined;
+    throw err;
+  }
+}
+
+const enc = encodeURIComponent;
+
+export const api = {
+  device: (id: string, signal?: AbortSignal) => optional<Device>(`/api/v1/devices/${enc(id)}`, signal),
+
+  profile: (id: string, signal?: AbortSignal) => optional<Profile>(`/api/v1/profiles/${enc(id)}`, signal),
+
+  async devices(q: string, limit: number, signal?: AbortSignal): Promise<Device[]> {
+    const answer = await get<{ devices: Device[] | null }>('/api/v1/devices', { q, limit }, signal);
+    return answer.devices ?? [];
+  },
+
+
+  async events(query: EventQuery, signal?: AbortSignal): Promise<Page<CityEvent>> {
+    const answer = await get<{ events: CityEvent[] | null; next?: string | null }>('/api/v1/events', { ...query }, signal);
+    return { items: answer.events ?? [], next: answer.next || null };
+  },
+
+  series(device: string, metric: string, from: Date, to: Date, step: string, signal?: AbortSignal): Promise<Series> {
+    const query = { device, metric, from: from.toISOString(), to: to.toISOString(), step, agg: 'avg' };
+    return get<Series>('/api/v1/series', query, signal);
+  },
+
+  /** Zones as features; both a FeatureCollection and the list form are read. */
+  async zones(signal?: AbortSignal): Promise<Feature[]> {
+    const answer = await get<{ features?: Feature[] | null; zones?: Feature[] | null }>('/api/v1/zones', { limit: 1000 }, signal);
+    return answer.features ?? answer.zones ?? [];
+  },
+
+  /** The base map the server offers, or undefined where it has none: the page is good without. */
+  async basemap(signal?: AbortSignal): Promise<FeatureCollection | undefined> {
+    const answer = await optional<FeatureCollection>('/map/basemap.geojson', signal);
+    return answer && Array.isArray(answer.features) ? answer : undefined;
+  },
+};

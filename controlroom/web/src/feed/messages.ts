@@ -1,0 +1,41 @@
+import type { CityEvent, Stats, Value } from './protocol';
+import type { Connection } from './client';
+import type { Patch, Row, RowQuery } from './table';
+
+/** What the page asks of the worker. */
+export type ToWorker =
+  | { op: 'start'; url: string; origin: string }
+  /** the last patch is on the screen: the next may come */
+  | { op: 'drawn' }
+  /** tell the values of this asset, and again at each change; null: of none */
+  | { op: 'watch'; id: string | null }
+  | { op: 'rows'; request: number; query: RowQuery }
+  | { op: 'retry' };
+
+export interface Watched extends Row {
+  values: Record<string, Value>;
+}
+
+export interface FeedHealth {
+  connection: Connection;
+  lastFrame: number | null;
+  heartbeat: number;
+  attempts: number;
+  gaps: number;
+  closeCode: number;
+  /** the first snapshot is complete */
+  ready: boolean;
+}
+
+/** What the worker tells the page. */
+export type FromWorker =
+  | { kind: 'patch'; patch: Patch }
+  | { kind: 'health'; health: FeedHealth }
+  /** in the order they came */
+  | { kind: 'events'; events: CityEvent[] }
+  /** events may have been missed: read the list again */
+  | { kind: 'eventsGap' }
+  | { kind: 'stats'; stats: Stats; at: number }
+  | { kind: 'watched'; id: string; asset: Watched | null }
+  | { kind: 'rows'; request: number; rows: Row[]; total: number }
+  | { kind: 'trouble'; title: string; detail: string };

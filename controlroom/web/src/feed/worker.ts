@@ -1,0 +1,175 @@
+// The feed's thread: parses the socket, keeps the table of assets, and hands the page what changed in
+// typed arrays, one patch at a time. The page answers `drawn`, so a slow page gets fewer, larger patches.
+import { FeedClient } from './client';
+import type { FromWorker, ToWorker, Watched } from './messages';
+import type { CityEvent, StateItem, Stats } from './protocol';
+import { AssetTable } from './table';
+
+const scope = self as unknown as DedicatedWorkerGlobalScope;
+const table = new AssetTable();
+const patchEvery = 200; // ms between patches: what a person can follow, and what the map redraws cheaply
+const healthEvery = 250;
+const eventsEvery = 100; // events of this many ms go to the page together
+
+let origin = '';
+let client: FeedClient | null = null;
+let drawn = true;
+let ready = false;
+let patchTimer: ReturnType<typeof setTimeout> | null = null;
+let lastPatch = 0;
+let watched: string | null = null;
+let watchedDirty = false;
+let events: CityEvent[] = [];
+let eventsSeen = false; // the first snapshot is the start, a later one is a hole
+
+function post(message: FromWorker, transfer: Transferable[] = []): void {
+  scope.postMessage(message, transfer);
+}
+
+function tellHealth(): void {
+  if (!client) return;
+  const { connection, lastFrame, heartbeat, attempts, gaps, closeCode } = client.health;
+  post({ kind: 'health', health: { connection, lastFrame, heartbeat, attempts, gaps, closeCode, ready } });
+}
+
+function tellWatched(): void {
+  watchedDirty = false;
+  if (watched === null) return;
+  const asset = table.get(watched);
+  if (!asset) {
+    post({ kind: 'watched', id: watched, asset: null });
+    return;
+  }
+  const { slot: _slot, generation: _generation, ...plain } = asset;
+  post({ kind: 'watched', id: watched, asset: { ...plain, values: { ...plain.values } } satisfies Watched });
+}
+
+function sendPatch(): void {
+  patchTimer = null;
+  if (watchedDirty) tellWatched();
+  if (!drawn) return;
+  const patch = table.patch();
+  if (!patch) return;
+  drawn = false;
+  lastPatch = Date.now();
+  post({ kind: 'patch', patch }, [patch.slots.buffer, patch.xy.buffer, patch.severity.buffer, patch.domain.buffer]);
+}
+
+function schedulePatch(): void {
+  if (patchTimer !== null || (!table.dirty && !watchedDirty)) return;
+  patchTimer = setTimeout(sendPatch, Math.max(0, patchEvery - (Date.now() - lastPatch)));
+}
+
+function applyItems(items: unknown[], fresh: boolean): void {
+  for (const item of items as StateItem[]) {
+    table.apply(item, fresh);
+    if (item.id === watched) watchedDirty = true;
+  }
+  if (table.strangers.size > 0) askStrangers();
+  schedulePatch();
+}
+
+// An asset that first appears in a delta may come without its place and name: the registry knows them.
+let askingStrangers = false;
+async function askStrangers(): Promise<void> {
+  if (askingStrangers) return;
+  askingStrangers = true;
+  try {
+    while (table.strangers.size > 0) {
+      const [id] = table.strangers;
+      table.strangers.delete(id);
+      const response = await fetch(`${origin}/api/v1/devices/${encodeURIComponent(id)}`);
+      if (response.ok && table.get(id)) {
+        const { domain, zone, profile, name, lat, lon } = (await response.json()) as StateItem;
+        table.apply({ id, domain, zone, profile, name, lat, lon }, false);
+        if (id === watched) watchedDirty = true;
+        schedulePatch();
+      }
+    }
+  } catch {
+    // the feed goes on without their places; the next snapshot brings them
+  } finally {
+    askingStrangers = false;
+  }
+}
+
+function addEvent(event: CityEvent): void {
+  if (events.push(event) > 1) return;
+  setTimeout(() => {
+    post({ kind: 'events', events });
+    events = [];
+  }, eventsEvery);
+}
+
+function start(url: string): void {
+  client = new FeedClient({ connect: () => new WebSocket(url), onHealth: tellHealth });
+  client.subscribe(
+    'state',
+    { topic: 'state', maxHz: 4 },
+    {
+      snapshotStart: () => table.beginSnapshot(),
+      snapshotEnd: () => {
+        table.endSnapshot();
+        ready = true;
+        watchedDirty = watched !== null;
+        schedulePatch();
+        tellHealth();
+      },
+      items: applyItems,
+      error: (title, detail) => post({ kind: 'trouble', title, detail }),
+    },
+  );
+  client.subscribe(
+    'events',
+    { topic: 'events' },
+    {
+      // The list itself comes from the HTTP API; a snapshot here means events may have been missed.
+      snapshotEnd: () => {
+        if (eventsSeen) post({ kind: 'eventsGap' });
+        eventsSeen = true;
+      },
+      items: (items) => {
+        for (const item of items as CityEvent[]) addEvent(item);
+      },
+      event: addEvent,
+      error: (title, detail) => post({ kind: 'trouble', title, detail }),
+    },
+  );
+  client.subscribe(
+    'stats',
+    { topic: 'stats', maxHz: 1 },
+    {
+      items: (items) => {
+        const last = items.at(-1) as Stats | undefined;
+        if (last) post({ kind: 'stats', stats: last, at: Date.now() });
+      },
+      stats: (stats) => post({ kind: 'stats', stats, at: Date.now() }),
+    },
+  );
+  client.start();
+  setInterval(tellHealth, healthEvery);
+  scope.addEventListener('online', () => client?.retryNow());
+}
+
+scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
+  switch (data.op) {
+    case 'start':
+      origin = data.origin;
+      start(data.url);
+      break;
+    case 'drawn':
+      drawn = true;
+      schedulePatch();
+      break;
+    case 'watch':
+      watched = data.id;
+      tellWatched();
+      break;
+    case 'rows':
+      post({ kind: 'rows', request: data.request, ...table.rows(data.query) });
+      break;
+    case 'retry':
+      client?.retryNow();
+      break;
+  }
+};

@@ -1,0 +1,118 @@
+import type { Feature, FeatureCollection } from 'geojson';
+import type { DomainMask, Points, Touched } from './points';
+
+/** What the map shows now: centre in Web Mercator 0 to 1, CSS px a mercator unit, size in CSS px. */
+export interface View {
+  x: number;
+  y: number;
+  scale: number;
+  width: number;
+  height: number;
+}
+
+/** An abnormal asset, on top of the grey ones with its sign and, where there is room, its label. */
+export interface Abnormal {
+  id: string;
+  x: number;
+  y: number;
+  rank: number;
+  label: string;
+}
+
+export interface Theme {
+  dark: boolean;
+  ground: string;
+  land: string;
+  water: string;
+  district: string;
+  street: string;
+  point: string;
+  text: string;
+  halo: string;
+  selected: string;
+}
+
+/** Box in Web Mercator: west, north, east, south. */
+export type Box = [west: number, north: number, east: number, south: number];
+
+/** What draws the map: WebGL through MapLibre, or a plain canvas where there is no WebGL. */
+export interface MapBackend {
+  readonly kind: 'webgl' | 'canvas';
+  /** what takes the keyboard: focusable, to be given a name */
+  readonly canvas: HTMLCanvasElement;
+  view(): View;
+  setTheme(theme: Theme): void;
+  setZones(zones: Feature[]): void;
+  setBasemap(basemap: FeatureCollection | undefined): void;
+  /** the points were written between the slots `touched`; null: only what else is shown changed */
+  pointsChanged(touched: Touched | null): void;
+  setMask(mask: DomainMask): void;
+  setAbnormal(items: Abnormal[]): void;
+  setSelected(at: { x: number; y: number } | null): void;
+  fit(box: Box, animate: boolean): void;
+  moveTo(x: number, y: number, minZoom: number, animate: boolean): void;
+  zoomBy(steps: number): void;
+  resize(): void;
+  destroy(): void;
+}
+
+export interface BackendOptions {
+  container: HTMLElement;
+  points: Points;
+  theme: Theme;
+  start: Box;
+  /** a click or tap, in CSS px from the container's corner */
+  onPick: (px: number, py: number) => void;
+}
+
+export const lights: Record<'dark' | 'light', Theme> = {
+  light: {
+    dark: false,
+    ground: '#e5e8eb',
+    land: '#f5f5f5',
+    water: '#d3dbe2',
+    district: '#929da9',
+    street: '#cdd3d9',
+    point: '#5c6f82',
+    text: '#262626',
+    halo: '#ffffff',
+    selected: '#0066cc',
+  },
+  dark: {
+    dark: true,
+    ground: '#15191d',
+    land: '#1d2227',
+    water: '#11161b',
+    district: '#5c6f82',
+    street: '#343c44',
+    point: '#929da9',
+    text: '#ebeced',
+    halo: '#0e1114',
+    selected: '#6aaaeb',
+  },
+};
+
+/** Web Mercator y (0 north) back to degrees. */
+export function latitude(y: number): number {
+  return (Math.atan(Math.exp((0.5 - y) * 2 * Math.PI)) * 360) / Math.PI - 90;
+}
+
+export function longitude(x: number): number {
+  return x * 360 - 180;
+}
+
+/** Points' diameter in CSS px by zoom level: small enough to see a street of lamps as one. */
+export function pointSize(zoom: number): number {
+  const stops = [9, 2, 12, 3, 14, 5, 17, 10];
+  if (zoom <= stops[0]) return stops[1];
+  for (let i = 2; i < stops.length; i += 2) {
+    if (zoom <= stops[i]) {
+      const f = (zoom - stops[i - 2]) / (stops[i] - stops[i - 2]);
+      return stops[i - 1] + f * (stops[i + 1] - stops[i - 1]);
+    }
+  }
+  return stops[stops.length - 1];
+}
+
+/** MapLibre's zoom for a scale in px a mercator unit (512 px tiles). */
+export const zoomOf = (scale: number) => Math.log2(scale / 512);

@@ -1,0 +1,332 @@
+import type { Feature, FeatureCollection, Position } from 'geojson';
+import { mercatorX, mercatorY } from '../feed/table';
+import { drawMark, marks, type Rank } from '../lib/marks';
+import { pointSize, zoomOf, type Abnormal, type BackendOptions, type Box, type MapBackend, type Theme, type View } from './backend';
+import { DomainMask, type Touched } from './points';
+
+const minScale = 512 * 2 ** 8;
+const maxScale = 512 * 2 ** 20;
+
+interface Shape {
+  kind: string;
+  area: boolean;
+  name: string;
+  lines: Float64Array[]; // mercator x, y in turn
+}
+
+/** The same map on a plain canvas, for machines without WebGL: pan, zoom, pick, all layers, fewer graces. */
+export class CanvasMap implements MapBackend {
+  readonly kind = 'canvas' as const;
+  readonly canvas = document.createElement('canvas');
+  readonly #ctx: CanvasRenderingContext2D;
+  readonly #options: BackendOptions;
+  readonly #abort = new AbortController();
+  readonly #pointers = new Map<number, { x: number; y: number }>();
+  #theme: Theme;
+  #view: View = { x: 0.5, y: 0.5, scale: 512 * 2 ** 11, width: 1, height: 1 };
+  #zones: Shape[] = [];
+  #basemap: Shape[] = [];
+  #abnormal: Abnormal[] = [];
+  #selected: { x: number; y: number } | null = null;
+  #mask = DomainMask.all();
+  #frame = 0;
+  #moved = 0;
+
+  constructor(options: BackendOptions) {
+    this.#options = options;
+    this.#theme = options.theme;
+    const ctx = this.canvas.getContext('2d', { alpha: false });
+    if (!ctx) throw new Error('the browser draws neither WebGL nor canvas');
+    this.#ctx = ctx;
+    this.canvas.className = 'canvas-map';
+    this.canvas.tabIndex = 0;
+    this.canvas.setAttribute('role', 'region');
+    options.container.append(this.canvas);
+    this.resize();
+    this.fit(options.start);
+    const signal = this.#abort.signal;
+    this.canvas.addEventListener('pointerdown', (e) => this.#down(e), { signal });
+    this.canvas.addEventListener('pointermove', (e) => this.#move(e), { signal });
+    for (const end of ['pointerup', 'pointercancel'] as const) this.canvas.addEventListener(end, (e) => this.#up(e), { signal });
+    this.canvas.addEventListener('wheel', (e) => this.#wheel(e), { signal, passive: false });
+    this.canvas.addEventListener('keydown', (e) => this.#key(e), { signal });
+  }
+
+  view(): View {
+    return { ...this.#view };
+  }
+
+  setTheme(theme: Theme): void {
+    this.#theme = theme;
+    this.#draw();
+  }
+
+  setZones(zones: Feature[]): void {
+    this.#zones = zones.flatMap(shapes);
+    this.#draw();
+  }
+
+  setBasemap(basemap: FeatureCollection | undefined): void {
+    this.#basemap = (basemap?.features ?? []).flatMap(shapes);
+    this.#draw();
+  }
+
+  pointsChanged(_touched: Touched | null): void {
+    this.#draw();
+  }
+
+  setMask(mask: DomainMask): void {
+    this.#mask = mask;
+    this.#draw();
+  }
+
+  setAbnormal(items: Abnormal[]): void {
+    this.#abnormal = [...items].sort((a, b) => a.rank - b.rank);
+    this.#draw();
+  }
+
+  setSelected(at: { x: number; y: number } | null): void {
+    this.#selected = at;
+    this.#draw();
+  }
+
+  fit([west, north, east, south]: Box): void {
+    const v = this.#view;
+    v.x = (west + east) / 2;
+    v.y = (north + south) / 2;
+    const pad = 48;
+    const scale = Math.min((v.width - pad) / Math.max(east - west, 1e-9), (v.height - pad) / Math.max(south - north, 1e-9));
+    v.scale = Math.min(512 * 2 ** 16, Math.max(minScale, scale));
+    this.#draw();
+  }
+
+  moveTo(x: number, y: number, minZoom: number): void {
+    this.#view.x = x;
+    this.#view.y = y;
+    this.#view.scale = Math.max(this.#view.scale, 512 * 2 ** minZoom);
+    this.#draw();
+  }
+
+  zoomBy(steps: number): void {
+    this.#zoomAt(2 ** steps, this.#view.width / 2, this.#view.height / 2);
+  }
+
+  resize(): void {
+    const { clientWidth, clientHeight } = this.#options.container;
+    this.#view.width = Math.max(1, clientWidth);
+    this.#view.height = Math.max(1, clientHeight);
+    this.canvas.width = Math.round(this.#view.width * devicePixelRatio);
+    this.canvas.height = Math.round(this.#view.height * devicePixelRatio);
+    this.#draw();
+  }
+
+  destroy(): void {
+    cancelAnimationFrame(this.#frame);
+    this.#abort.abort();
+    this.canvas.remove();
+  }
+
+  #draw(): void {
+    if (this.#frame) return;
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#paint();
+    });
+  }
+
+  #paint(): void {
+    const ctx = this.#ctx;
+    const t = this.#theme;
+    const v = this.#view;
+    ctx.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    ctx.fillStyle = t.ground;
+    ctx.fillRect(0, 0, v.width, v.height);
+    this.#fill(this.#basemap, 'land', t.land);
+    this.#fill(this.#zones, '', t.land);
+    this.#fill(this.#basemap, 'water', t.water);
+    this.#stroke(this.#basemap, 'street', t.street, Math.max(0.6, 2 ** (zoomOf(v.scale) - 13)));
+    this.#stroke(this.#basemap, 'district', t.district, 1);
+    this.#stroke(this.#zones, '', t.district, 1);
+    this.#names();
+    this.#points();
+    if (this.#selected) {
+      ctx.beginPath();
+      ctx.arc(...this.#screen(this.#selected.x, this.#selected.y), 15, 0, 7);
+      ctx.strokeStyle = t.selected;
+      ctx.lineWidth = 3;
+      ctx.stroke();
+    }
+    this.#signs();
+  }
+
+  #screen(x: number, y: number): [number, number] {
+    const v = this.#view;
+    return [(x - v.x) * v.scale + v.width / 2, (y - v.y) * v.scale + v.height / 2];
+  }
+
+  #trace(shape: Shape): void {
+    const ctx = this.#ctx;
+    for (const line of shape.lines) {
+      for (let i = 0; i < line.length; i += 2) {
+        const [px, py] = this.#screen(line[i], line[i + 1]);
+        if (i === 0) ctx.moveTo(px, py);
+        else ctx.lineTo(px, py);
+      }
+      if (shape.area) ctx.closePath();
+    }
+  }
+
+  #fill(all: Shape[], kind: string, colour: string): void {
+    this.#ctx.beginPath();
+    for (const s of all) if (s.area && (kind === '' || s.kind === kind)) this.#trace(s);
+    this.#ctx.fillStyle = colour;
+    this.#ctx.fill('evenodd');
+  }
+
+  #stroke(all: Shape[], kind: string, colour: string, width: number): void {
+    this.#ctx.beginPath();
+    for (const s of all) if (kind === '' || s.kind === kind) this.#trace(s);
+    this.#ctx.strokeStyle = colour;
+    this.#ctx.lineWidth = width;
+    this.#ctx.stroke();
+  }
+
+  #names(): void {
+    const ctx = this.#ctx;
+    ctx.font = '12px system-ui, sans-serif';
+    ctx.textAlign = 'center';
+    ctx.fillStyle = this.#theme.text;
+    ctx.globalAlpha = 0.75;
+    for (const z of this.#zones) {
+      const line = z.lines[0];
+      if (!z.name || !line) continue;
+      let x = 0;
+      let y = 0;
+      for (let i = 0; i < line.length; i += 2) {
+        x += line[i];
+        y += line[i + 1];
+      }
+      ctx.fillText(z.name, ...this.#screen((2 * x) / line.length, (2 * y) / line.length));
+    }
+    ctx.globalAlpha = 1;
+  }
+
+  #points(): void {
+    const { points } = this.#options;
+    const v = this.#view;
+    const ctx = this.#ctx;
+    const size = pointSize(zoomOf(v.scale));
+    ctx.fillStyle = this.#theme.point;
+    ctx.globalAlpha = 0.75;
+    for (let i = 0; i < points.length; i++) {
+      if (points.severity[i] > 0 || !this.#mask.has(points.domain[i])) continue;
+      const px = (points.x[i] - v.x) * v.scale + v.width / 2;
+      const py = (points.y[i] - v.y) * v.scale + v.height / 2;
+      if (px > -size && py > -size && px < v.width + size && py < v.height + size) ctx.fillRect(px - size / 2, py - size / 2, size, size);
+    }
+    ctx.globalAlpha = 1;
+  }
+
+  #signs(): void {
+    const ctx = this.#ctx;
+    const zoom = zoomOf(this.#view.scale);
+    const shrink = Math.min(1, Math.max(0.6, 0.6 + 0.1 * (zoom - 10)));
+    ctx.textAlign = 'left';
+    ctx.font = '12px system-ui, sans-serif';
+    for (const a of this.#abnormal) {
+      const [px, py] = this.#screen(a.x, a.y);
+      if (px < -20 || py < -20 || px > this.#view.width + 20 || py > this.#view.height + 20) continue;
+      const rank = a.rank as Rank;
+      drawMark(ctx, rank, px, py, marks[rank].size * shrink, this.#theme.halo);
+      if (zoom < 13.5) continue;
+      ctx.lineWidth = 3;
+      ctx.strokeStyle = this.#theme.halo;
+      ctx.strokeText(a.label, px + 14, py + 4);
+      ctx.fillStyle = this.#theme.text;
+      ctx.fillText(a.label, px + 14, py + 4);
+    }
+  }
+
+  #zoomAt(factor: number, px: number, py: number): void {
+    const v = this.#view;
+    const scale = Math.min(maxScale, Math.max(minScale, v.scale * factor));
+    const x = (px - v.width / 2) / v.scale + v.x;
+    const y = (py - v.height / 2) / v.scale + v.y;
+    v.x = x - (px - v.width / 2) / scale;
+    v.y = y - (py - v.height / 2) / scale;
+    v.scale = scale;
+    this.#draw();
+  }
+
+  #down(e: PointerEvent): void {
+    this.canvas.setPointerCapture(e.pointerId);
+    this.#pointers.set(e.pointerId, { x: e.offsetX, y: e.offsetY });
+    this.#moved = this.#pointers.size > 1 ? Infinity : 0;
+  }
+
+  #move(e: PointerEvent): void {
+    const was = this.#pointers.get(e.pointerId);
+    if (!was) return;
+    const now = { x: e.offsetX, y: e.offsetY };
+    if (this.#pointers.size === 2) {
+      const other = [...this.#pointers].find(([id]) => id !== e.pointerId)![1];
+      const before = Math.hypot(was.x - other.x, was.y - other.y);
+      const after = Math.hypot(now.x - other.x, now.y - other.y);
+      if (before > 0) this.#zoomAt(after / before, (now.x + other.x) / 2, (now.y + other.y) / 2);
+    }
+    const share = this.#pointers.size;
+    this.#view.x -= (now.x - was.x) / this.#view.scale / share;
+    this.#view.y -= (now.y - was.y) / this.#view.scale / share;
+    this.#moved += Math.hypot(now.x - was.x, now.y - was.y);
+    this.#pointers.set(e.pointerId, now);
+    this.#draw();
+  }
+
+  #up(e: PointerEvent): void {
+    if (!this.#pointers.delete(e.pointerId)) return;
+    if (e.type === 'pointerup' && this.#moved < 5) this.#options.onPick(e.offsetX, e.offsetY);
+  }
+
+  #wheel(e: WheelEvent): void {
+    e.preventDefault();
+    this.#zoomAt(2 ** (-e.deltaY / 300), e.offsetX, e.offsetY);
+  }
+
+  #key(e: KeyboardEvent): void {
+    const step = 80 / this.#view.scale;
+    if (e.key === 'ArrowLeft') this.#view.x -= step;
+    else if (e.key === 'ArrowRight') this.#view.x += step;
+    else if (e.key === 'ArrowUp') this.#view.y -= step;
+    else if (e.key === 'ArrowDown') this.#view.y += step;
+    else if (e.key === '+' || e.key === '=') this.zoomBy(1);
+    else if (e.key === '-') this.zoomBy(-1);
+    else return;
+    e.preventDefault();
+    this.#draw();
+  }
+}
+
+function shapes(f: Feature): Shape[] {
+  const flat = (line: Position[]) => {
+    const out = new Float64Array(line.length * 2);
+    line.forEach(([lon, lat], i) => {
+      out[2 * i] = mercatorX(lon);
+      out[2 * i + 1] = mercatorY(lat);
+    });
+    return out;
+  };
+  const base = { kind: String(f.properties?.kind ?? ''), name: String(f.properties?.name ?? '') };
+  const g = f.geometry;
+  switch (g?.type) {
+    case 'LineString':
+      return [{ ...base, area: false, lines: [flat(g.coordinates)] }];
+    case 'MultiLineString':
+      return [{ ...base, area: false, lines: g.coordinates.map(flat) }];
+    case 'Polygon':
+      return [{ ...base, area: true, lines: g.coordinates.map(flat) }];
+    case 'MultiPolygon':
+      return [{ ...base, area: true, lines: g.coordinates.flat().map(flat) }];
+    default:
+      return [];
+  }
+}

@@ -1,0 +1,234 @@
+import { Map as MapLibreMap, setWorkerUrl, type GeoJSONSource, type StyleSpecification } from 'maplibre-gl';
+import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url';
+import 'maplibre-gl/dist/maplibre-gl.css';
+import type { Feature, FeatureCollection } from 'geojson';
+import { mercatorX, mercatorY } from '../feed/table';
+import { drawMark, marks, ranks } from '../lib/marks';
+import { latitude, longitude, zoomOf, type Abnormal, type BackendOptions, type Box, type MapBackend, type Theme, type View } from './backend';
+import { PointsLayer } from './points-layer';
+import type { DomainMask, Touched } from './points';
+
+setWorkerUrl(workerUrl);
+
+const empty: FeatureCollection = { type: 'FeatureCollection', features: [] };
+const reduced = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+/** The layers under the live set, in the theme's greys. A tile source (PMTiles) would add its own below `streets`. */
+function style(t: Theme): StyleSpecification {
+  const source = () => ({ type: 'geojson' as const, data: empty });
+  return {
+    version: 8,
+    sources: { basemap: source(), zones: source(), abnormal: source(), selected: source() },
+    layers: [
+      { id: 'ground', type: 'background', paint: { 'background-color': t.ground } },
+      { id: 'land', type: 'fill', source: 'basemap', filter: ['==', ['get', 'kind'], 'land'], paint: { 'fill-color': t.land } },
+      { id: 'district-fill', type: 'fill', source: 'zones', paint: { 'fill-color': t.land } },
+      { id: 'water', type: 'fill', source: 'basemap', filter: ['==', ['get', 'kind'], 'water'], paint: { 'fill-color': t.water } },
+      {
+        id: 'streets',
+        type: 'line',
+        source: 'basemap',
+        filter: ['==', ['get', 'kind'], 'street'],
+        layout: { 'line-cap': 'round', 'line-join': 'round' },
+        paint: { 'line-color': t.street, 'line-width': ['interpolate', ['exponential', 1.5], ['zoom'], 10, 0.6, 13, 1.5, 17, 9] },
+      },
+      {
+        id: 'basemap-districts',
+        type: 'line',
+        source: 'basemap',
+        filter: ['==', ['get', 'kind'], 'district'],
+        paint: { 'line-color': t.district, 'line-width': 1 },
+      },
+      { id: 'districts', type: 'line', source: 'zones', paint: { 'line-color': t.district, 'line-width': ['interpolate', ['linear'], ['zoom'], 10, 0.8, 15, 1.6] } },
+      {
+        id: 'district-names',
+        type: 'symbol',
+        source: 'zones',
+        maxzoom: 15,
+        layout: { 'text-field': ['coalesce', ['get', 'name'], ''], 'text-size': 12, 'text-max-width': 8, 'text-padding': 6 },
+        paint: { 'text-color': t.text, 'text-opacity': 0.75, 'text-halo-color': t.land, 'text-halo-width': 1.2 },
+      },
+      {
+        id: 'selected',
+        type: 'circle',
+        source: 'selected',
+        paint: { 'circle-radius': 15, 'circle-color': 'rgba(0,0,0,0)', 'circle-stroke-color': t.selected, 'circle-stroke-width': 3 },
+      },
+      {
+        id: 'abnormal',
+        type: 'symbol',
+        source: 'abnormal',
+        layout: {
+          'icon-image': ['concat', t.dark ? 'mark-dark-' : 'mark-light-', ['get', 'rank']],
+          'icon-size': ['interpolate', ['linear'], ['zoom'], 10, 0.6, 14, 1],
+          'icon-allow-overlap': true,
+          'icon-ignore-placement': true,
+          'symbol-sort-key': ['get', 'rank'],
+          'symbol-z-order': 'auto',
+          'text-field': ['step', ['zoom'], '', 13.5, ['get', 'label']],
+          'text-size': 12,
+          'text-anchor': 'left',
+          'text-offset': [1.1, 0],
+          'text-optional': true,
+          'text-max-width': 14,
+        },
+        paint: { 'text-color': t.text, 'text-halo-color': t.halo, 'text-halo-width': 1.5 },
+      },
+    ],
+  };
+}
+
+/** The map by MapLibre: base layers, one custom layer for the live set, signs for the abnormal on top. */
+export class GlMap implements MapBackend {
+  readonly kind = 'webgl' as const;
+  readonly #map: MapLibreMap;
+  readonly #layer: PointsLayer;
+  readonly #data = new Map<string, FeatureCollection>();
+  #theme: Theme;
+
+  /** Throws where there is no WebGL 2. */
+  constructor(options: BackendOptions) {
+    this.#theme = options.theme;
+    this.#map = new MapLibreMap({
+      container: options.container,
+      style: style(options.theme),
+      bounds: lngLatBox(options.start),
+      fitBoundsOptions: { padding: 24 },
+      minZoom: 8,
+      maxZoom: 20,
+      attributionControl: false,
+      dragRotate: false,
+      pitchWithRotate: false,
+      touchPitch: false,
+      maxPitch: 0,
+      rollEnabled: false,
+      fadeDuration: 0,
+      refreshExpiredTiles: false,
+      renderWorldCopies: false,
+    });
+    this.#map.touchZoomRotate.disableRotation();
+    this.#map.keyboard.disableRotation();
+    this.#layer = new PointsLayer(options.points, () => this.view());
+    this.#map.on('style.load', () => this.#dress());
+    this.#map.on('click', (e) => options.onPick(e.point.x, e.point.y));
+  }
+
+  /** What a new style does not have yet: images, the live layer, the data of the sources. */
+  #dress(): void {
+    const ratio = 2;
+    for (const [name, halo] of [
+      ['light', '#ffffff'],
+      ['dark', '#0e1114'],
+    ] as const) {
+      for (const rank of ranks) {
+        const id = `mark-${name}-${rank}`;
+        if (this.#map.hasImage(id)) continue;
+        const size = marks[rank].size + 6;
+        const canvas = new OffscreenCanvas(size * ratio, size * ratio);
+        const ctx = canvas.getContext('2d');
+        if (!ctx) continue;
+        ctx.scale(ratio, ratio);
+        drawMark(ctx, rank, size / 2, size / 2, marks[rank].size, halo);
+        this.#map.addImage(id, ctx.getImageData(0, 0, canvas.width, canvas.height), { pixelRatio: ratio });
+      }
+    }
+    this.#layer.setColour(this.#theme.point, this.#theme.dark ? 0.75 : 0.7);
+    if (!this.#map.getLayer(this.#layer.id)) this.#map.addLayer(this.#layer, 'selected');
+    for (const [source, data] of this.#data) this.#source(source)?.setData(data);
+  }
+
+  #source(name: string): GeoJSONSource | undefined {
+    return this.#map.getSource(name) as GeoJSONSource | undefined;
+  }
+
+  #set(name: string, features: Feature[]): void {
+    const data: FeatureCollection = { type: 'FeatureCollection', features };
+    this.#data.set(name, data);
+    this.#source(name)?.setData(data);
+  }
+
+  get canvas(): HTMLCanvasElement {
+    return this.#map.getCanvas();
+  }
+
+  view(): View {
+    const { lng, lat } = this.#map.getCenter();
+    const canvas = this.#map.getContainer();
+    return {
+      x: mercatorX(lng),
+      y: mercatorY(lat),
+      scale: 512 * 2 ** this.#map.getZoom(),
+      width: canvas.clientWidth,
+      height: canvas.clientHeight,
+    };
+  }
+
+  setTheme(theme: Theme): void {
+    if (theme === this.#theme) return;
+    this.#theme = theme;
+    this.#map.setStyle(style(theme), { diff: false });
+  }
+
+  setZones(zones: Feature[]): void {
+    this.#set('zones', zones);
+  }
+
+  setBasemap(basemap: FeatureCollection | undefined): void {
+    this.#set('basemap', basemap?.features ?? []);
+  }
+
+  pointsChanged(touched: Touched | null): void {
+    this.#layer.changed(touched);
+    this.#map.triggerRepaint();
+  }
+
+  setMask(mask: DomainMask): void {
+    this.#layer.setMask(mask);
+    this.#map.triggerRepaint();
+  }
+
+  setAbnormal(items: Abnormal[]): void {
+    this.#set(
+      'abnormal',
+      items.map((a) => ({
+        type: 'Feature',
+        properties: { id: a.id, rank: a.rank, label: a.label },
+        geometry: { type: 'Point', coordinates: [longitude(a.x), latitude(a.y)] },
+      })),
+    );
+  }
+
+  setSelected(at: { x: number; y: number } | null): void {
+    this.#set('selected', at ? [{ type: 'Feature', properties: {}, geometry: { type: 'Point', coordinates: [longitude(at.x), latitude(at.y)] } }] : []);
+  }
+
+  fit(box: Box, animate: boolean): void {
+    this.#map.fitBounds(lngLatBox(box), { padding: 24, animate: animate && !reduced(), duration: 300, maxZoom: 16 });
+  }
+
+  moveTo(x: number, y: number, minZoom: number, animate: boolean): void {
+    const center: [number, number] = [longitude(x), latitude(y)];
+    const zoom = Math.max(minZoom, zoomOf(this.view().scale));
+    if (animate && !reduced()) this.#map.easeTo({ center, zoom, duration: 300 });
+    else this.#map.jumpTo({ center, zoom });
+  }
+
+  zoomBy(steps: number): void {
+    this.#map.zoomTo(this.#map.getZoom() + steps, { animate: !reduced(), duration: 150 });
+  }
+
+  resize(): void {
+    this.#map.resize();
+  }
+
+  destroy(): void {
+    this.#map.remove();
+  }
+}
+
+function lngLatBox([west, north, east, south]: Box): [[number, number], [number, number]] {
+  return [
+    [longitude(west), latitude(south)],
+    [longitude(east), latitude(north)],
+  ];
+}

@@ -1,0 +1,134 @@
+import type { Patch } from '../feed/table';
+
+/** The slots a patch touched, first and last included; null for none. */
+export interface Touched {
+  from: number;
+  to: number;
+}
+
+/**
+ * The live set as the map draws it: a column a property, a row a slot, written in place by patches.
+ * Positions are Web Mercator, 0 to 1; NaN is not on the map.
+ */
+export class Points {
+  x = new Float64Array(1024).fill(NaN);
+  y = new Float64Array(1024).fill(NaN);
+  severity = new Uint8Array(1024);
+  domain = new Uint8Array(1024);
+  ids: string[] = [];
+  /** slots in use are below this */
+  length = 0;
+  domains: string[] = [];
+  /** slots that are not normal */
+  readonly abnormal = new Set<number>();
+  #slots = new Map<string, number>();
+
+  slotOf(id: string): number | undefined {
+    return this.#slots.get(id);
+  }
+
+  apply(patch: Patch): Touched | null {
+    this.domains = patch.domains;
+    for (const { slot, id } of patch.ids) {
+      const old = this.ids[slot];
+      if (old && this.#slots.get(old) === slot) this.#slots.delete(old);
+      this.ids[slot] = id;
+      if (id) this.#slots.set(id, slot);
+    }
+    if (patch.slots.length === 0) return null;
+    let from = Infinity;
+    let to = -1;
+    for (let i = 0; i < patch.slots.length; i++) {
+      const slot = patch.slots[i];
+      if (slot < from) from = slot;
+      if (slot > to) to = slot;
+    }
+    this.#grow(to + 1);
+    for (let i = 0; i < patch.slots.length; i++) {
+      const slot = patch.slots[i];
+      this.x[slot] = patch.xy[2 * i];
+      this.y[slot] = patch.xy[2 * i + 1];
+      this.severity[slot] = patch.severity[i];
+      this.domain[slot] = patch.domain[i];
+      if (patch.severity[i] > 0) this.abnormal.add(slot);
+      else this.abnormal.delete(slot);
+    }
+    this.length = Math.max(this.length, to + 1);
+    return { from, to };
+  }
+
+  /**
+   * The slot nearest to a place, within `radius` (mercator units); abnormal ones win over normal ones,
+   * as they are drawn on top. Only domains in the mask count.
+   */
+  nearest(x: number, y: number, radius: number, mask: DomainMask): number | null {
+    let best: number | null = null;
+    let bestScore = Infinity;
+    const r2 = radius * radius;
+    for (let i = 0; i < this.length; i++) {
+      const dx = this.x[i] - x;
+      const dy = this.y[i] - y;
+      const d2 = dx * dx + dy * dy;
+      if (!(d2 <= r2) || !mask.has(this.domain[i])) continue;
+      const score = d2 / r2 - (this.severity[i] > 0 ? 1 + this.severity[i] : 0);
+      if (score < bestScore) {
+        bestScore = score;
+        best = i;
+      }
+    }
+    return best;
+  }
+
+  /** The box that holds nearly all of them (a stray position must not zoom the city away); null for none. */
+  bounds(): [west: number, north: number, east: number, south: number] | null {
+    const xs: number[] = [];
+    const ys: number[] = [];
+    for (let i = 0; i < this.length; i++) {
+      if (this.x[i] === this.x[i]) {
+        xs.push(this.x[i]);
+        ys.push(this.y[i]);
+      }
+    }
+    if (xs.length === 0) return null;
+    xs.sort((a, b) => a - b);
+    ys.sort((a, b) => a - b);
+    const low = Math.floor(xs.length * 0.005);
+    const high = xs.length - 1 - low;
+    return [xs[low], ys[low], xs[high], ys[high]];
+  }
+
+  #grow(size: number): void {
+    if (size <= this.x.length) return;
+    const capacity = Math.max(size, this.x.length * 2);
+    const x = new Float64Array(capacity).fill(NaN);
+    const y = new Float64Array(capacity).fill(NaN);
+    const severity = new Uint8Array(capacity);
+    const domain = new Uint8Array(capacity);
+    x.set(this.x);
+    y.set(this.y);
+    severity.set(this.severity);
+    domain.set(this.domain);
+    Object.assign(this, { x, y, severity, domain });
+  }
+}
+
+/** Which of up to 256 domains are shown: a bit each, as the shader takes it. */
+export class DomainMask {
+  readonly words = new Uint32Array(8);
+
+  static all(): DomainMask {
+    const m = new DomainMask();
+    m.words.fill(0xffffffff);
+    return m;
+  }
+
+  static only(index: number): DomainMask {
+    const m = new DomainMask();
+    if (index >= 0) m.words[index >> 5] = 1 << (index & 31);
+    return m;
+  }
+
+  has(index: number): boolean {
+    return (this.words[index >> 5] & (1 << (index & 31))) !== 0;
+  }
+}

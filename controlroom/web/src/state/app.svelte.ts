@@ -1,0 +1,87 @@
+import type { Feature } from 'geojson';
+import { api } from '../api/client';
+import type { Key } from '../i18n/en';
+import { pickLang, translate, type Lang, type Params } from '../i18n/translate';
+import { formatRoute, parseRoute, type Route } from '../lib/route';
+import { EventList } from './eventlist.svelte';
+import { Feed } from './feed.svelte';
+
+/** The page: where it is, in which language, and what it knows of the city. One for the whole page. */
+class App {
+  lang = $state<Lang>(pickLang(stored('panormus.lang'), navigator.languages));
+  route = $state.raw<Route>(parseRoute(location.pathname, location.search));
+  /** the wall clock, once a second: ages and times read it */
+  now = $state(Date.now());
+  zones = $state.raw<Feature[]>([]);
+  zoneNames = $derived(new Map(this.zones.map((z) => [String(z.properties?.id ?? z.id ?? ''), String(z.properties?.name ?? '')])));
+  dark = $state(false);
+  readonly feed = new Feed();
+  readonly events = new EventList();
+
+  constructor() {
+    setInterval(() => (this.now = Date.now()), 1000);
+    addEventListener('popstate', () => (this.route = parseRoute(location.pathname, location.search)));
+    const scheme = matchMedia('(prefers-color-scheme: dark)');
+    this.dark = scheme.matches;
+    scheme.addEventListener('change', () => (this.dark = scheme.matches));
+    this.feed.onEvents(
+      (events) => this.events.add(events),
+      () => void this.events.load(),
+    );
+    if (this.route.domain) this.events.filter = { domain: this.route.domain, severity: '' };
+    void this.events.load();
+    void this.loadZones();
+  }
+
+  async loadZones(): Promise<void> {
+    try {
+      this.zones = await api.zones();
+    } catch {
+      this.zones = []; // the map is good without districts
+    }
+  }
+
+  t = (key: Key, params?: Params): string => translate(this.lang, key, params);
+
+  setLang(lang: Lang): void {
+    this.lang = lang;
+    try {
+      localStorage.setItem('panormus.lang', lang);
+    } catch {
+      // private browsing: the choice lasts as long as the page
+    }
+  }
+
+  /** Goes to a route; what is left out stays as it is. */
+  go(change: Partial<Route>): void {
+    const route = { ...this.route, ...change };
+    const address = formatRoute(route);
+    if (address !== location.pathname + location.search) history.pushState(null, '', address);
+    this.route = route;
+  }
+
+  href(change: Partial<Route>): string {
+    return formatRoute({ ...this.route, ...change });
+  }
+
+  /** For links: a plain click stays in the page, any other (new tab, middle) is the browser's. */
+  follow = (event: MouseEvent, change: Partial<Route>): void => {
+    if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    this.go(change);
+  };
+
+  zoneName(id: string | undefined): string {
+    return (id && this.zoneNames.get(id)) || id || '';
+  }
+}
+
+function stored(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+export const app = new App();

@@ -1,0 +1,153 @@
+import type { FeedHealth, FromWorker, ToWorker, Watched } from '../feed/messages';
+import type { CityEvent, Stats } from '../feed/protocol';
+import type { DomainCount, Row, RowQuery } from '../feed/table';
+import { Points, type Touched } from '../map/points';
+
+export interface Rates {
+  received: number; // messages a second
+  stored: number; // observations a second
+  rejected: number; // messages a second
+  rejectedTotal: number;
+  lag: Record<string, number>; // log batches
+}
+
+type DrawListener = (touched: Touched | null) => void;
+
+/** The page's side of the feed's worker: what it tells, as reactive state; the points, written in place. */
+export class Feed {
+  counts = $state.raw<DomainCount[]>([]);
+  size = $state(0);
+  health = $state.raw<FeedHealth>({
+    connection: 'connecting',
+    lastFrame: null,
+    heartbeat: 5_000,
+    attempts: 0,
+    gaps: 0,
+    closeCode: 0,
+    ready: false,
+  });
+  rates = $state.raw<Rates | null>(null);
+  watched = $state.raw<Watched | null>(null);
+  trouble = $state.raw<{ title: string; detail: string } | null>(null);
+  /** grows with every patch: what reads `points` depends on it */
+  version = $state(0);
+  readonly points = new Points();
+
+  #worker: Worker;
+  #samples: { at: number; stats: Stats }[] = [];
+  #listeners = new Set<DrawListener>();
+  #eventListeners = new Set<(events: CityEvent[]) => void>();
+  #gapListeners = new Set<() => void>();
+  #requests = new Map<number, (answer: { rows: Row[]; total: number }) => void>();
+  #nextRequest = 0;
+  #watchedID: string | null = null;
+
+  constructor() {
+    this.#worker = new Worker(new URL('../feed/worker.ts', import.meta.url), { type: 'module', name: 'feed' });
+    this.#worker.onmessage = (m: MessageEvent<FromWorker>) => this.#receive(m.data);
+    const url = new URL('/ws/v1/feed', location.href);
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    this.#tell({ op: 'start', url: url.href, origin: location.origin });
+  }
+
+  /** Called once a frame at most, after the points were written. Returns how to stop. */
+  onDraw(fn: DrawListener): () => void {
+    this.#listeners.add(fn);
+    return () => this.#listeners.delete(fn);
+  }
+
+  onEvents(fn: (events: CityEvent[]) => void, missed: () => void): () => void {
+    this.#eventListeners.add(fn);
+    this.#gapListeners.add(missed);
+    return () => {
+      this.#eventListeners.delete(fn);
+      this.#gapListeners.delete(missed);
+    };
+  }
+
+  /** Follows one asset's values in `watched`; null follows none. */
+  watch(id: string | null): void {
+    this.#watchedID = id;
+    this.watched = null;
+    this.#tell({ op: 'watch', id });
+  }
+
+  rows(query: RowQuery): Promise<{ rows: Row[]; total: number }> {
+    const request = ++this.#nextRequest;
+    return new Promise((resolve) => {
+      this.#requests.set(request, resolve);
+      this.#tell({ op: 'rows', request, query });
+    });
+  }
+
+  retry(): void {
+    this.#tell({ op: 'retry' });
+  }
+
+  #tell(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #receive(m: FromWorker): void {
+    switch (m.kind) {
+      case 'patch':
+        this.#whenDrawing(() => {
+          const touched = this.points.apply(m.patch);
+          this.counts = m.patch.counts;
+          this.size = m.patch.size;
+          this.version++;
+          for (const fn of this.#listeners) fn(touched);
+          this.#tell({ op: 'drawn' });
+        });
+        break;
+      case 'health':
+        this.health = m.health;
+        break;
+      case 'events':
+        for (const fn of this.#eventListeners) fn(m.events);
+        break;
+      case 'eventsGap':
+        for (const fn of this.#gapListeners) fn();
+        break;
+      case 'stats':
+        this.#stats(m.stats, m.at);
+        break;
+      case 'watched':
+        if (m.id === this.#watchedID) this.watched = m.asset;
+        break;
+      case 'rows':
+        this.#requests.get(m.request)?.({ rows: m.rows, total: m.total });
+        this.#requests.delete(m.request);
+        break;
+      case 'trouble':
+        this.trouble = { title: m.title, detail: m.detail };
+        break;
+    }
+  }
+
+  /** At the next frame; a hidden page has no frames, but must not fall behind: it takes a timer. */
+  #whenDrawing(fn: () => void): void {
+    if (document.visibilityState === 'hidden') setTimeout(fn, 0);
+    else requestAnimationFrame(fn);
+  }
+
+  #stats(stats: Stats, at: number): void {
+    const samples = this.#samples;
+    const last = samples.at(-1);
+    // Counters that went back mean the server started again.
+    if (last && (stats.received ?? 0) < (last.stats.received ?? 0)) samples.length = 0;
+    samples.push({ at, stats });
+    while (samples.length > 2 && at - samples[0].at > 10_000) samples.shift();
+    const first = samples[0];
+    const elapsed = (at - first.at) / 1000;
+    const perSecond = (key: 'received' | 'stored' | 'rejected') =>
+      elapsed > 0 ? Math.max(0, ((stats[key] ?? 0) - (first.stats[key] ?? 0)) / elapsed) : 0;
+    this.rates = {
+      received: perSecond('received'),
+      stored: perSecond('stored'),
+      rejected: perSecond('rejected'),
+      rejectedTotal: stats.rejected ?? 0,
+      lag: stats.lag ?? {},
+    };
+  }
+}
