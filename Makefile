@@ -69,7 +69,7 @@ test: test-tools build lint
 	go test -race -timeout 9m ./...
 
 bench: build
-	bench/run
+	go run ./bench
 
 clean:
 	rm -rf bin $(WEB)/dist/assets $(WEB)/dist/index.html

@@ -156,6 +156,9 @@ func TestSecretsAreWriteOnly(t *testing.T) {
 	if err != nil || strings.Contains(string(b), "s3") || strings.Contains(string(b), `"k"`) || !strings.Contains(string(b), "0102030405060708") {
 		t.Errorf("public form %s, %v; want the EUI and no key or secret", b, err)
 	}
+	if got := r.LookupDevEUI("0102030405060708"); got == nil || got.ID != "m" {
+		t.Errorf("by its DevEUI: %v, want m", got)
+	}
 	public.Name = "Meter"
 	if err := r.PutDevice(t.Context(), public); err != nil {
 		t.Fatal(err)

@@ -43,6 +43,7 @@ type Registry struct {
 	version  atomic.Uint64
 	count    atomic.Int64
 	assets   sync.Map // id -> *Asset
+	euis     sync.Map // dev_eui in lower case -> id
 	profiles sync.Map // id -> *Profile
 	zones    sync.Map // id -> *Zone
 	writing  sync.Mutex
@@ -77,6 +78,27 @@ func (r *Registry) Lookup(id string) *Asset {
 		return a.(*Asset)
 	}
 	return nil
+}
+
+// LookupDevEUI returns the asset whose LoRaWAN identifier is eui, 16 lower-case hexadecimal digits,
+// or nil. Safe on the hot path.
+func (r *Registry) LookupDevEUI(eui string) *Asset {
+	id, ok := r.euis.Load(eui)
+	if !ok {
+		return nil
+	}
+	// The index may be behind; the asset decides.
+	if a := r.Lookup(id.(string)); a != nil && a.devEUI() == eui {
+		return a
+	}
+	return nil
+}
+
+func (a *Asset) devEUI() string {
+	if a.LoRaWAN == nil {
+		return ""
+	}
+	return strings.ToLower(a.LoRaWAN.DevEUI)
 }
 
 // Version grows with every change of any entry, for those who cache what they looked up.
@@ -283,8 +305,9 @@ func (r *Registry) apply(key string, value []byte) {
 
 func (r *Registry) applyDevice(id string, value []byte) error {
 	if value == nil {
-		if _, had := r.assets.LoadAndDelete(id); had {
+		if old, had := r.assets.LoadAndDelete(id); had {
 			r.count.Add(-1)
+			r.euis.CompareAndDelete(old.(*Asset).devEUI(), id)
 		}
 		return nil
 	}
@@ -292,8 +315,15 @@ func (r *Registry) applyDevice(id string, value []byte) error {
 	if err := json.Unmarshal(value, &d); err != nil {
 		return err
 	}
-	if _, had := r.assets.Swap(id, r.resolve(d)); !had {
+	a := r.resolve(d)
+	old, had := r.assets.Swap(id, a)
+	if !had {
 		r.count.Add(1)
+	} else if eui := old.(*Asset).devEUI(); eui != a.devEUI() {
+		r.euis.CompareAndDelete(eui, id)
+	}
+	if eui := a.devEUI(); eui != "" {
+		r.euis.Store(eui, id)
 	}
 	return nil
 }

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+)
+
+// micro runs the hot path's own benchmarks, each of which checks its answers.
+func micro(ctx context.Context, quick bool, w io.Writer) error {
+	benchtime := "1s"
+	if quick {
+		benchtime = "100ms"
+	}
+	fmt.Fprintf(w, "\n## The parts of the hot path\n`go test -run - -bench . -benchtime %s`, one package at a time.\n\n```\n", benchtime)
+	for _, pkg := range []string{
+		"./ingest/telemetry", "./stream/batch", "./stream/rules", "./controlroom/live", "./storage",
+	} {
+		out, err := exec.CommandContext(ctx, "go", "test", "-run", "-", "-bench", ".", "-benchtime", benchtime, pkg).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s: %w\n%s", pkg, err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			if strings.HasPrefix(line, "Benchmark") || strings.HasPrefix(line, "pkg:") {
+				fmt.Fprint(w, line)
+			}
+		}
+	}
+	fmt.Fprint(w, "```\n")
+	return nil
+}

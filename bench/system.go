@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// system is a panormus under measurement.
+type system struct {
+	data string
+	cmd  *exec.Cmd
+	done chan struct{}
+	info struct {
+		PID                    int
+		HTTP, MQTT, ClickHouse string
+	}
+}
+
+// startSystem starts bin/panormus on free ports with the data folder and waits until it is ready.
+// It returns how long that took.
+func startSystem(ctx context.Context, data string, args ...string) (*system, time.Duration, error) {
+	s := &system{data: data, done: make(chan struct{})}
+	os.Remove(filepath.Join(data, "run.json"))
+	s.cmd = exec.Command("bin/panormus", append([]string{"run", "--data", data, "--http", "127.0.0.1:0",
+		"--mqtt", "127.0.0.1:0", "--lorawan-udp", "127.0.0.1:0"}, args...)...)
+	logs, err := os.OpenFile(filepath.Join(data, "panormus.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer logs.Close()
+	s.cmd.Stdout, s.cmd.Stderr = logs, logs
+	began := time.Now()
+	if err := s.cmd.Start(); err != nil {
+		return nil, 0, err
+	}
+	go func() { s.cmd.Wait(); close(s.done) }()
+	for time.Since(began) < time.Minute {
+		select {
+		case <-ctx.Done():
+			s.stop()
+			return nil, 0, ctx.Err()
+		case <-s.done:
+			return nil, 0, fmt.Errorf("panormus ended; see %s", logs.Name())
+		case <-time.After(5 * time.Millisecond):
+		}
+		b, err := os.ReadFile(filepath.Join(data, "run.json"))
+		if err != nil || json.Unmarshal(b, &s.info) != nil {
+			continue
+		}
+		if _, err := s.get("/status"); err == nil {
+			return s, time.Since(began), nil
+		}
+	}
+	s.stop()
+	return nil, 0, errors.New("not ready after a minute")
+}
+
+// stop ends it cleanly.
+func (s *system) stop() {
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	<-s.done
+}
+
+func (s *system) get(path string) ([]byte, error) { return fetch("http://" + s.info.HTTP + path) }
+
+func fetch(url string) ([]byte, error) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", url, resp.Status, b)
+	}
+	return b, err
+}
+
+func (s *system) sql(query string) (string, error) {
+	b, err := fetch(s.info.ClickHouse + "/?query=" + url.QueryEscape(query))
+	return strings.TrimSpace(string(b)), err
+}
+
+func (s *system) sqlFloat(query string) (float64, error) {
+	v, err := s.sql(query)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseFloat(v, 64)
+}
+
+// stats is what /api/v1/stats counts.
+type stats struct {
+	Received, Decoded, Rejected, Logged, Stored, Events int64
+	Lag                                                 struct{ Writer, Rules int64 }
+}
+
+func (s *system) stats() (stats, error) {
+	var v stats
+	b, err := s.get("/api/v1/stats")
+	if err != nil {
+		return v, err
+	}
+	return v, json.Unmarshal(b, &v)
+}
+
+// processes are the system's: panormus and the database engine it started.
+func (s *system) processes() []int {
+	pids := []int{s.cmd.Process.Pid}
+	for i := 0; i < len(pids); i++ {
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pids[i]))
+		for _, t := range tasks {
+			b, _ := os.ReadFile(t)
+			for _, f := range strings.Fields(string(b)) {
+				if pid, err := strconv.Atoi(f); err == nil {
+					pids = append(pids, pid)
+				}
+			}
+		}
+	}
+	return pids
+}
+
+// usage is what the system's processes hold and have used.
+type usage struct {
+	rss int64 // bytes resident
+	cpu time.Duration
+}
+
+func (s *system) usage() map[string]usage {
+	out := map[string]usage{}
+	for _, pid := range s.processes() {
+		dir := fmt.Sprintf("/proc/%d/", pid)
+		name, err := os.ReadFile(dir + "comm")
+		if err != nil {
+			continue
+		}
+		status, _ := os.ReadFile(dir + "status")
+		stat, _ := os.ReadFile(dir + "stat")
+		u := out[strings.TrimSpace(string(name))]
+		for line := range strings.Lines(string(status)) {
+			// Anonymous memory and shared memory; pages of files are the kernel's to take back.
+			if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+				kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+				u.rss += kb << 10
+			}
+		}
+		if i := bytes.LastIndexByte(stat, ')'); i > 0 {
+			f := strings.Fields(string(stat[i+1:]))
+			user, _ := strconv.ParseInt(f[11], 10, 64)
+			system, _ := strconv.ParseInt(f[12], 10, 64)
+			u.cpu += time.Duration(user+system) * 10 * time.Millisecond
+		}
+		out[strings.TrimSpace(string(name))] = u
+	}
+	return out
+}
+
+// watch samples the memory every second until stop is called, which returns the samples in bytes.
+func (s *system) watch() (stop func() []int64) {
+	var samples []int64
+	ended, wg := make(chan struct{}), sync.WaitGroup{}
+	wg.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+				total := int64(0)
+				for _, u := range s.usage() {
+					total += u.rss
+				}
+				samples = append(samples, total)
+			}
+		}
+	})
+	return func() []int64 { close(ended); wg.Wait(); return samples }
+}
