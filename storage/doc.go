@@ -1,0 +1,13 @@
+// Package storage keeps what happened in ClickHouse: its schema and migrations, the writer that
+// brings batches in from the log, and the queries that bring answers out.
+//
+// The database is the embedded one (package embedded) or any server by DSN; the SQL is the same.
+//
+//	log ──> Writer, one goroutine a kind ──> observations ──> observations_1m ──> observations_1h
+//	                                    └──> events, uplinks, rejected
+//
+// The writer stores every batch exactly once, rollups included: before a group of batches goes out
+// its bounds are recorded, and its insert carries a token made of them, so that what is repeated
+// after a crash has the same rows in the same blocks under the same token, which the tables drop.
+// While the database is away the writer waits and the log holds what comes.
+package storage
