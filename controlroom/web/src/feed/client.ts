@@ -51,6 +51,7 @@ export interface Options {
   heartbeat?: number;
 }
 
+const giveUp = 10_000; // least silence, ms, before a connection is given up
 const calm = 30_000; // a gap this long after the last one is a first one again
 
 interface Entry {
@@ -81,6 +82,7 @@ export class FeedClient {
   #retry: unknown = null;
   #watch: unknown = null;
   #lastBeat: number | null = null;
+  #beats: number[] = []; // the last distances between heartbeats, ms
   #wanted = false;
 
   constructor(options: Options) {
@@ -224,10 +226,10 @@ export class FeedClient {
     this.#watch = this.#clock.after(this.health.heartbeat, () => this.#silence(1));
   }
 
-  /** Called after each heartbeat's time without a frame: asks once, and gives the socket up at the third. */
+  /** Called after each heartbeat's time without a frame: asks, and gives the socket up at the third. */
   #silence(missed: number): void {
     if (!this.#socket) return;
-    if (missed >= 3) {
+    if (missed >= 3 && missed * this.health.heartbeat >= giveUp) {
       this.#closed(0);
       return;
     }
@@ -289,9 +291,10 @@ export class FeedClient {
   #beat(): void {
     const now = this.#clock.now();
     if (this.#lastBeat !== null) {
-      const apart = now - this.#lastBeat;
-      // Half old, half new, within reason: a paused tab must not teach us a heartbeat of an hour.
-      this.health.heartbeat = Math.min(30_000, Math.max(500, (this.health.heartbeat + apart) / 2));
+      // The longest of the last few, within reason: beats that were held up come in a bunch, and a paused
+      // tab must not teach us a heartbeat of an hour.
+      this.#beats = [...this.#beats, now - this.#lastBeat].slice(-4);
+      if (this.#beats.length >= 2) this.health.heartbeat = Math.min(30_000, Math.max(1_000, ...this.#beats));
     }
     this.#lastBeat = now;
   }

@@ -63,6 +63,8 @@ export interface BackendOptions {
   start: Box;
   /** a click or tap, in CSS px from the container's corner */
   onPick: (px: number, py: number) => void;
+  /** it cannot draw after all: another backend must */
+  onBroken: (err: unknown) => void;
 }
 
 export const lights: Record<'dark' | 'light', Theme> = {

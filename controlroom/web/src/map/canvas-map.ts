@@ -147,8 +147,8 @@ export class CanvasMap implements MapBackend {
     this.#stroke(this.#basemap, 'street', t.street, Math.max(0.6, 2 ** (zoomOf(v.scale) - 13)));
     this.#stroke(this.#basemap, 'district', t.district, 1);
     this.#stroke(this.#zones, '', t.district, 1);
-    this.#names();
     this.#points();
+    this.#names();
     if (this.#selected) {
       ctx.beginPath();
       ctx.arc(...this.#screen(this.#selected.x, this.#selected.y), 15, 0, 7);
@@ -196,7 +196,9 @@ export class CanvasMap implements MapBackend {
     ctx.font = '12px system-ui, sans-serif';
     ctx.textAlign = 'center';
     ctx.fillStyle = this.#theme.text;
-    ctx.globalAlpha = 0.75;
+    ctx.strokeStyle = this.#theme.land;
+    ctx.lineWidth = 2.5;
+    ctx.globalAlpha = 0.8;
     for (const z of this.#zones) {
       const line = z.lines[0];
       if (!z.name || !line) continue;
@@ -206,7 +208,9 @@ export class CanvasMap implements MapBackend {
         x += line[i];
         y += line[i + 1];
       }
-      ctx.fillText(z.name, ...this.#screen((2 * x) / line.length, (2 * y) / line.length));
+      const place = this.#screen((2 * x) / line.length, (2 * y) / line.length);
+      ctx.strokeText(z.name, ...place);
+      ctx.fillText(z.name, ...place);
     }
     ctx.globalAlpha = 1;
   }

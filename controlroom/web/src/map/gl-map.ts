@@ -1,4 +1,4 @@
-import { Map as MapLibreMap, setWorkerUrl, type GeoJSONSource, type StyleSpecification } from 'maplibre-gl';
+import { Map as MapLibreMap, setWorkerUrl, type ExpressionSpecification, type GeoJSONSource, type StyleSpecification } from 'maplibre-gl';
 import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url';
 import 'maplibre-gl/dist/maplibre-gl.css';
 import type { Feature, FeatureCollection } from 'geojson';
@@ -12,6 +12,9 @@ setWorkerUrl(workerUrl);
 
 const empty: FeatureCollection = { type: 'FeatureCollection', features: [] };
 const reduced = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+const pointAlpha = 0.75;
+const iconImage = (t: Theme): ExpressionSpecification => ['concat', t.dark ? 'mark-dark-' : 'mark-light-', ['get', 'rank']];
 
 /** The layers under the live set, in the theme's greys. A tile source (PMTiles) would add its own below `streets`. */
 function style(t: Theme): StyleSpecification {
@@ -59,7 +62,7 @@ function style(t: Theme): StyleSpecification {
         type: 'symbol',
         source: 'abnormal',
         layout: {
-          'icon-image': ['concat', t.dark ? 'mark-dark-' : 'mark-light-', ['get', 'rank']],
+          'icon-image': iconImage(t),
           'icon-size': ['interpolate', ['linear'], ['zoom'], 10, 0.6, 14, 1],
           'icon-allow-overlap': true,
           'icon-ignore-placement': true,
@@ -85,6 +88,7 @@ export class GlMap implements MapBackend {
   readonly #layer: PointsLayer;
   readonly #data = new Map<string, FeatureCollection>();
   #theme: Theme;
+  #loaded = false;
 
   /** Throws where there is no WebGL 2. */
   constructor(options: BackendOptions) {
@@ -109,11 +113,23 @@ export class GlMap implements MapBackend {
     this.#map.touchZoomRotate.disableRotation();
     this.#map.keyboard.disableRotation();
     this.#layer = new PointsLayer(options.points, () => this.view());
-    this.#map.on('style.load', () => this.#dress());
+    this.#map.on('error', (e) => console.error('map:', e.error));
+    this.#map.once('style.load', () => {
+      try {
+        this.#dress();
+      } catch (err) {
+        options.onBroken(err);
+      }
+    });
+    // Data given to a source before it has loaded its own first data would be lost: it waits for `load`.
+    this.#map.once('load', () => {
+      this.#loaded = true;
+      for (const [source, data] of this.#data) this.#source(source)?.setData(data);
+    });
     this.#map.on('click', (e) => options.onPick(e.point.x, e.point.y));
   }
 
-  /** What a new style does not have yet: images, the live layer, the data of the sources. */
+  /** What the style cannot say: the signs' images and the live layer. */
   #dress(): void {
     const ratio = 2;
     for (const [name, halo] of [
@@ -122,7 +138,6 @@ export class GlMap implements MapBackend {
     ] as const) {
       for (const rank of ranks) {
         const id = `mark-${name}-${rank}`;
-        if (this.#map.hasImage(id)) continue;
         const size = marks[rank].size + 6;
         const canvas = new OffscreenCanvas(size * ratio, size * ratio);
         const ctx = canvas.getContext('2d');
@@ -132,9 +147,8 @@ export class GlMap implements MapBackend {
         this.#map.addImage(id, ctx.getImageData(0, 0, canvas.width, canvas.height), { pixelRatio: ratio });
       }
     }
-    this.#layer.setColour(this.#theme.point, this.#theme.dark ? 0.75 : 0.7);
-    if (!this.#map.getLayer(this.#layer.id)) this.#map.addLayer(this.#layer, 'selected');
-    for (const [source, data] of this.#data) this.#source(source)?.setData(data);
+    this.#layer.setColour(this.#theme.point, pointAlpha);
+    this.#map.addLayer(this.#layer, 'district-names');
   }
 
   #source(name: string): GeoJSONSource | undefined {
@@ -144,7 +158,7 @@ export class GlMap implements MapBackend {
   #set(name: string, features: Feature[]): void {
     const data: FeatureCollection = { type: 'FeatureCollection', features };
     this.#data.set(name, data);
-    this.#source(name)?.setData(data);
+    if (this.#loaded) this.#source(name)?.setData(data);
   }
 
   get canvas(): HTMLCanvasElement {
@@ -166,7 +180,16 @@ export class GlMap implements MapBackend {
   setTheme(theme: Theme): void {
     if (theme === this.#theme) return;
     this.#theme = theme;
-    this.#map.setStyle(style(theme), { diff: false });
+    // The same layers in other colours: nothing is loaded again, nothing blinks.
+    const recolour = () => {
+      for (const layer of style(theme).layers) {
+        for (const [name, value] of Object.entries(layer.paint ?? {})) this.#map.setPaintProperty(layer.id, name as 'fill-color', value as string);
+      }
+      this.#map.setLayoutProperty('abnormal', 'icon-image', iconImage(theme));
+      this.#layer.setColour(theme.point, pointAlpha);
+    };
+    if (this.#loaded) recolour();
+    else this.#map.once('load', recolour);
   }
 
   setZones(zones: Feature[]): void {

@@ -23,7 +23,7 @@ void main() {
 }`;
 
 const fragmentSource = `#version 300 es
-precision mediump float;
+precision highp float;
 uniform vec4 u_colour;
 uniform float u_size;
 out vec4 colour;

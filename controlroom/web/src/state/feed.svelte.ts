@@ -17,6 +17,8 @@ type DrawListener = (touched: Touched | null) => void;
 export class Feed {
   counts = $state.raw<DomainCount[]>([]);
   size = $state(0);
+  /** domains in the order of their index in `points` */
+  domains = $state.raw<string[]>([]);
   health = $state.raw<FeedHealth>({
     connection: 'connecting',
     lastFrame: null,
@@ -95,6 +97,7 @@ export class Feed {
           const touched = this.points.apply(m.patch);
           this.counts = m.patch.counts;
           this.size = m.patch.size;
+          if (m.patch.domains.length !== this.domains.length) this.domains = m.patch.domains;
           this.version++;
           for (const fn of this.#listeners) fn(touched);
           this.#tell({ op: 'drawn' });

@@ -1,0 +1,199 @@
+// The page against a running server, in a real browser: `node e2e/smoke.mjs` with
+//   PANORMUS_URL         where the server is, http://127.0.0.1:8080
+//   PANORMUS_DEVICE      an asset that has just published (optional: then any asset will do)
+//   PANORMUS_EVENT_TEXT  text of an event that must be in the list (optional)
+//   PANORMUS_SHOTS       folder for screenshots (optional)
+//   CHROMIUM             the browser, /usr/bin/chromium by default
+// Exits 0, or 1 with what was wanted and what was there.
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const base = process.env.PANORMUS_URL ?? 'http://127.0.0.1:8080';
+const shots = process.env.PANORMUS_SHOTS;
+const eventText = process.env.PANORMUS_EVENT_TEXT;
+const patience = Number(process.env.PANORMUS_TIMEOUT ?? 30_000);
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const sizes = [
+  { name: '1920x1080', width: 1920, height: 1080 },
+  { name: '1280x720', width: 1280, height: 720 },
+  { name: '390x844', width: 390, height: 844, hasTouch: true, isMobile: true, deviceScaleFactor: 2 },
+];
+
+const complaints = [];
+function check(ok, what) {
+  if (!ok) complaints.push(what);
+  console.log(`${ok ? 'ok  ' : 'FAIL'} ${what}`);
+}
+
+/** Waits for a selector; the message says what was wanted rather than which selector. */
+async function appears(page, selector, what, options = {}) {
+  try {
+    await page.locator(selector).first().waitFor({ timeout: patience, ...options });
+    check(true, what);
+    return true;
+  } catch {
+    check(false, `${what}: not within ${patience / 1000} s`);
+    return false;
+  }
+}
+
+async function until(page, fn, arg, what) {
+  try {
+    await page.waitForFunction(fn, arg, { timeout: patience });
+    check(true, what);
+  } catch {
+    check(false, `${what}: not within ${patience / 1000} s`);
+  }
+}
+
+async function open(browser, size, extra = {}) {
+  const { name: _name, width, height, ...rest } = size;
+  const context = await browser.newContext({ viewport: { width, height }, locale: 'it-IT', timezoneId: 'Europe/Rome', ...rest, ...extra });
+  const page = await context.newPage();
+  page.on('console', (m) => {
+    if (m.type() === 'error') check(false, `console: ${m.text()} (${m.location().url})`);
+  });
+  page.on('pageerror', (err) => check(false, `page error: ${err.stack ?? err}`));
+  page.on('request', (r) => {
+    if (/^(data|blob):/.test(r.url())) return;
+    const { origin } = new URL(r.url());
+    if (origin !== new URL(base).origin) check(false, `request to another host: ${r.url()}`);
+  });
+  page.on('response', (r) => {
+    // A 404 for the base map is allowed: a server may have none.
+    if (r.status() >= 400 && !r.url().endsWith('/map/basemap.geojson')) check(false, `${r.status()} for ${r.url()}`);
+  });
+  return page;
+}
+
+const shot = async (page, name) => {
+  if (!shots) return;
+  mkdirSync(shots, { recursive: true });
+  await page.screenshot({ path: join(shots, `${name}.png`) });
+};
+
+/** No control is cut off, nothing scrolls sideways. */
+async function fits(page, name) {
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  check(wide <= 0, `${name}: nothing wider than the window${wide > 0 ? ` (by ${wide} px)` : ''}`);
+}
+
+async function accessible(page, name) {
+  await page.evaluate(axe);
+  const serious = await page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] });
+    return violations.filter((v) => v.impact === 'serious' || v.impact === 'critical').map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).slice(0, 3).join(' | ')}`);
+  });
+  check(serious.length === 0, `${name}: no serious accessibility violation${serious.length ? `: ${serious.join('; ')}` : ''}`);
+}
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--no-sandbox', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
+});
+
+let wanted = process.env.PANORMUS_DEVICE;
+try {
+  for (const size of sizes) {
+    const at = (what) => `${size.name}: ${what}`;
+    const phone = size.width < 768;
+    const page = await open(browser, size);
+    const started = Date.now();
+    await page.goto(base, { waitUntil: 'commit' });
+    await appears(page, '[data-testid=feed-state][data-state=live]', at('the feed is live'));
+    await until(page, () => Number(document.querySelector('[data-testid=count-all]')?.dataset.total) > 0, null, at('assets are counted'));
+    console.log(`     first useful view after ${Date.now() - started} ms`);
+    await appears(page, '[data-testid=map][data-ready=true]', at('the map is drawn'));
+    if (eventText) await appears(page, `[data-testid=event]:has-text(${JSON.stringify(eventText)})`, at(`the event "${eventText}" is listed`), { state: 'attached' });
+    await until(page, () => document.querySelector('[data-testid=rate-received]') !== null, null, at('rates are shown'));
+    await page.waitForTimeout(1500); // the map's own fading and labels
+    await fits(page, size.name);
+    await shot(page, `city-${size.name}`);
+    await accessible(page, size.name);
+
+    // Every asset is in the table, which finds and sorts.
+    await page.getByTestId('nav-table').click();
+    await appears(page, '[data-testid=row]', at('the table has rows'));
+    wanted ??= await page.locator('[data-testid=row]').first().getAttribute('data-id');
+    await page.getByTestId('table-filter').fill(wanted);
+    await appears(page, `[data-testid=row][data-id=${JSON.stringify(wanted)}]`, at(`the table finds ${wanted}`));
+    await page.getByTestId('table-filter').fill('');
+    await page.getByTestId('sort-id').click();
+    await until(page, () => document.querySelector('th[aria-sort=ascending] [data-testid=sort-id]') !== null, null, at('the table sorts by id'));
+    await fits(page, `${size.name} table`);
+    await shot(page, `table-${size.name}`);
+    await accessible(page, `${size.name} table`);
+    await page.getByTestId('nav-map').click();
+
+    // The search opens the asset's panel with its values and its last hour.
+    await page.getByTestId('search').fill(wanted);
+    await page.locator(`[data-testid=search-hit][data-id=${JSON.stringify(wanted)}]`).click({ timeout: patience });
+    await appears(page, `[data-testid=asset][data-id=${JSON.stringify(wanted)}] [data-testid=value]`, at(`the panel of ${wanted} shows values`));
+    await until(page, () => Number(document.querySelector('[data-testid=chart]')?.dataset.points) > 0, null, at('the chart has points'));
+    check(new URL(page.url()).pathname === `/asset/${encodeURIComponent(wanted)}`, at('the panel has an address'));
+    await page.waitForTimeout(800);
+    await fits(page, `${size.name} asset`);
+    await shot(page, `asset-${size.name}`);
+    await accessible(page, `${size.name} asset`);
+
+    if (phone) {
+      await page.getByTestId('sheet').click();
+      await page.waitForTimeout(300);
+      await shot(page, `asset-full-${size.name}`);
+    }
+
+    // Both languages; the choice survives a reload, the panel too: it is an address.
+    await page.getByTestId('lang-en').click();
+    await until(page, () => document.documentElement.lang === 'en', null, at('English'));
+    await page.reload();
+    await until(page, () => document.documentElement.lang === 'en', null, at('still English after a reload'));
+    await appears(page, `[data-testid=asset][data-id=${JSON.stringify(wanted)}] [data-testid=value]`, at('the deep link opens the panel'));
+    await page.getByTestId('asset-close').click();
+    await until(page, () => document.querySelector('[data-testid=asset]') === null, null, at('the panel closes'));
+    await page.context().close();
+  }
+
+  // Dark, and without WebGL.
+  const dark = await open(browser, sizes[1], { colorScheme: 'dark' });
+  await dark.goto(base);
+  await appears(dark, '[data-testid=map][data-ready=true]', 'dark: the map is drawn');
+  await appears(dark, '[data-testid=feed-state][data-state=live]', 'dark: the feed is live');
+  await dark.waitForTimeout(1500);
+  await shot(dark, 'dark-1280x720');
+  await accessible(dark, 'dark');
+  await dark.goto(`${base}/?renderer=canvas`);
+  await appears(dark, '[data-testid=map][data-renderer=canvas]', 'the map is drawn on a canvas');
+  await until(dark, () => Number(document.querySelector('[data-testid=map]')?.dataset.placed) > 0, null, 'canvas: assets are on the map');
+  await dark.waitForTimeout(500);
+  await shot(dark, 'canvas-1280x720');
+
+  await dark.context().close();
+
+  // Keyboard alone: skip link, then the events by arrows, Enter opens the asset.
+  const keys = await open(browser, sizes[1]);
+  await keys.goto(base);
+  await appears(keys, '[data-testid=feed-state][data-state=live]', 'keyboard: the feed is live');
+  await keys.keyboard.press('Tab');
+  check(await keys.evaluate(() => document.activeElement?.classList.contains('skip')), 'keyboard: the first stop is the skip link');
+  if ((await keys.locator('[data-testid=event][data-device]').count()) > 1) {
+    await keys.locator('[data-testid=event]').first().focus();
+    await keys.keyboard.press('ArrowDown');
+    const device = await keys.evaluate(() => document.activeElement?.dataset.device);
+    await keys.keyboard.press('Enter');
+    if (device) await appears(keys, `[data-testid=asset][data-id=${JSON.stringify(device)}]`, 'keyboard: Enter on an event opens its asset');
+    await keys.keyboard.press('Escape');
+    await until(keys, () => document.querySelector('[data-testid=asset]') === null, null, 'keyboard: Escape closes the panel');
+  }
+} catch (err) {
+  check(false, String(err.stack ?? err));
+} finally {
+  await browser.close();
+}
+
+if (complaints.length > 0) {
+  console.error(`\nthe page is not as wanted at ${base}:\n${[...new Set(complaints)].map((c) => `  ${c}`).join('\n')}`);
+  process.exit(1);
+}
+console.log(`the page is as wanted at ${base}`);
