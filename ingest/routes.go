@@ -1,0 +1,120 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"panormus/devices"
+)
+
+// A Route sends the messages of some topics to a decoder. In its filter the last + is the device
+// and the first one the domain, or all + but the last are of no account where Domain is given.
+type Route struct {
+	// Filter is an MQTT topic filter with + levels; # may end it.
+	Filter string `json:"filter" yaml:"filter"`
+	// Decoder is a key of Config.Decoders, or "ignore": counted, acknowledged and not looked at.
+	Decoder string `json:"decoder" yaml:"decoder"`
+	// Domain is that of devices whose topics have none.
+	Domain string `json:"domain,omitempty" yaml:"domain,omitempty"`
+}
+
+// Ignore is the decoder of messages that are of no interest.
+const Ignore = "ignore"
+
+// DefaultRoutes are the topics of the contract. The first match counts.
+func DefaultRoutes() []Route {
+	return []Route{
+		{Filter: "city/+/+/telemetry", Decoder: "json"},
+		{Filter: "city/+/+/telemetry/senml", Decoder: "senml"},
+		{Filter: "city/+/+/telemetry/senml-cbor", Decoder: "senml-cbor"},
+		{Filter: "application/+/device/+/event/up", Decoder: "chirpstack", Domain: "lorawan"},
+		{Filter: "application/+/device/+/event/+", Decoder: Ignore, Domain: "lorawan"},
+	}
+}
+
+// CheckRoutes reports what of routes is not acceptable.
+func CheckRoutes(routes []Route, decoders map[string]Decoder) error {
+	for i, r := range routes {
+		if _, err := compile(r, decoders); err != nil {
+			return fmt.Errorf("route %d, %q: %w", i+1, r.Filter, err)
+		}
+	}
+	return nil
+}
+
+type route struct {
+	levels         []string
+	decoder        Decoder // nil: ignore
+	domain         string
+	domainAt, idAt int // which level; domainAt -1 where domain is given
+}
+
+func compile(r Route, decoders map[string]Decoder) (route, error) {
+	c := route{levels: strings.Split(r.Filter, "/"), domain: r.Domain, domainAt: -1, idAt: -1}
+	var plus []int
+	for i, level := range c.levels {
+		switch {
+		case level == "+":
+			plus = append(plus, i)
+		case level == "#" && i == len(c.levels)-1:
+		case strings.ContainsAny(level, "+#"):
+			return c, fmt.Errorf("level %q, want + or # alone, # at the end", level)
+		}
+	}
+	if r.Decoder != Ignore {
+		ok := false
+		if c.decoder, ok = decoders[r.Decoder]; !ok {
+			known := []string{Ignore}
+			for name := range decoders {
+				known = append(known, name)
+			}
+			slices.Sort(known)
+			return c, fmt.Errorf("decoder %q, want one of %s", r.Decoder, strings.Join(known, ", "))
+		}
+	}
+	if r.Domain != "" {
+		if err := devices.CheckDomain(r.Domain); err != nil {
+			return c, fmt.Errorf("domain: %w", err)
+		}
+	}
+	switch {
+	case r.Decoder == Ignore:
+		return c, nil
+	case len(plus) == 0:
+		return c, errors.New("no + level, want one for the device")
+	case len(plus) == 1 && r.Domain == "":
+		return c, errors.New("one + level and no domain, want two or a domain")
+	}
+	c.idAt = plus[len(plus)-1]
+	if r.Domain == "" {
+		c.domainAt = plus[0]
+	}
+	return c, nil
+}
+
+// match reports whether topic is one of the route's and what it names.
+func (r *route) match(topic string) (domain, device string, ok bool) {
+	domain = r.domain
+	rest, more := topic, true
+	for i, want := range r.levels {
+		if want == "#" {
+			return domain, device, i > 0 || !strings.HasPrefix(topic, "$")
+		}
+		if !more {
+			return "", "", false
+		}
+		var level string
+		level, rest, more = strings.Cut(rest, "/")
+		switch {
+		case i == r.idAt:
+			device = level
+		case i == r.domainAt:
+			domain = level
+		case want != "+" && want != level, i == 0 && want == "+" && strings.HasPrefix(level, "$"):
+			return "", "", false
+		}
+	}
+	return domain, device, !more
+}

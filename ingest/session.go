@@ -1,0 +1,407 @@
+package ingest
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"panormus/devices"
+	"panormus/stream/batch"
+	"panormus/stream/log"
+)
+
+// A Session is one sender's way into the pump. It belongs to one goroutine.
+type Session struct {
+	pump   *Pump
+	source string
+	client string
+	acker  Acker
+	replay bool
+	topics map[string]*Topic
+	last   *Topic
+	done   <-chan struct{}
+}
+
+// Session opens a way into the pump for the sender called client, which came in through source.
+// The acker may be nil for senders that want no acknowledgements. When done closes, a Handle that
+// waits for room returns ErrClosed; what was handled before goes on to the log. It may be nil.
+func (p *Pump) Session(source, client string, acker Acker, done <-chan struct{}) *Session {
+	return &Session{pump: p, source: source, client: client, acker: acker, topics: map[string]*Topic{}, done: done}
+}
+
+// Release gives back what the session remembers. Call it last.
+func (s *Session) Release() { s.forget() }
+
+// A Topic is what a session remembers of a topic that a route matches.
+type Topic struct {
+	// Note is at the source's disposal.
+	Note uint64
+
+	name    string
+	decoder Decoder // nil: ignore
+	reject  *Reject // the topic names no device
+	// What the topic names, and what the last message named instead.
+	topicDomain, topicDevice        string
+	saidDomain, saidDevice, saidEUI string
+
+	// What came of it. All are set together, asset last.
+	domain  string
+	device  string
+	lane    *lane
+	asset   *devices.Asset
+	version uint64 // of the registry when asset was looked up
+	ranges  []valueRange
+}
+
+// valueRange is the credible range of the i-th value of a topic's last message.
+type valueRange struct {
+	name     string
+	min, max float64
+}
+
+// Name of the topic.
+func (t *Topic) Name() string { return t.name }
+
+// Bounds of what sessions remember; beyond, a topic is looked up at every message.
+const (
+	maxTopics     = 8192    // a session's
+	maxTopicsHeld = 131_072 // all sessions'
+)
+
+// Topic returns what is known of a topic, or nil where no route matches: the message is no
+// telemetry.
+func (s *Session) Topic(name []byte) *Topic {
+	if s.last != nil && s.last.name == string(name) {
+		return s.last
+	}
+	t, ok := s.topics[string(name)]
+	if !ok {
+		if t = s.pump.topic(name); t == nil {
+			return nil
+		}
+		if len(s.topics) >= maxTopics {
+			s.forget()
+		}
+		if t.reject == nil && s.pump.topics.Load() < maxTopicsHeld {
+			s.topics[t.name] = t
+			s.pump.topics.Add(1)
+		}
+	}
+	s.last = t
+	return t
+}
+
+func (s *Session) forget() {
+	s.pump.topics.Add(-int64(len(s.topics)))
+	s.topics, s.last = map[string]*Topic{}, nil
+}
+
+// topic finds the route of name, none for what MQTT does not allow as the topic of a message.
+func (p *Pump) topic(name []byte) *Topic {
+	if bytes.ContainsAny(name, "+#\x00") || !utf8.Valid(name) {
+		return nil
+	}
+	for i := range p.routes {
+		r := &p.routes[i]
+		domain, device, ok := r.match(text(name))
+		if !ok {
+			continue
+		}
+		t := &Topic{name: string(name), decoder: r.decoder}
+		if r.decoder == nil {
+			return t
+		}
+		t.topicDomain, t.topicDevice = strings.Clone(domain), strings.Clone(device)
+		if err := devices.CheckDomain(domain); err != nil {
+			t.reject = Rejectf(ReasonTopic, "topic: domain: %v", err)
+		} else if err := devices.CheckID(device); err != nil {
+			t.reject = Rejectf(ReasonTopic, "topic: device: %v", err)
+		}
+		return t
+	}
+	return nil
+}
+
+func (p *Pump) lane(device string) *lane {
+	return p.lanes[log.Partition(device, len(p.lanes)-1)]
+}
+
+// why a message is ignored.
+type why uint8
+
+const (
+	whyRetained why = iota // old state
+	whyCleared             // an empty retained message clears state
+	whyEvent               // routed to Ignore
+	whyUnrouted            // no route
+	ignoredKinds
+)
+
+var whyNames = [ignoredKinds]string{"retained", "cleared", "event", "unrouted"}
+
+// Ignore counts and acknowledges a message that clears retained state and says nothing.
+func (s *Session) Ignore(e *Envelope) { s.ignore(e, whyCleared) }
+
+func (s *Session) ignore(e *Envelope, w why) {
+	s.pump.ignored[w].Add(1)
+	if e.Token != 0 && s.acker != nil {
+		s.acker.Ack([]uint64{e.Token})
+	}
+}
+
+// Handle takes in one message: the acker gets its token once it is on the log, in observations or
+// among the rejected. Handle blocks while the log is behind. Its only error is ErrClosed: the
+// message was not taken in.
+func (s *Session) Handle(e *Envelope) error {
+	if e.Retained {
+		s.ignore(e, whyRetained)
+		return nil
+	}
+	t := s.Topic(e.Topic)
+	switch {
+	case t == nil:
+		s.ignore(e, whyUnrouted)
+		return nil
+	case t.decoder == nil:
+		s.ignore(e, whyEvent)
+		return nil
+	}
+	d := s.pump.decoded.Get().(*Decoded)
+	defer s.pump.decoded.Put(d)
+	d.Reset()
+	if err := s.decode(t, e, d); err != nil {
+		return s.reject(e, err)
+	}
+	return s.store(t, e, d)
+}
+
+// decode fills d. It turns every fault, panics included, into a Reject.
+func (s *Session) decode(t *Topic, e *Envelope, d *Decoded) (reject *Reject) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.pump.cfg.Logger.Error("a decoder panicked", "topic", t.name, "panic", p)
+			reject = Rejectf(ReasonInternal, "decoder panicked: %v", p)
+		}
+	}()
+	switch {
+	case t.reject != nil:
+		return t.reject
+	case len(e.Payload) == 0:
+		return Rejectf(ReasonEmpty, "no payload, want at least 1 byte")
+	case len(e.Payload) > MaxPayload:
+		return TooLarge(len(e.Payload))
+	}
+	in := Input{Domain: t.topicDomain, Device: t.topicDevice, Payload: e.Payload, Received: e.Received}
+	if err := t.decoder(&in, d); err != nil {
+		if r, ok := err.(*Reject); ok {
+			return r
+		}
+		return Rejectf(ReasonInternal, "%v", err)
+	}
+	return s.find(t, d)
+}
+
+// find resolves the device of t: the one its topic names, or the one that d names instead.
+func (s *Session) find(t *Topic, d *Decoded) *Reject {
+	r := s.pump.cfg.Registry
+	v := r.Version()
+	if t.asset != nil && t.version == v && t.saidDomain == d.Domain && t.saidDevice == d.Device && t.saidEUI == d.DevEUI {
+		return nil
+	}
+	domain, device := or(d.Domain, t.topicDomain), or(d.Device, t.topicDevice)
+	var a *devices.Asset
+	if d.DevEUI != "" {
+		device = d.DevEUI
+		if a = r.LookupDevEUI(d.DevEUI); a != nil {
+			device, domain = a.ID, a.Domain
+		}
+	}
+	if a == nil {
+		a = r.Lookup(device)
+	}
+	if a == nil {
+		if err := devices.CheckDomain(domain); err != nil {
+			return Rejectf(ReasonTopic, "domain: %v", err)
+		}
+		if err := devices.CheckID(device); err != nil {
+			return Rejectf(ReasonTopic, "device: %v", err)
+		}
+		if s.pump.cfg.RefuseUnknown {
+			return Rejectf(ReasonUnknownDevice, "device %q is not registered", device)
+		}
+		if n := r.Len(); n >= s.pump.cfg.MaxDevices {
+			return Rejectf(ReasonUnknownDevice, "device %q is not registered, and %d are: want at most %d", device, n, s.pump.cfg.MaxDevices)
+		}
+		a = r.Sight(strings.Clone(domain), strings.Clone(device))
+	}
+	t.saidDomain, t.saidDevice, t.saidEUI = strings.Clone(d.Domain), strings.Clone(d.Device), strings.Clone(d.DevEUI)
+	if t.device != device {
+		t.device, t.lane = strings.Clone(device), s.pump.lane(device)
+	}
+	t.domain = strings.Clone(domain)
+	t.asset, t.version, t.ranges = a, v, t.ranges[:0]
+	return nil
+}
+
+func or(v, otherwise string) string {
+	if v == "" {
+		return otherwise
+	}
+	return v
+}
+
+// A device whose clock is absurd is stored under the receive time.
+const maxAhead = int64(10 * time.Minute / time.Millisecond)
+
+var earliest = time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+
+// store appends the rows of d to the lane of its device.
+func (s *Session) store(t *Topic, e *Envelope, d *Decoded) error {
+	var base devices.Quality
+	if t.asset.Status == devices.Unclaimed {
+		base |= devices.QualityUnknown
+	}
+	if t.asset.Domain != t.domain {
+		base |= devices.QualityIdentity
+	}
+	own := len(d.Records) > 0
+	for i := range d.Records {
+		own = own && d.Records[i].OwnTime
+	}
+	var print uint64
+	consult := true
+	switch {
+	case own:
+		print = printOf(t.name, e.Payload)
+	case s.replay:
+		print = printOfReplay(e.Received, t.name, e.Payload)
+	case e.Token != 0:
+		print = printOfDelivery(s.client, e.PacketID, t.name, e.Payload)
+		consult = e.Dup
+	}
+	if len(t.asset.Metrics) > 0 {
+		t.measure(d)
+	}
+
+	l := t.lane
+	if err := l.enter(s); err != nil {
+		return err
+	}
+	h := l.open
+	if print != 0 && consult && l.prints.has(print) {
+		h.dups++
+		h.owe(s.acker, e.Token)
+		l.leave()
+		return nil
+	}
+	for i := range d.Records {
+		at, quality := d.Records[i].Time, base
+		if !d.Records[i].OwnTime && !d.Records[i].Relative {
+			at = e.Received
+		} else if at > e.Received+maxAhead || at < earliest {
+			at, quality = e.Received, quality|devices.QualityClock
+		}
+		h.append(t, at, e.Received, d.record(i), quality, d.Records[i].start(d, i))
+	}
+	for i := range d.Uplinks[:min(len(d.Uplinks), maxUplinks)] {
+		d.Uplinks[i].Device = t.device
+		h.uplinks = append(h.uplinks, d.Uplinks[i])
+	}
+	if print != 0 && len(d.Values) > 0 {
+		l.prints.add(print)
+		h.obs.Fingerprints = append(h.obs.Fingerprints, print)
+	}
+	h.decoded++
+	h.owe(s.acker, e.Token)
+	l.leave()
+	return nil
+}
+
+func (r *Record) start(d *Decoded, i int) int {
+	if i == 0 {
+		return 0
+	}
+	return d.Records[i-1].end
+}
+
+// append adds the values of one record, which begin at value start of their message.
+func (h *hand) append(t *Topic, at, received int64, values []Value, quality devices.Quality, start int) {
+	if len(values) == 0 {
+		return
+	}
+	header := h.obs.Begin(at, received, t.domain, t.device)
+	ranges := t.ranges
+	if len(ranges) > 0 {
+		ranges = ranges[start:]
+	}
+	for i := range values {
+		v, q := &values[i], quality
+		if len(ranges) > 0 && (v.Number < ranges[i].min || v.Number > ranges[i].max) {
+			q |= devices.QualityRange
+		}
+		h.obs.Append(header, v.Name, v.Number, v.Text, q)
+		h.bytes += len(v.Text)
+	}
+}
+
+// measure makes t.ranges those of d's values, looking up only what changed since the last message.
+func (t *Topic) measure(d *Decoded) {
+	for i := range d.Values {
+		name := d.Values[i].Name
+		if i < len(t.ranges) {
+			if t.ranges[i].name == name {
+				continue
+			}
+		} else {
+			t.ranges = append(t.ranges, valueRange{})
+		}
+		r := valueRange{name: name, min: math.Inf(-1), max: math.Inf(1)}
+		if m, ok := t.asset.Metrics[name]; ok {
+			if m.Min != nil {
+				r.min = *m.Min
+			}
+			if m.Max != nil {
+				r.max = *m.Max
+			}
+		}
+		t.ranges[i] = r
+	}
+}
+
+// keptOfTooLarge is how much of a payload beyond MaxPayload goes to the dead letter.
+const keptOfTooLarge = 64 << 10
+
+// TooLarge is the Reject of a payload of n bytes.
+func TooLarge(n int) *Reject {
+	return Rejectf(ReasonTooLarge, "payload of %d bytes, want at most %d; the first %d are kept", n, MaxPayload, keptOfTooLarge)
+}
+
+// Reject files a message that the source itself cannot pass on whole, as Handle does with one that
+// cannot be decoded.
+func (s *Session) Reject(e *Envelope, why *Reject) error { return s.reject(e, why) }
+
+func (s *Session) reject(e *Envelope, why *Reject) error {
+	l := s.pump.deadLetter()
+	payload := e.Payload
+	if why.Reason == ReasonTooLarge && len(payload) > keptOfTooLarge {
+		payload = payload[:keptOfTooLarge]
+	}
+	row := batch.Rejected{
+		Received: time.UnixMilli(e.Received).UTC(), Source: s.source, Topic: string(e.Topic), Reason: string(why.Reason),
+		Detail: strings.ToValidUTF8(why.Detail, "\uFFFD"), Payload: append([]byte(nil), payload...),
+	}
+	if err := l.enter(s); err != nil {
+		return err
+	}
+	l.open.rejected = append(l.open.rejected, row)
+	l.open.bytes += len(row.Payload) + len(row.Detail) + len(row.Topic)
+	l.open.owe(s.acker, e.Token)
+	l.leave()
+	return nil
+}
+
+// String tells sessions apart in logs.
+func (s *Session) String() string { return fmt.Sprintf("%s %q", s.source, s.client) }
