@@ -74,7 +74,8 @@ func (l *Log) thin(ctx context.Context, spec streamSpec, checkAge bool) error {
 		}
 		target = max(target, seq)
 	}
-	if keep := min(target, floor+1); keep > info.State.FirstSeq {
+	// The newest batch always stays, so that who reads up to LastSeq arrives there.
+	if keep := min(target, floor+1, info.State.LastSeq); keep > info.State.FirstSeq {
 		if err := s.Purge(ctx, jetstream.WithPurgeSequence(keep)); err != nil {
 			return fmt.Errorf("purge below %d: %w", keep, err)
 		}
