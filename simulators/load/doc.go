@@ -2,10 +2,10 @@
 // broker acknowledged.
 //
 // It speaks MQTT 3.1.1 by hand, because it shares a machine with the system it measures and a
-// general client costs more a message than the broker does. Each connection is one goroutine that
-// owns its devices, its window of unacknowledged messages and one packet it patches in place; it
-// writes many packets at a time and reads acknowledgements in bulk, and allocates nothing per
-// message.
+// general client costs more a message than the broker does. A connection owns its devices, its window
+// of unacknowledged messages and one packet it patches in place. A worker looks at its connections
+// in turn, every few milliseconds, never waiting for any: it reads what acknowledgements have gathered,
+// writes many packets at a time, and allocates nothing per message.
 //
 // A message is a pure function of the seed, its device, its number n (counted from 1 by device) and
 // its time stamp, so nothing but those is kept of one in flight. When a connection is lost it is

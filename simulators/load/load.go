@@ -6,10 +6,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 )
+
+// connectionsAWorker is how many connections a goroutine looks after: it can look at each of them
+// every tick with time to spare.
+const connectionsAWorker = 128
 
 // Run connects everything, sends as o says and returns the books. The end of ctx stops new
 // messages; those in flight are still waited for, o.Drain long. The error says that o is not
@@ -38,8 +43,8 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	used := cpuTime()
 	var wg sync.WaitGroup
-	for _, c := range conns {
-		wg.Go(func() { c.run(s) })
+	for part := range slices.Chunk(conns, connectionsAWorker) {
+		wg.Go(func() { work(s, part) })
 	}
 	reported := make(chan struct{})
 	go func() {
@@ -49,6 +54,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	wg.Wait()
 	elapsed := time.Since(s.start)
 	used = cpuTime() - used
+	s.away.Wait()
 	cancel()
 	<-reported
 	return report(&o, s, conns, elapsed, used), nil
@@ -56,9 +62,8 @@ func Run(ctx context.Context, o Options) (Report, error) {
 
 // connectAll connects conns, a few at a time so that no listener's backlog overflows.
 func connectAll(ctx context.Context, o *Options, conns []*connection) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, o.Connecting)
 	defer cancel()
-	deadline := time.Now().Add(o.Connecting)
 	errs := make([]error, len(conns))
 	gate := make(chan struct{}, 32)
 	var wg sync.WaitGroup
@@ -66,7 +71,11 @@ func connectAll(ctx context.Context, o *Options, conns []*connection) error {
 		gate <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-gate }()
-			if errs[i] = c.connect(ctx, func() time.Time { return deadline }); errs[i] != nil {
+			n, err := c.seek(ctx)
+			if err == nil {
+				err = c.take(n)
+			}
+			if errs[i] = err; err != nil {
 				cancel() // one that cannot is enough
 			}
 		})

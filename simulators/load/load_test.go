@@ -259,6 +259,33 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestGivesUp has the sink hang up again and again: Run ends after its drain, books in order.
+func TestGivesUp(t *testing.T) {
+	s := newSink(t, true, func(conn, nth int, _ publish) (ack, hangUp bool) {
+		return conn == 1 && nth < 100, conn > 1 || nth == 100
+	})
+	for _, qos := range []byte{0, 1} {
+		t.Run(fmt.Sprintf("qos=%d", qos), func(t *testing.T) {
+			s.mu.Lock()
+			s.conns, s.kept = 0, nil
+			s.mu.Unlock()
+			r, err := Run(t.Context(), Options{Broker: s.addr, Connections: 1, InFlight: 50, QoS: qos, Devices: 5, Duration: 200 * time.Millisecond, Drain: 100 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Errors == 0 || r.FirstError == "" || r.Sent < 100 {
+				t.Errorf("%v; want errors", r)
+			}
+			if qos == 1 {
+				check(t, r, s.kept, r.Sent)
+				if r.Acked != 99 || r.Unacked == 0 {
+					t.Errorf("%d acked, %d unacked; want 99, some", r.Acked, r.Unacked)
+				}
+			}
+		})
+	}
+}
+
 func TestRunRefuses(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

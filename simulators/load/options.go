@@ -1,7 +1,6 @@
 package load
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -12,10 +11,8 @@ import (
 // Options says what to send. Zero values take the defaults named; flags are those of
 // `panormus simulate --load`.
 type Options struct {
-	// Broker is host:port of the MQTT broker (--mqtt).
-	Broker string
-	// TLS, when not nil, is used for every connection.
-	TLS                *tls.Config
+	// Broker is host:port of the MQTT broker (--mqtt), reached over plain TCP.
+	Broker             string
 	Username, Password string
 
 	// Connections is how many MQTT connections share the work (--connections; 100).
