@@ -1,4 +1,5 @@
 import { Backoff } from './backoff';
+import { binaryHead, binaryItems } from './binary';
 import { parseFrame, type ClientFrame, type ServerFrame } from './protocol';
 import { Sequence, type Handlers, type Request } from './subscription';
 
@@ -60,6 +61,8 @@ interface Entry {
   sequence: Sequence;
   lastGap: number;
   mending: Backoff;
+  binary: boolean;
+  names: Map<number, string>; // of the devices in binary frames, by index
   timer: unknown;
 }
 
@@ -128,6 +131,8 @@ export class FeedClient {
       sequence: new Sequence(request, handlers),
       lastGap: -Infinity,
       mending: new Backoff(1_000, 30_000, this.#options.random),
+      binary: request.binary === true,
+      names: new Map(),
       timer: null,
     };
     this.#entries.set(key, entry);
@@ -155,6 +160,7 @@ export class FeedClient {
     const frame: ClientFrame = { op: 'subscribe', id: entry.wire, topic };
     if (filter) frame.filter = filter;
     if (maxHz) frame.max_hz = maxHz;
+    if (entry.binary) frame.encoding = 'bin';
     if (entry.sequence.position) frame.resume = { ...entry.sequence.position };
     this.#send(frame);
   }
@@ -238,13 +244,46 @@ export class FeedClient {
   }
 
   #receive(data: unknown): void {
-    const frame = typeof data === 'string' ? parseFrame(data) : null;
-    if (!frame) return;
     this.health.lastFrame = this.#clock.now();
     this.health.attempts = 0;
     this.#backoff.reset();
     this.#armWatch();
-    this.#dispatch(frame);
+    if (data instanceof ArrayBuffer) {
+      this.#binary(new Uint8Array(data));
+      return;
+    }
+    const frame = typeof data === 'string' ? parseFrame(data) : null;
+    if (frame) this.#dispatch(frame);
+  }
+
+  #binary(bytes: Uint8Array): void {
+    let entry: Entry | undefined;
+    try {
+      const head = binaryHead(bytes);
+      if (!head) {
+        // A later version of the frames: everything that asked for binary is asked for as JSON.
+        for (const e of this.#entries.values()) if (e.binary) this.#askJSON(e);
+        return;
+      }
+      entry = this.#byWire.get(head.id);
+      if (!entry) return;
+      const items = binaryItems(bytes, head.at, entry.names);
+      const frame: ServerFrame =
+        head.type === 'snapshot'
+          ? { type: 'snapshot', id: head.id, seq: head.seq, epoch: head.epoch ?? '', items, more: head.more }
+          : { type: 'delta', id: head.id, seq: head.seq, items };
+      this.#dispatch(frame);
+    } catch (err) {
+      console.warn('feed: a binary frame that cannot be read:', err);
+      if (entry) this.#resync(entry);
+    }
+  }
+
+  #askJSON(entry: Entry): void {
+    entry.binary = false;
+    entry.sequence.forget();
+    this.#unask(entry);
+    if (this.#open) this.#ask(entry);
   }
 
   #dispatch(frame: ServerFrame): void {
@@ -256,7 +295,11 @@ export class FeedClient {
         return;
       case 'error': {
         const entry = frame.id === undefined ? undefined : this.#byWire.get(frame.id);
-        if (entry) entry.sequence.fail(frame.title ?? '', frame.detail ?? '');
+        if (entry?.binary && !entry.sequence.position && !entry.sequence.loading && /encoding/.test(frame.detail ?? '')) {
+          this.#byWire.delete(entry.wire); // it was refused, so there is nothing to unsubscribe
+          entry.wire = '';
+          this.#askJSON(entry);
+        } else if (entry) entry.sequence.fail(frame.title ?? '', frame.detail ?? '');
         else console.warn('feed:', frame.title, frame.detail);
         return;
       }

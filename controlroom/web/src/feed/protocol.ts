@@ -19,8 +19,8 @@ export interface StateItem {
   id: string;
   /** event time of the newest value, RFC 3339 */
   t?: string;
-  /** the same in GET /api/v1/state */
-  seen?: string;
+  /** the same in GET /api/v1/state; Unix ms in binary frames */
+  seen?: string | number;
   domain?: string;
   zone?: string;
   profile?: string;

@@ -17,6 +17,8 @@ export interface Request {
   topic: Topic;
   filter?: Filter;
   maxHz?: number;
+  /** compact frames, for state; a server that has none is asked again for JSON */
+  binary?: boolean;
   /** where a former page left off */
   resume?: Position;
 }

@@ -143,7 +143,8 @@ export class AssetTable {
     }
     if (item.alarm !== undefined) asset.severity = severityRank(item.alarm);
     else if (whole) asset.severity = 0;
-    const seen = Date.parse(item.t ?? item.seen ?? '');
+    const time = item.t ?? item.seen ?? '';
+    const seen = typeof time === 'number' ? time : Date.parse(time);
     if (seen > asset.seen || (whole && seen)) asset.seen = seen;
     if (item.values) {
       if (whole) asset.values = item.values;

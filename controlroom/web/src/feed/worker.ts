@@ -102,10 +102,15 @@ function addEvent(event: CityEvent): void {
 }
 
 function start(url: string): void {
-  client = new FeedClient({ connect: () => new WebSocket(url), onHealth: tellHealth });
+  const connect = () => {
+    const socket = new WebSocket(url);
+    socket.binaryType = 'arraybuffer';
+    return socket;
+  };
+  client = new FeedClient({ connect, onHealth: tellHealth });
   client.subscribe(
     'state',
-    { topic: 'state', maxHz: 4 },
+    { topic: 'state', maxHz: 4, binary: true },
     {
       snapshotStart: () => table.beginSnapshot(),
       snapshotEnd: () => {

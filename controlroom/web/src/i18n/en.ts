@@ -11,7 +11,6 @@ const en = {
   'lang.it': 'Italiano',
   'lang.en': 'English',
 
-  'feed.live': 'live',
   'feed.live.age': 'live, {age} s',
   'feed.connecting': 'connecting',
   'feed.loading': 'loading',
@@ -24,10 +23,7 @@ const en = {
 
   'counts.label': 'Assets by domain',
   'counts.all': 'All',
-  'counts.assets': '{n} asset|{n} assets',
-  'counts.abnormal': '{n} abnormal',
   'counts.none': 'all normal',
-  'counts.show': 'Show only {domain}',
   'counts.announce': '{total} assets, {abnormal} abnormal',
 
   'search.label': 'Search assets',
@@ -83,7 +79,6 @@ const en = {
   'events.failed': 'Events could not be read',
   'events.keys': 'Up and down move, Enter opens the asset',
 
-  'asset.title': 'Asset {id}',
   'asset.close': 'Close',
   'asset.domain': 'Domain',
   'asset.zone': 'Zone',
@@ -95,7 +90,6 @@ const en = {
   'asset.locate': 'Show on the map',
   'asset.values': 'Current values',
   'asset.noValues': 'No values yet',
-  'asset.chart': 'Last hour',
   'asset.chartOf': '{metric}, last hour',
   'asset.chartSummary': '{metric}: {n} points, from {min} to {max}, last {last}',
   'asset.chartEmpty': 'No measurements in the last hour',
@@ -129,7 +123,6 @@ const en = {
   'system.messages': 'messages',
   'system.values': 'values',
   'system.batches': '{n} batch|{n} batches',
-  'system.assets': 'assets',
 
   'time.now': 'now',
   'time.seconds': '{n} s ago',
@@ -139,7 +132,6 @@ const en = {
 
   'value.on': 'on',
   'value.off': 'off',
-  'common.none': 'none',
 };
 
 export default en;

@@ -12,7 +12,6 @@ const it: Messages = {
   'lang.it': 'Italiano',
   'lang.en': 'English',
 
-  'feed.live': 'in diretta',
   'feed.live.age': 'in diretta, {age} s',
   'feed.connecting': 'connessione in corso',
   'feed.loading': 'caricamento',
@@ -25,10 +24,7 @@ const it: Messages = {
 
   'counts.label': 'Oggetti per ambito',
   'counts.all': 'Tutti',
-  'counts.assets': '{n} oggetto|{n} oggetti',
-  'counts.abnormal': '{n} anomali',
   'counts.none': 'tutto normale',
-  'counts.show': 'Mostra solo {domain}',
   'counts.announce': '{total} oggetti, {abnormal} anomali',
 
   'search.label': 'Cerca oggetti',
@@ -84,7 +80,6 @@ const it: Messages = {
   'events.failed': 'Impossibile leggere gli eventi',
   'events.keys': 'Su e giù per spostarsi, Invio apre l’oggetto',
 
-  'asset.title': 'Oggetto {id}',
   'asset.close': 'Chiudi',
   'asset.domain': 'Ambito',
   'asset.zone': 'Zona',
@@ -96,7 +91,6 @@ const it: Messages = {
   'asset.locate': 'Mostra sulla mappa',
   'asset.values': 'Valori attuali',
   'asset.noValues': 'Ancora nessun valore',
-  'asset.chart': 'Ultima ora',
   'asset.chartOf': '{metric}, ultima ora',
   'asset.chartSummary': '{metric}: {n} punti, da {min} a {max}, ultimo {last}',
   'asset.chartEmpty': 'Nessuna misura nell’ultima ora',
@@ -130,7 +124,6 @@ const it: Messages = {
   'system.messages': 'messaggi',
   'system.values': 'valori',
   'system.batches': '{n} lotto|{n} lotti',
-  'system.assets': 'oggetti',
 
   'time.now': 'ora',
   'time.seconds': '{n} s fa',
@@ -140,7 +133,6 @@ const it: Messages = {
 
   'value.on': 'acceso',
   'value.off': 'spento',
-  'common.none': 'nessuno',
 };
 
 export default it;
