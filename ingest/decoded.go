@@ -42,6 +42,7 @@ type Decoded struct {
 	Scan jsonscan.Scanner
 	Path []byte
 
+	in    Input // here, since passing it to a decoder would put it on the heap
 	names *names
 	texts *names
 	seen  map[string]struct{}

@@ -16,6 +16,8 @@ type hand struct {
 	uplinks  []batch.Uplink
 	rejected []batch.Rejected
 
+	domains, metrics, texts codes // of obs
+
 	ackers []Acker
 	tokens []uint64 // beside ackers
 
@@ -28,6 +30,7 @@ func (h *hand) messages() int { return h.decoded + h.dups + len(h.rejected) }
 
 func (h *hand) reset() {
 	h.obs.Reset()
+	h.domains, h.metrics, h.texts = codes{}, codes{}, codes{}
 	clear(h.uplinks)
 	clear(h.rejected)
 	clear(h.ackers)

@@ -2,55 +2,76 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"panormus/stream/batch"
 	"panormus/stream/log"
 )
 
 // Bounds of what Remember reads of the log: the newest batches before it returns, older ones
-// beside the work.
+// beside the work. Both are read in pieces, the newest first.
 const (
 	rememberNow   = 512
 	rememberLater = 8192
+	rememberPiece = 512
 	rememberBytes = 256 << 20
+	// rememberWait is how long the first batch of a piece may take: all may have been purged.
+	rememberWait = 2 * time.Second
 )
 
 // Remember reads the end of the log, so that messages which came before a restart and come again
 // are recognised. Call it before any session is opened. It reads the newest 512 batches, at least
-// five seconds of full load, and returns; older ones, up to 8,192 batches or 256 MiB, are read by
-// the function it returns, which may run beside the work and ends with ctx.
+// a second of full load, and returns; older ones, up to 8,192 batches or 256 MiB, are read by the
+// function it returns, which may run beside the work and ends with ctx.
 func (p *Pump) Remember(ctx context.Context, l *log.Log) (older func(context.Context) error, err error) {
 	last, err := l.LastSeq(ctx, batch.KindObservations)
 	if err != nil {
 		return nil, fmt.Errorf("remember what is on the log: %w", err)
 	}
 	from := last - min(last, rememberNow)
-	if err := p.remember(ctx, l, from, last, (*printTable).add); err != nil {
+	if _, err := p.rememberPiece(ctx, l, from, last); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		return p.remember(ctx, l, last-min(last, rememberLater), from, (*printTable).addOld)
+		for bytes, to := 0, from; to > 0 && last-to < rememberLater && bytes < rememberBytes; {
+			after := to - min(to, rememberPiece)
+			n, err := p.rememberPiece(ctx, l, after, to)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				return nil // purged from here on
+			}
+			bytes, to = bytes+n, after
+		}
+		return nil
 	}, nil
 }
 
-// remember reads the batches (after, last].
-func (p *Pump) remember(ctx context.Context, l *log.Log, after, last uint64, add func(*printTable, uint64)) error {
+// rememberPiece reads the batches (after, last] and returns their bytes.
+func (p *Pump) rememberPiece(ctx context.Context, l *log.Log, after, last uint64) (bytes int, err error) {
 	if after >= last {
-		return nil
+		return 0, nil
 	}
 	r, err := l.Read(ctx, batch.KindObservations, after)
 	if err != nil {
-		return fmt.Errorf("remember what is on the log: %w", err)
+		return 0, fmt.Errorf("remember what is on the log: %w", err)
 	}
 	defer r.Close()
-	for bytes := 0; bytes < rememberBytes; {
-		m, err := r.Next(ctx)
+	for {
+		wait, cancel := context.WithTimeout(ctx, rememberWait)
+		m, err := r.Next(wait)
+		cancel()
+		if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			return bytes, nil
+		}
 		if err != nil {
-			return fmt.Errorf("remember what is on the log: %w", err)
+			return bytes, fmt.Errorf("remember what is on the log: %w", err)
 		}
 		if m.Seq > last {
-			return nil
+			return bytes, nil
 		}
 		bytes += len(m.Data)
 		prints, err := batch.Fingerprints(m.Data)
@@ -62,13 +83,12 @@ func (p *Pump) remember(ctx context.Context, l *log.Log, after, last uint64, add
 			lane := p.lanes[m.Partition]
 			lane.mu.Lock()
 			for _, f := range prints {
-				add(lane.prints, f)
+				lane.prints.addOld(f)
 			}
 			lane.mu.Unlock()
 		}
 		if m.Seq == last {
-			return nil
+			return bytes, nil
 		}
 	}
-	return nil
 }
