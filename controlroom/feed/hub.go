@@ -1,0 +1,325 @@
+package feed
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"panormus/controlroom/live"
+	"panormus/stream/batch"
+)
+
+// Config is what a Hub needs. Zero durations and bounds take the defaults.
+type Config struct {
+	State *live.State
+	// Stats returns what the stats topic and GET /api/v1/stats show; it is marshalled as JSON. Nil:
+	// an empty object.
+	Stats func() any
+	// AllowOrigin says whether a page of the request's Origin may open the feed; nil: only pages of
+	// the host that was asked.
+	AllowOrigin func(*http.Request) bool
+
+	Heartbeat  time.Duration // between heartbeats; default 5 s
+	StatsEvery time.Duration // between frames of the stats topic; default 1 s
+	// Coalesce is the least time between two looks at what changed; default 20 ms.
+	Coalesce time.Duration
+	// SlowAfter is how long a client may take to accept one message before it is closed with 1013;
+	// default 15 s. One that takes longer than CutAfter cannot be told any more: its connection is
+	// cut; default 60 s.
+	SlowAfter, CutAfter time.Duration
+	// Linger is how long a group without clients goes on, for those who resume; default 60 s.
+	Linger           time.Duration
+	MaxClients       int // default 4096
+	MaxSubscriptions int // a client; default 32
+	MaxGroups        int // different filters at a time; default 4096
+	MaxMessage       int // bytes of a client's message; default 65536
+
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+func orDefault[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// A group is the subscriptions that share frames.
+type group interface {
+	join(c *client, id string, from *resume) subscription
+	subscribers() *subscribers
+	lock() sync.Locker
+}
+
+// A subscription is one client's place in a group.
+type subscription interface {
+	// step returns the messages to send next, or when to ask again where that is not at the next
+	// wake. An error closes the client.
+	step(now time.Time) ([]message, time.Time, error)
+	leave()
+}
+
+// subscribers is the set of a group's clients, under the group's lock.
+type subscribers struct {
+	count map[*client]int
+	since time.Time // when the last one left
+}
+
+func (s *subscribers) add(c *client) {
+	if s.count == nil {
+		s.count = map[*client]int{}
+	}
+	s.count[c]++
+}
+
+func (s *subscribers) remove(c *client) {
+	if s.count[c]--; s.count[c] <= 0 {
+		delete(s.count, c)
+	}
+	if len(s.count) == 0 {
+		s.since = time.Now()
+	}
+}
+
+func (s *subscribers) wake() {
+	for c := range s.count {
+		c.nudge()
+	}
+}
+
+// A Hub serves the feed. Make one with New, run it, and mount it as an http.Handler.
+type Hub struct {
+	cfg      Config
+	metrics  *metrics
+	upgrader websocket.Upgrader
+	instance string
+
+	mu      sync.Mutex // guards groups, and their coming and going against changes on the way
+	groups  map[string]group
+	made    uint64
+	clients sync.WaitGroup
+
+	clientsMu sync.Mutex
+	open      map[*client]struct{}
+	closed    bool
+}
+
+// New makes a Hub and listens to the state's events.
+func New(cfg Config) *Hub {
+	orDefault(&cfg.Heartbeat, 5*time.Second)
+	orDefault(&cfg.StatsEvery, time.Second)
+	orDefault(&cfg.Coalesce, 20*time.Millisecond)
+	orDefault(&cfg.SlowAfter, 15*time.Second)
+	orDefault(&cfg.CutAfter, time.Minute)
+	orDefault(&cfg.Linger, time.Minute)
+	orDefault(&cfg.MaxClients, 4096)
+	orDefault(&cfg.MaxSubscriptions, 32)
+	orDefault(&cfg.MaxGroups, 4096)
+	orDefault(&cfg.MaxMessage, 64<<10)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Stats == nil {
+		cfg.Stats = func() any { return struct{}{} }
+	}
+	var id [4]byte
+	_, _ = rand.Read(id[:])
+	h := &Hub{
+		cfg: cfg, metrics: newMetrics(cfg.Metrics), instance: hex.EncodeToString(id[:]),
+		groups: map[string]group{}, open: map[*client]struct{}{},
+		upgrader: websocket.Upgrader{
+			HandshakeTimeout: 10 * time.Second, ReadBufferSize: 1024, WriteBufferSize: 4096,
+			WriteBufferPool: &sync.Pool{}, EnableCompression: true, CheckOrigin: cfg.AllowOrigin, Error: refuse,
+		},
+	}
+	cfg.State.OnEvents(h.events)
+	return h
+}
+
+// Run serves until ctx ends, then closes every client with 1001 and waits for them.
+func (h *Hub) Run(ctx context.Context) error {
+	stats := time.NewTicker(h.cfg.StatsEvery)
+	defer stats.Stop()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var changes []live.Change
+	var last time.Time // of looking at what changed
+	waiting := false
+	for {
+		var wake <-chan struct{}
+		if !waiting {
+			wake = h.cfg.State.Changes()
+		}
+		select {
+		case <-ctx.Done():
+			h.shutdown()
+			return nil
+		case <-stats.C:
+			h.tick(time.Now())
+			continue
+		case <-wake:
+			// What arrives together is sent together: give the rest of it a moment.
+			waiting = true
+			timer.Reset(max(time.Until(last.Add(h.cfg.Coalesce)), h.cfg.Coalesce/4))
+			continue
+		case <-timer.C:
+		}
+		now := time.Now()
+		if waiting || now.Sub(last) >= h.cfg.Coalesce {
+			changes = h.cfg.State.Collect(changes[:0])
+			last, waiting = now, false
+		}
+		next := h.spread(now, changes)
+		clear(changes)
+		changes = changes[:0]
+		timer.Reset(time.Until(next))
+	}
+}
+
+// spread gives every group what changed, seals the frames that are due, and returns when the next is.
+func (h *Hub) spread(now time.Time, changes []live.Change) time.Time {
+	next := now.Add(time.Hour)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, g := range h.groups {
+		g, ok := g.(*stateGroup)
+		if !ok {
+			continue
+		}
+		if len(changes) > 0 {
+			g.note(changes)
+		}
+		due, pending := g.due()
+		if !pending {
+			continue
+		}
+		// A little early is better than a whole round late.
+		if due.Sub(now) <= h.cfg.Coalesce/4 {
+			g.seal(now)
+		} else if due.Before(next) {
+			next = due
+		}
+	}
+	return next
+}
+
+// tick sends stats and lets go of what nobody has used for a while.
+func (h *Hub) tick(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key, g := range h.groups {
+		g.lock().Lock()
+		subs := g.subscribers()
+		idle := len(subs.count) == 0
+		if idle && now.Sub(subs.since) > h.cfg.Linger {
+			delete(h.groups, key)
+		}
+		if l, ok := g.(*listGroup); ok && l.kind == "stats" && !idle {
+			l.append(h.stats())
+			l.subs.wake()
+		}
+		g.lock().Unlock()
+		if s, ok := g.(*stateGroup); ok {
+			s.forget(now)
+		}
+	}
+	h.metrics.groups.Set(float64(len(h.groups)))
+}
+
+func (h *Hub) stats() []byte {
+	b, err := json.Marshal(h.cfg.Stats())
+	if err != nil {
+		h.cfg.Log.Error("stats cannot be encoded", "error", err)
+		return []byte("{}")
+	}
+	return b
+}
+
+// events is called with every batch of new events and the episodes that they changed.
+func (h *Hub) events(events []batch.Event, alarms []live.Alarm) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, g := range h.groups {
+		l, ok := g.(*listGroup)
+		if !ok || l.kind == "stats" {
+			continue
+		}
+		l.mu.Lock()
+		before := l.seq
+		if l.kind == "event" {
+			for i := range events {
+				if l.keep(&events[i]) {
+					l.append(encodeEvent(&events[i]))
+				}
+			}
+		} else {
+			for i := range alarms {
+				if l.keep(&alarms[i]) {
+					l.append(encodeAlarm(&alarms[i]))
+				}
+			}
+		}
+		if l.seq != before {
+			l.subs.wake()
+		}
+		l.mu.Unlock()
+	}
+}
+
+// subscribe joins the client to the group of the request, which it makes if it is missing.
+func (h *Hub) subscribe(c *client, r *request) (subscription, error) {
+	key := r.key()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := h.groups[key]
+	if g == nil {
+		if len(h.groups) >= h.cfg.MaxGroups {
+			return nil, fmt.Errorf("%d different filters are served at a time, and all are taken; try again later", h.cfg.MaxGroups)
+		}
+		h.made++
+		g = h.newGroup(h.instance+"-"+strconv.FormatUint(h.made, 36), r)
+		h.groups[key] = g
+	}
+	return g.join(c, *r.ID, r.Resume), nil
+}
+
+func (h *Hub) newGroup(epoch string, r *request) group {
+	domain, zone, device := setOf(r.Filter.Domain), setOf(r.Filter.Zone), setOf(r.Filter.Device)
+	severity, rule := setOf(r.Filter.Severity), setOf(r.Filter.Rule)
+	switch r.Topic {
+	case "state":
+		return newStateGroup(h.cfg.State, epoch, r)
+	case "stats":
+		return &listGroup{epoch: epoch, kind: "stats", items: func() [][]byte { return [][]byte{h.stats()} }}
+	case "alarms":
+		keep := func(v any) bool {
+			a := v.(*live.Alarm)
+			return domain.has(a.Domain) && zone.has(a.Zone) && device.has(a.Device) && severity.has(a.Severity) && rule.has(a.Rule)
+		}
+		return &listGroup{epoch: epoch, kind: "alarm", keep: keep, items: func() [][]byte {
+			var out [][]byte
+			for _, a := range h.cfg.State.Alarms() {
+				if keep(&a) {
+					out = append(out, encodeAlarm(&a))
+				}
+			}
+			return out
+		}}
+	}
+	keep := func(v any) bool {
+		e := v.(*batch.Event)
+		return domain.has(e.Domain) && zone.has(e.Zone) && device.has(e.Device) && severity.has(e.Severity) && rule.has(e.Rule)
+	}
+	return newEventGroup(h.cfg.State, epoch, keep)
+}

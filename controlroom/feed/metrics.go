@@ -1,0 +1,42 @@
+package feed
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	clients, groups                            prometheus.Gauge
+	messages, bytes, merged, refused, requests prometheus.Counter
+	closed                                     *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "panormus_controlroom_feed_" + name, Help: help})
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "panormus_controlroom_feed_" + name, Help: help})
+	}
+	m := &metrics{
+		clients:  gauge("clients", "Websocket clients."),
+		groups:   gauge("groups", "Different subscriptions, each encoded once."),
+		messages: counter("messages_total", "Messages written to clients."),
+		bytes:    counter("message_bytes_total", "Bytes of those messages before compression."),
+		merged:   counter("merged_frames_total", "State frames that were merged into another because their client lagged."),
+		refused:  counter("refused_total", "Clients that were not let in."),
+		requests: counter("requests_total", "Messages of clients."),
+		closed:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "panormus_controlroom_feed_closed_total", Help: "Clients closed by the server, by reason."}, []string{"reason"}),
+	}
+	for _, reason := range []string{reasonSlow, reasonBad, reasonStop} {
+		m.closed.WithLabelValues(reason)
+	}
+	if reg != nil {
+		reg.MustRegister(m.clients, m.groups, m.messages, m.bytes, m.merged, m.refused, m.requests, m.closed)
+	}
+	return m
+}
+
+// Why the server closes a client.
+const (
+	reasonSlow = "slow"
+	reasonBad  = "bad_messages"
+	reasonStop = "stop"
+)
