@@ -80,7 +80,8 @@ func (d *drawing) way(b busLine) line {
 	return longest
 }
 
-// putOnLines shares n buses among the lines by their length.
+// putOnLines shares n buses among the lines by their length. Where the registry has a bus is
+// somewhere on its line; where it is, it says itself.
 func (c *City) putOnLines(k *class, n int) {
 	if c.ways == nil {
 		for _, b := range busLines {
@@ -95,9 +96,9 @@ func (c *City) putOnLines(k *class, n int) {
 	for b, w := range c.ways {
 		done += w.length()
 		for ; i < n && (float64(i)+0.5)/float64(n)*total < done; i++ {
-			a := c.add(k, i, busLines[b].avenues[0], w[0])
+			p, _ := w.at(unit(c.seed, uint64(i), 'l') * w.length())
+			a := c.add(k, i, "", p)
 			a.line = b
-			a.street = ""
 			number := busLines[b].number
 			a.device.Name = a.device.ID + ", line " + number
 			a.device.Tags = map[string]string{"line": number, "vehicle_type": "bus", "capacity": strconv.Itoa(a.seats())}

@@ -30,7 +30,7 @@ type City struct {
 	drawing *drawing
 	assets  []asset
 	burning burning
-	jams    []string // the stretches of road that have loops, in order
+	jams    []string // the stretches of road that have working loops, in order
 	ways    []line   // of the bus lines
 	parts   map[*class][]asset
 	counters
@@ -83,7 +83,7 @@ func New(config Config) *City {
 	}
 	seen := map[string]bool{}
 	for i := range c.assets {
-		if a := &c.assets[i]; a.class == &loops && !seen[a.stretch()] {
+		if a := &c.assets[i]; a.class == &loops && a.fault == sound && !seen[a.stretch()] {
 			seen[a.stretch()] = true
 			c.jams = append(c.jams, a.stretch())
 		}
@@ -159,7 +159,7 @@ func (c *City) add(k *class, i int, street string, p point) *asset {
 	id := fmt.Sprintf("%s-%0*d", k.prefix, k.digits, i+1)
 	lon, lat := p.degrees()
 	a := asset{
-		class: k, index: i, key: hash(c.seed, hash([]uint64{uint64(len(id)), uint64(id[0]), uint64(id[1])}...), uint64(i)),
+		class: k, index: i, key: hash(c.seed, hashText(id)),
 		topic: "city/" + k.domain + "/" + id + "/telemetry", street: street, at: fromDegrees(lon, lat),
 	}
 	a.device = devices.Device{
@@ -192,7 +192,7 @@ func (c *City) putOnStreets(k *class, n int) {
 		w := k.where[s.class]
 		length := s.line.length()
 		for i < n && w > 0 {
-			due := (float64(i) + 0.5 + within(-0.35, 0.35, c.seed, hash(uint64(k.prefix[0])), uint64(i))) * apart
+			due := (float64(i) + 0.5 + within(-0.35, 0.35, c.seed, hashText(k.prefix), uint64(i))) * apart
 			if due >= done+length*w {
 				break
 			}

@@ -18,6 +18,15 @@ func hash(keys ...uint64) uint64 {
 	return h
 }
 
+// hashText makes a key of s.
+func hashText(s string) uint64 {
+	h := uint64(len(s))
+	for i := range len(s) {
+		h = hash(h, uint64(s[i]))
+	}
+	return h
+}
+
 // unit is a number in [0,1) made of keys.
 func unit(keys ...uint64) float64 { return float64(hash(keys...)>>11) / (1 << 53) }
 

@@ -55,7 +55,7 @@ func sayLoop(c *City, a *asset, t time.Time, o *object) {
 	speed := free * (1 - 0.55*load*load)
 	if jam := c.jam(t, a); jam > 0 {
 		speed = speed*(1-jam) + jam*(4+4*unit(a.key, 'j'))
-		flow = flow*(1-jam) + jam*260*lanes
+		flow = flow*(1-jam) + jam*520*lanes
 	}
 	speed = max(speed+1.5*jitter(t, a.key, 's'), 2)
 	perMinute := flow / 60
