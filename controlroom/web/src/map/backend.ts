@@ -65,6 +65,8 @@ export interface BackendOptions {
   onPick: (px: number, py: number) => void;
   /** it cannot draw after all: another backend must */
   onBroken: (err: unknown) => void;
+  /** the graphics context is gone (a driver reset, a GPU process that died): make the map anew */
+  onLost: () => void;
 }
 
 export const lights: Record<'dark' | 'light', Theme> = {
@@ -101,6 +103,13 @@ export function latitude(y: number): number {
 
 export function longitude(x: number): number {
   return x * 360 - 180;
+}
+
+/** What a view shows, as a box. */
+export function boxOf(v: View): Box {
+  const dx = v.width / 2 / v.scale;
+  const dy = v.height / 2 / v.scale;
+  return [v.x - dx, v.y - dy, v.x + dx, v.y + dy];
 }
 
 /** Points' diameter in CSS px by zoom level: small enough to see a street of lamps as one. */

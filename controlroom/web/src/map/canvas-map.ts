@@ -5,6 +5,7 @@ import { pointSize, zoomOf, type Abnormal, type BackendOptions, type Box, type M
 import { DomainMask, type Touched } from './points';
 
 const minScale = 512 * 2 ** 8;
+const padding = 24; // CSS px around what is fitted
 const maxScale = 512 * 2 ** 20;
 
 interface Shape {
@@ -94,7 +95,7 @@ export class CanvasMap implements MapBackend {
     const v = this.#view;
     v.x = (west + east) / 2;
     v.y = (north + south) / 2;
-    const pad = 48;
+    const pad = 2 * padding;
     const scale = Math.min((v.width - pad) / Math.max(east - west, 1e-9), (v.height - pad) / Math.max(south - north, 1e-9));
     v.scale = Math.min(512 * 2 ** 16, Math.max(minScale, scale));
     this.#draw();

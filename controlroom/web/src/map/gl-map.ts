@@ -97,7 +97,6 @@ export class GlMap implements MapBackend {
       container: options.container,
       style: style(options.theme),
       bounds: lngLatBox(options.start),
-      fitBoundsOptions: { padding: 24 },
       minZoom: 8,
       maxZoom: 20,
       attributionControl: false,
@@ -121,6 +120,7 @@ export class GlMap implements MapBackend {
         options.onBroken(err);
       }
     });
+    this.#map.once('webglcontextlost', () => options.onLost());
     // Data given to a source before it has loaded its own first data would be lost: it waits for `load`.
     this.#map.once('load', () => {
       this.#loaded = true;

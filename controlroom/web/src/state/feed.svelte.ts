@@ -52,6 +52,21 @@ export class Feed {
     this.#tell({ op: 'start', url: url.href, origin: location.origin });
   }
 
+  /** Settles when the first patch was applied, or after `within` ms. */
+  first(within: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.version > 0) {
+        resolve();
+        return;
+      }
+      const stop = this.onDraw(() => {
+        stop();
+        resolve();
+      });
+      setTimeout(resolve, within);
+    });
+  }
+
   /** Called once a frame at most, after the points were written. Returns how to stop. */
   onDraw(fn: DrawListener): () => void {
     this.#listeners.add(fn);
