@@ -53,7 +53,7 @@ func (b *Broker) Start(t *testing.T) {
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(30 * time.Second); ; {
 		c, err := net.Dial("tcp", b.Addr)
 		if err == nil {
 			_ = c.Close()
