@@ -120,3 +120,6 @@ func (db *DB) Ping(ctx context.Context) error {
 
 // Close ends the connections. The embedded server goes on.
 func (db *DB) Close() error { return db.conn.Close() }
+
+// Conn is the client's connection, for what has no method here.
+func (db *DB) Conn() driver.Conn { return db.conn }

@@ -21,7 +21,6 @@ type keeps struct {
 // personal data and goes first; what was rejected may hold anything and goes with it.
 var retained = map[string]keeps{
 	"observations":    {"observations", "time", 400 * day},
-	"observations_1m": {"observations_1m_state", "time", 800 * day},
 	"observations_1h": {"observations_1h_state", "time", 0},
 	"detections":      {"detections", "time", 30 * day},
 	"uplinks":         {"uplinks", "time", 90 * day},

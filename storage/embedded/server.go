@@ -34,14 +34,16 @@ type Config struct {
 	Memory int64
 	// ReadTime bounds a statement of a reader; 0 for chdbd's default.
 	ReadTime time.Duration
+	// MaxPause bounds the growing pauses before a child that ended is started again; default 30 s.
+	MaxPause time.Duration
 
 	Log *slog.Logger
 }
 
 // Pauses before the child is started again.
 const (
-	firstPause = 100 * time.Millisecond
-	maxPause   = 30 * time.Second
+	firstPause      = 100 * time.Millisecond
+	defaultMaxPause = 30 * time.Second
 	// calm is how long a child must have lived for the pauses to start anew.
 	calm = time.Minute
 	// stopTime is what a child gets to stop by itself.
@@ -77,6 +79,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Addr == "" {
 		cfg.Addr = "127.0.0.1:0"
+	}
+	if cfg.MaxPause <= 0 {
+		cfg.MaxPause = defaultMaxPause
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
@@ -210,7 +215,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		case <-time.After(wait):
 		}
-		pause = min(2*pause, maxPause)
+		pause = min(2*pause, s.cfg.MaxPause)
 	}
 }
 

@@ -1,7 +1,7 @@
 CREATE TABLE IF NOT EXISTS detections
 (
-    time       DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
-    received   DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    time       DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    received   DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
     camera     LowCardinality(String),
     track      String CODEC(ZSTD(1)),
     class      LowCardinality(String),
@@ -25,7 +25,7 @@ SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, ol
 
 CREATE TABLE IF NOT EXISTS uplinks
 (
-    time         DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    time         DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
     device       LowCardinality(String),
     dev_eui      LowCardinality(String),
     gateway      LowCardinality(String),
@@ -46,8 +46,8 @@ SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, ol
 -- them once it has merged, and the view `events` shows one of them always.
 CREATE TABLE IF NOT EXISTS events_log
 (
-    time         DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
-    received     DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    time         DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    received     DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
     id           String CODEC(ZSTD(1)),
     rule         LowCardinality(String),
     rule_version LowCardinality(String),
@@ -71,7 +71,7 @@ FROM events_log FINAL;
 
 CREATE TABLE IF NOT EXISTS alarm_log
 (
-    time   DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    time   DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
     alarm  String CODEC(ZSTD(1)),
     action LowCardinality(String),
     by     LowCardinality(String),
@@ -84,7 +84,7 @@ SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, ol
 
 CREATE TABLE IF NOT EXISTS rejected
 (
-    received DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    received DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
     source   LowCardinality(String),
     topic    String CODEC(ZSTD(1)),
     reason   LowCardinality(String),

@@ -45,7 +45,7 @@ func Start(dir string, log *slog.Logger) (s *embedded.Server, stop func() error,
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err = embedded.New(embedded.Config{Dir: dir, Binary: binary, Log: log})
+	s, err = embedded.New(embedded.Config{Dir: dir, Binary: binary, MaxPause: 200 * time.Millisecond, Log: log})
 	if err != nil {
 		return nil, nil, err
 	}

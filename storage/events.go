@@ -1,0 +1,134 @@
+package storage
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"panormus/stream/batch"
+)
+
+// An EventFilter says which events; zero fields say nothing.
+type EventFilter struct {
+	From, To time.Time // From <= time < To
+	Rule     string
+	Severity string
+	State    string
+	Domain   string
+	Device   string
+	Zone     string
+}
+
+// Limits of a page.
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+)
+
+// Events returns a page of events, newest first, and the cursor of the next one, "" after the last.
+// A limit of 0 is 100; more than 1000 are never returned.
+func (db *DB) Events(ctx context.Context, f EventFilter, limit int, cursor string) (events []batch.Event, next string, err error) {
+	if limit <= 0 {
+		limit = defaultLimit
+	}
+	limit = min(limit, maxLimit)
+	var w where
+	w.times("time", f.From, f.To)
+	w.equal("rule", f.Rule)
+	w.equal("severity", f.Severity)
+	w.equal("state", f.State)
+	w.equal("domain", f.Domain)
+	w.equal("device", f.Device)
+	w.equal("zone", f.Zone)
+	if cursor != "" {
+		at, id, err := parseCursor(cursor)
+		if err != nil {
+			return nil, "", err
+		}
+		w.add("(time, id) < (fromUnixTimestamp64Milli(toInt64(?)), ?)", at, id)
+	}
+	ctx, cancel := db.queryContext(ctx)
+	defer cancel()
+	rows, err := db.conn.Query(ctx, "SELECT time, received, id, rule, rule_version, severity, state, domain, device, zone, key, text, toJSONString(context) FROM events"+
+		w.sql()+" ORDER BY time DESC, id DESC LIMIT "+strconv.Itoa(limit+1), w.args...)
+	if err != nil {
+		return nil, "", fmt.Errorf("read events: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e batch.Event
+		var context string
+		if err := rows.Scan(&e.Time, &e.Received, &e.ID, &e.Rule, &e.RuleVersion, &e.Severity, &e.State, &e.Domain, &e.Device, &e.Zone, &e.Key, &e.Text, &context); err != nil {
+			return nil, "", fmt.Errorf("read events: %w", err)
+		}
+		e.Time, e.Received, e.Context = e.Time.UTC(), e.Received.UTC(), json.RawMessage(context)
+		events = append(events, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, "", fmt.Errorf("read events: %w", err)
+	}
+	if len(events) > limit {
+		events = events[:limit]
+		last := events[limit-1]
+		next = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %s", last.Time.UnixMilli(), last.ID))
+	}
+	return events, next, nil
+}
+
+// A CursorError is a cursor that did not come from here.
+type CursorError struct{ Cursor string }
+
+func (e *CursorError) Error() string {
+	return fmt.Sprintf("cursor %q is none of this list's", e.Cursor)
+}
+
+func parseCursor(cursor string) (at int64, id string, err error) {
+	raw, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return 0, "", &CursorError{cursor}
+	}
+	ms, id, ok := strings.Cut(string(raw), " ")
+	at, err = strconv.ParseInt(ms, 10, 64)
+	if !ok || err != nil {
+		return 0, "", &CursorError{cursor}
+	}
+	return at, id, nil
+}
+
+// where gathers conditions and their arguments.
+type where struct {
+	conditions []string
+	args       []any
+}
+
+func (w *where) add(condition string, args ...any) {
+	w.conditions = append(w.conditions, condition)
+	w.args = append(w.args, args...)
+}
+
+func (w *where) equal(column, value string) {
+	if value != "" {
+		w.add(column+" = ?", value)
+	}
+}
+
+// times bounds column, in whole milliseconds, to from <= column < to.
+func (w *where) times(column string, from, to time.Time) {
+	if !from.IsZero() {
+		w.add(column+" >= fromUnixTimestamp64Milli(toInt64(?))", from.UnixMilli())
+	}
+	if !to.IsZero() {
+		w.add(column+" < fromUnixTimestamp64Milli(toInt64(?))", to.UnixMilli())
+	}
+}
+
+func (w *where) sql() string {
+	if len(w.conditions) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(w.conditions, " AND ")
+}
