@@ -1,0 +1,57 @@
+// Package problem says what went wrong in HTTP: application/problem+json, RFC 9457.
+package problem
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// ContentType is the media type of a Problem.
+const ContentType = "application/problem+json"
+
+// A Problem is one refusal. It is an error, and the body that tells of it.
+type Problem struct {
+	Type     string  `json:"type" doc:"kind of problem; about:blank: the title says it" example:"about:blank"`
+	Title    string  `json:"title" doc:"the status in words" example:"Unprocessable Entity"`
+	Status   int     `json:"status" doc:"HTTP status code" example:"422"`
+	Detail   string  `json:"detail" doc:"what was found and what is allowed" example:"query.limit: found 0, want 1 to 1000"`
+	Instance string  `json:"instance" doc:"path of the request" example:"/api/v1/state"`
+	Errors   []Error `json:"errors,omitempty" doc:"each fault, where there may be several"`
+}
+
+// An Error is one of several faults of a request.
+type Error struct {
+	Location string `json:"location,omitempty" doc:"such as query.limit, body or line 3, column 7"`
+	Message  string `json:"message"`
+}
+
+// New makes a problem; its instance is filled in when it is written.
+func New(status int, format string, a ...any) *Problem {
+	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: fmt.Sprintf(format, a...)}
+}
+
+// Error is the detail.
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus is the HTTP status, for the API library.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType is the media type to send, for the API library.
+func (p *Problem) ContentType(string) string { return ContentType }
+
+// Write answers r with the problem. Headers that are to go with it are set before.
+func (p *Problem) Write(w http.ResponseWriter, r *http.Request) {
+	out := *p
+	out.Instance = r.URL.Path
+	b, err := json.Marshal(out)
+	if err != nil {
+		panic("BUG: a problem that JSON cannot say: " + err.Error())
+	}
+	h := w.Header()
+	h.Set("Content-Type", ContentType)
+	h.Set("Cache-Control", "no-store")
+	h.Del("Content-Length")
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(append(b, '\n'))
+}
