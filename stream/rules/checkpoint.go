@@ -1,0 +1,313 @@
+package rules
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"panormus/stream/batch"
+	streamlog "panormus/stream/log"
+)
+
+// State lies in the bucket of objects "rules", a snapshot a partition and one of the shared shard.
+// A checkpoint is taken between rounds, so all are of one sequence; they are written one by one, the
+// shared one first. A kill in between leaves some older than others, which is harmless: each is
+// replayed from its own sequence, and the shared one, never older than any, takes no transition
+// twice. The positions are moved last: what they let go of nobody needs.
+
+func objectName(partition int) string {
+	if partition < 0 {
+		return "checkpoint/shared"
+	}
+	return fmt.Sprintf("checkpoint/%02d", partition)
+}
+
+func (r *run) partitions() []int {
+	if len(r.cfg.Partitions) > 0 {
+		return r.cfg.Partitions
+	}
+	all := make([]int, r.cfg.Log.Partitions())
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// openEpisode is a raised event of the log whose end the log does not have.
+type openEpisode struct {
+	event   batch.Event
+	episode string
+	since   int64
+}
+
+// restore brings the engine to its last checkpoint and reads which events came after it.
+func (r *run) restore(ctx context.Context) error {
+	objects, err := r.cfg.Log.Objects(ctx, Consumer)
+	if err != nil {
+		return err
+	}
+	position, err := r.cfg.Log.Position(ctx, Consumer, batch.KindObservations)
+	if err != nil {
+		return err
+	}
+	events, err := r.cfg.Log.Position(ctx, Consumer, batch.KindEvents)
+	if err != nil {
+		return err
+	}
+	// From now on the log keeps what a replay will need.
+	if err := r.setPositions(ctx, position.Seq, events.Seq); err != nil {
+		return err
+	}
+	r.restored = make([]uint64, r.cfg.Log.Partitions())
+	first := ^uint64(0)
+	all := append([]int{-1}, r.partitions()...)
+	for _, p := range all {
+		data, ok, err := objects.Get(ctx, objectName(p))
+		if err != nil {
+			return err
+		}
+		seq := position.Seq
+		if ok {
+			if seq, err = r.engine.Restore(p, data); err != nil {
+				// Its devices' values fill again with their next readings; refusing to run would help nobody.
+				r.metrics.lost.Inc()
+				r.cfg.Logger.Error("a checkpoint is unreadable; its partition starts without state", "partition", p, "error", err)
+				seq = position.Seq
+			}
+		}
+		if p >= 0 {
+			r.restored[p] = seq
+			first = min(first, seq)
+		}
+	}
+	r.from, r.seq, r.events = first, first, events.Seq
+	r.applied.Store(first)
+	if err := r.readEvents(ctx, events.Seq); err != nil {
+		return err
+	}
+	r.engine.reopen(r.open)
+	r.cfg.Logger.Info("rules start", "rules", len(r.engine.Set().Rules), "devices", r.engine.Devices(), "after", first, "events_known", len(r.have))
+	return nil
+}
+
+// readEvents notes which events the log has after a sequence.
+func (r *run) readEvents(ctx context.Context, after uint64) error {
+	r.have, r.open = map[string]struct{}{}, map[string]openEpisode{}
+	last, err := r.cfg.Log.LastSeq(ctx, batch.KindEvents)
+	if err != nil {
+		return err
+	}
+	if last <= after {
+		return nil
+	}
+	reader, err := r.cfg.Log.Read(ctx, batch.KindEvents, after)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	for seq := after; seq < last; {
+		m, err := reader.Next(ctx)
+		if err != nil {
+			return err
+		}
+		seq = m.Seq
+		events, err := batch.DecodeEvents(m.Data)
+		if err != nil {
+			r.cfg.Logger.Error("a batch of events cannot be read", "sequence", m.Seq, "error", err)
+			continue
+		}
+		for i := range events {
+			ev := &events[i]
+			r.have[ev.ID] = struct{}{}
+			var c struct{ Since, Episode string }
+			if json.Unmarshal(ev.Context, &c) != nil || c.Episode == "" {
+				continue // not one of ours
+			}
+			if ev.State == "cleared" {
+				delete(r.open, c.Episode)
+				continue
+			}
+			since, err := time.Parse(time.RFC3339, c.Since)
+			if err != nil {
+				continue
+			}
+			r.open[c.Episode] = openEpisode{event: *ev, episode: c.Episode, since: since.UnixMilli()}
+		}
+		r.events = max(r.events, m.Seq)
+	}
+	return nil
+}
+
+// reopen takes up the silences that were raised after the checkpoint: no replay of messages can
+// bring back what was raised because there were none.
+func (e *Engine) reopen(open map[string]openEpisode) {
+	for _, o := range open {
+		rule := e.prog.set.Rule(o.event.Rule)
+		if rule == nil || rule.Absent == 0 || rule.Disabled {
+			continue
+		}
+		pl := e.prog.plan(o.event.Domain)
+		i := slices.IndexFunc(pl.rules, func(b *bound) bool { return b.ID == rule.ID })
+		if i < 0 {
+			continue
+		}
+		s := e.shards[partition(o.event.Device, len(e.shards))]
+		d := s.device(o.event.Device, o.event.Domain, pl)
+		if d.received > o.since || d.episode(i) != nil {
+			continue
+		}
+		d.received = o.since
+		d.episodes = append(d.episodes, episode{rule: int32(i), state: raised, start: o.since})
+		s.arm(d)
+	}
+}
+
+// endLost ends what the log has as raised and the engine, after the replay, does not hold: raised by
+// the worker's clock where the replay, which has only messages, came to another end.
+func (r *run) endLost(now int64) []batch.Event {
+	if len(r.open) == 0 {
+		return nil
+	}
+	held := r.engine.openEpisodes()
+	var out []batch.Event
+	for _, o := range r.open {
+		ev := o.event
+		id := eventID(ev.Rule, ev.Key, o.since, "cleared")
+		if _, done := r.have[id]; done || held[o.episode] {
+			continue
+		}
+		context := map[string]any{}
+		if json.Unmarshal(ev.Context, &context) != nil {
+			continue
+		}
+		context["reason"] = "not confirmed after a restart"
+		raw, err := json.Marshal(context)
+		if err != nil {
+			continue
+		}
+		ev.ID, ev.State, ev.Context = id, "cleared", raw
+		ev.Time, ev.Received = time.UnixMilli(now).UTC(), time.UnixMilli(now).UTC()
+		out = append(out, ev)
+	}
+	slices.SortFunc(out, func(a, b batch.Event) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	r.open = nil
+	return out
+}
+
+// openEpisodes names the episodes that are raised now.
+func (e *Engine) openEpisodes() map[string]bool {
+	out := map[string]bool{}
+	for _, s := range e.shards {
+		for _, first := range s.devices {
+			for d := first; d != nil; d = d.next {
+				for i := range d.episodes {
+					if ep := &d.episodes[i]; ep.state == raised {
+						out[eventID(d.plan.rules[ep.rule].ID, d.id, ep.start, "episode")] = true
+					}
+				}
+			}
+		}
+	}
+	for k, g := range e.shared.groups {
+		if g.state == raised {
+			out[eventID(k.rule, k.key, g.start, "episode")] = true
+		}
+	}
+	return out
+}
+
+// snapshots writes the state of all partitions to memory, side by side; the shared one is last.
+func (r *run) snapshots() *checkpoint {
+	all := r.partitions()
+	c := &checkpoint{seq: r.seq, events: r.events, partitions: all, data: make([][]byte, len(all)+1)}
+	var wg sync.WaitGroup
+	for i, p := range all {
+		wg.Go(func() { c.data[i] = r.engine.Snapshot(p, max(r.seq, r.restored[p])) })
+	}
+	c.data[len(all)] = r.engine.Snapshot(-1, r.sharedSeq())
+	wg.Wait()
+	return c
+}
+
+// sharedSeq is what the shared shard has applied: during a replay no less than it was restored with.
+func (r *run) sharedSeq() uint64 { return max(r.seq, r.engine.shared.seq) }
+
+type checkpoint struct {
+	seq, events uint64
+	partitions  []int
+	data        [][]byte
+}
+
+// keep takes a checkpoint; it is written beside the evaluation. One that finds the last still being
+// written is left out.
+func (r *run) keep(ctx context.Context) error {
+	if r.busy.Load() {
+		return nil
+	}
+	if r.writeErr != nil {
+		return r.writeErr
+	}
+	now := keptMark{r.seq, r.events}
+	if now == r.kept {
+		return nil
+	}
+	r.kept = now
+	c := r.snapshots()
+	r.busy.Store(true)
+	r.writing.Go(func() {
+		defer r.busy.Store(false)
+		pctx, cancel := withGrace(ctx, stopTimeout)
+		defer cancel()
+		r.writeErr = r.write(pctx, c)
+	})
+	return nil
+}
+
+// write puts a checkpoint on the log's server.
+func (r *run) write(ctx context.Context, c *checkpoint) error {
+	began := time.Now()
+	objects, err := r.cfg.Log.Objects(ctx, Consumer)
+	if err != nil {
+		return err
+	}
+	size := 0
+	put := func(p int, data []byte) error {
+		if err := r.step("checkpoint"); err != nil {
+			return err
+		}
+		size += len(data)
+		return objects.Put(ctx, objectName(p), data)
+	}
+	if err := put(-1, c.data[len(c.partitions)]); err != nil {
+		return err
+	}
+	for i, p := range c.partitions {
+		if err := put(p, c.data[i]); err != nil {
+			return err
+		}
+	}
+	if err := r.step("positions"); err != nil {
+		return err
+	}
+	if err := r.setPositions(ctx, c.seq, c.events); err != nil {
+		return err
+	}
+	r.metrics.checkpointSeconds.Set(time.Since(began).Seconds())
+	r.metrics.checkpointBytes.Set(float64(size))
+	return nil
+}
+
+func (r *run) setPositions(ctx context.Context, observations, events uint64) error {
+	if err := r.cfg.Log.SetPosition(ctx, Consumer, batch.KindObservations, streamlog.Position{Seq: observations}); err != nil {
+		return err
+	}
+	return r.cfg.Log.SetPosition(ctx, Consumer, batch.KindEvents, streamlog.Position{Seq: events})
+}

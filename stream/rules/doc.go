@@ -1,0 +1,53 @@
+// Package rules judges the city: it reads observations from the log, holds every device's current
+// values, evaluates rules over them and puts events back on the log.
+//
+//	files, API -> Store -> Set -----+
+//	                                v
+//	log: observations -> Worker -> Engine (a shard a partition, one for keys that span them) -> log: events
+//
+// The Engine is pure: no network, no goroutine, no clock but the times it is given. The Worker
+// feeds it, publishes its events before it moves its checkpoint, and after a crash replays from the
+// checkpoint; event ids are deterministic, so what was published already is recognised and skipped.
+//
+// # Time
+//
+// Rules run on event time. A device's time is the newest of its readings and never goes back; a
+// reading older than the value held of its metric does not overwrite it and is counted late. What
+// ingest flagged `clock` counts at its receive time. A partition's clock is the greatest event time
+// seen in it (never ahead of receipt) less the allowed lateness of 30 s; where nothing arrives, the
+// worker moves it by its own clock, likewise 30 s behind.
+//
+// `for`: the condition must hold that long. A reading stands until the device's next one, but for at
+// most three of its profile's expected periods: a lamp that reported once and then fell silent
+// raises when the time is up and its reading still stands, at event time start + for; after a longer
+// gap nothing is known of the time between and the condition starts anew. So a `for` shorter than
+// the reporting period does not filter a single odd reading.
+//
+// Unknown: a metric that a device never reported makes a condition neither true nor false, and so
+// do a division by zero and every other result that is not a number. Neither changes any state;
+// `false && unknown` is false and `true || unknown` true, as in CEL. Such errors are counted by rule.
+//
+// `absent` runs on processing time, from the receipt of a device's last message, or from the moment
+// a claimed device of the rule's domain came into the registry; while the worker was not running or
+// lagged, silence does not count: after a start every device has the full time again.
+//
+// # Keys
+//
+// An episode belongs to a key. With `key: device` it lives and dies with the device's condition.
+// With any other key the condition of a key holds while it holds for at least one of its devices;
+// such keys span partitions, are kept in one shared shard and are judged in the log's order. One
+// worker therefore gives the same events whatever the partitioning. Several workers would have to
+// send their devices' changes (rare beside readings) to the one that has the shared shard.
+//
+// # Change of rules
+//
+// A rule keeps its state while its logic is the same; where the logic changed, raised episodes stay
+// open for the new logic to decide and pending ones start anew. Episodes of a rule that was removed,
+// disabled or given another key or domain are cleared with an event whose context says why.
+//
+// # Bounds
+//
+// Config.MaxDevices devices (beyond it the least recently heard of a sample is forgotten, and
+// counted), Config.MaxKeys keys a rule in the shared shard (beyond it a key is not opened, and
+// counted), Config.Forget of silence after which a device without an open episode is forgotten.
+package rules

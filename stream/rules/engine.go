@@ -1,0 +1,208 @@
+package rules
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+	_ "time/tzdata" // the city's legal time, on machines without a time zone database
+
+	"panormus/devices"
+	"panormus/stream/batch"
+)
+
+// Registry is what the engine asks about devices; *devices.Registry is one.
+type Registry interface {
+	Lookup(id string) *devices.Asset
+	Version() uint64
+	All() []*devices.Asset
+}
+
+// Config is what an engine is made of. The zero value of any field is its default.
+type Config struct {
+	Partitions int            // default 16
+	Registry   Registry       // nil for none: devices have no fields then
+	Lat, Lon   float64        // of the city, degrees; default Palermo's Quattro Canti
+	Location   *time.Location // of hour(), weekday()…; default Europe/Rome
+	Lateness   time.Duration  // how far the partitions' clocks stay behind; default 30 s
+	MaxDevices int            // default 1,000,000
+	MaxKeys    int            // of one rule in the shared shard; default 100,000
+	Forget     time.Duration  // silence after which a device without open episodes is forgotten; default 7 days
+}
+
+func (c Config) withDefaults() Config {
+	or := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	or(&c.Partitions, 16)
+	or(&c.MaxDevices, 1_000_000)
+	or(&c.MaxKeys, 100_000)
+	if c.Lat == 0 && c.Lon == 0 {
+		c.Lat, c.Lon = 38.1157, 13.3615
+	}
+	if c.Lateness == 0 {
+		c.Lateness = 30 * time.Second
+	}
+	if c.Forget == 0 {
+		c.Forget = 7 * 24 * time.Hour
+	}
+	if c.Location == nil {
+		loc, err := time.LoadLocation("Europe/Rome")
+		if err != nil {
+			loc = time.UTC
+		}
+		c.Location = loc
+	}
+	return c
+}
+
+// An Engine evaluates a set of rules. It is pure: it knows no network and no clock but the times
+// it is given. Apply may run for different partitions at once; everything else, and Apply beside
+// it, belongs to one goroutine. Stats may be asked by any.
+type Engine struct {
+	cfg    Config
+	prog   *program
+	shards []*shard
+	shared *shared
+	since  int64 // processing time from which silence counts, Unix ms; 0: not yet
+	known  uint64
+	census int64 // processing time of the last look at the registry
+	sweep  int64
+	loose  []made // events of no shard: of a changed set
+
+	counts atomic.Pointer[counts]
+}
+
+// New makes an engine without state.
+func New(cfg Config, set *Set) *Engine {
+	e := &Engine{cfg: cfg.withDefaults(), prog: newProgram(set, false)}
+	for i := range e.cfg.Partitions {
+		e.shards = append(e.shards, newShard(e, i))
+	}
+	e.shared = newShared(e)
+	e.counts.Store(newCounts(set, nil))
+	return e
+}
+
+// Set is the rules that run.
+func (e *Engine) Set() *Set { return e.prog.set }
+
+// made is an event and its place in the order of all.
+type made struct {
+	seq uint64 // of the batch that caused it
+	n   int    // within the batch
+	batch.Event
+}
+
+// Settle ends a round: it judges the shared keys by what the partitions' devices did since the
+// last, in the log's order, and returns all new events in that order. The caller owns them.
+func (e *Engine) Settle() []batch.Event {
+	var all []made
+	var moves []transition
+	var clocks []clockMove
+	c := e.counts.Load()
+	for _, s := range e.shards {
+		all = append(all, s.out...)
+		moves = append(moves, s.moves...)
+		clocks = append(clocks, s.clocks...)
+		clear(s.out)
+		clear(s.moves)
+		s.out, s.moves, s.clocks = s.out[:0], s.moves[:0], s.clocks[:0]
+		c.take(&s.count)
+	}
+	all = append(all, e.loose...)
+	e.loose = nil
+	all = append(all, e.shared.settle(moves, clocks)...)
+	c.take(&e.shared.count)
+	slices.SortStableFunc(all, func(a, b made) int {
+		switch {
+		case a.seq != b.seq:
+			if a.seq < b.seq {
+				return -1
+			}
+			return 1
+		case a.n != b.n:
+			return a.n - b.n
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	events := make([]batch.Event, len(all))
+	for i := range all {
+		events[i] = all[i].Event
+		c.event(&events[i])
+	}
+	c.devices.Store(int64(e.Devices()))
+	return events
+}
+
+// Devices is how many devices the engine holds state of.
+func (e *Engine) Devices() int {
+	n := 0
+	for _, s := range e.shards {
+		n += len(s.devices)
+	}
+	return n
+}
+
+// Live tells the engine that it has caught up: from now (Unix ms, processing time) on silence counts.
+func (e *Engine) Live(now int64) {
+	if e.since == 0 {
+		e.since = now
+	}
+}
+
+// Tick moves processing time to now, Unix ms: what has been silent too long raises, and clocks of
+// partitions where nothing arrives follow. Call it only with all that the log holds applied.
+func (e *Engine) Tick(now int64) {
+	e.Live(now)
+	e.takeCensus(now)
+	for _, s := range e.shards {
+		s.tick(now)
+	}
+	e.shared.tick(now)
+	if now-e.sweep > 600_000 {
+		e.sweep = now
+		for _, s := range e.shards {
+			s.forget(now - e.cfg.Forget.Milliseconds())
+		}
+	}
+}
+
+// takeCensus gives the claimed devices of domains with rules of silence their state, so that one
+// that never speaks is missed too. It looks at most once a minute, and only at a changed registry.
+func (e *Engine) takeCensus(now int64) {
+	if e.cfg.Registry == nil || now-e.census < 60_000 {
+		return
+	}
+	version := e.cfg.Registry.Version()
+	if e.census != 0 && version == e.known {
+		return
+	}
+	e.census, e.known = now, version
+	for _, a := range e.cfg.Registry.All() {
+		pl := e.prog.plan(a.Domain)
+		if a.Status != devices.Claimed || len(pl.absent) == 0 {
+			continue
+		}
+		s := e.shards[partition(a.ID, len(e.shards))]
+		if s.find(a.ID, a.Domain) == nil {
+			d := s.device(a.ID, a.Domain, pl)
+			d.received = now
+			s.watch(d)
+		}
+	}
+}
+
+// partition must agree with the log's: FNV-1a of the id.
+func partition(id string, n int) int {
+	h := uint32(2166136261)
+	for i := range len(id) {
+		h = (h ^ uint32(id[i])) * 16777619
+	}
+	return int(h % uint32(n))
+}
+
+var nan = math.NaN()

@@ -1,0 +1,145 @@
+package rules
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"strings"
+	"time"
+
+	"panormus/stream/batch"
+)
+
+// eventID is the same for the same episode and state, also after a replay: a hash of the rule, the
+// key, the episode's start and the state. The rule's version is not in it, so that a rule whose
+// words changed does not raise twice what it had raised.
+func eventID(rule, key string, start int64, state string) string {
+	h := sha256.New()
+	for _, s := range []string{rule, key, state} {
+		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
+		h.Write([]byte(s))
+	}
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(start)))
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// eventContext says why: what was read, what it was held against, since when.
+type eventContext struct {
+	Values     map[string]any    `json:"values,omitempty"`
+	When       string            `json:"when,omitempty"`
+	Clear      string            `json:"clear,omitempty"`
+	Thresholds json.RawMessage   `json:"thresholds,omitempty"`
+	For        string            `json:"for,omitempty"`
+	Absent     string            `json:"absent,omitempty"`
+	Since      string            `json:"since"`
+	Episode    string            `json:"episode"` // the same in all events of one episode
+	Devices    int               `json:"devices,omitempty"`
+	Reason     string            `json:"reason,omitempty"` // of an end that no reading decided
+	Title      map[string]string `json:"title,omitempty"`
+}
+
+// evidence is what the frame says about a rule at a moment.
+type evidence struct {
+	text   string
+	values map[string]any
+}
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+func formatTime(ms int64) string { return time.UnixMilli(ms).UTC().Format(timeLayout) }
+
+// evidence reads the frame.
+func (r *bound) evidence(f *frame, key string, start int64) evidence {
+	v := evidence{values: map[string]any{}}
+	for i := range r.shows {
+		s := &r.shows[i]
+		if s.text != nil {
+			if t, ok := s.text(f); ok {
+				v.values[s.name] = clipText(t, 256)
+				continue
+			}
+		}
+		if s.num != nil {
+			if n := s.num(f); !math.IsNaN(n) && !math.IsInf(n, 0) {
+				v.values[s.name] = n
+			}
+		}
+	}
+	if len(r.text) == 0 {
+		v.text = r.title()
+		return v
+	}
+	var b strings.Builder
+	for i := range r.text {
+		p := &r.text[i]
+		switch {
+		case p.get != nil:
+			b.WriteString(p.get(f))
+		case p.special != "":
+			b.WriteString(r.special(p.special, key, start))
+		default:
+			b.WriteString(p.words)
+		}
+	}
+	v.text = clipText(b.String(), 4096)
+	return v
+}
+
+func (r *bound) special(name, key string, start int64) string {
+	switch name {
+	case "since":
+		return formatTime(start)
+	case "for":
+		if r.Absent > 0 {
+			return formatDuration(r.Absent)
+		}
+		return formatDuration(r.For)
+	case "key":
+		return key
+	case "severity":
+		return r.Severity
+	case "title":
+		return r.title()
+	}
+	return r.ID
+}
+
+// event makes an event of an episode. Times are Unix ms.
+func (r *bound) event(state, key string, start, at, received int64, v evidence, devices int, reason string) batch.Event {
+	c := eventContext{
+		Values: v.values, When: r.When, Clear: r.Clear, Thresholds: r.limits, Since: formatTime(start),
+		Episode: eventID(r.ID, key, start, "episode"), Devices: devices, Reason: reason, Title: r.Title,
+	}
+	if r.For > 0 {
+		c.For = formatDuration(r.For)
+	}
+	if r.Absent > 0 {
+		c.Absent = formatDuration(r.Absent)
+	}
+	return batch.Event{
+		ID: eventID(r.ID, key, start, state), Rule: r.ID, RuleVersion: r.Version, Severity: r.Severity, State: state,
+		Time: time.UnixMilli(at).UTC(), Received: time.UnixMilli(received).UTC(), Key: key, Text: v.text, Context: plainJSON(c),
+	}
+}
+
+// plainJSON writes v without escaping < and >: conditions are read by people.
+func plainJSON(v any) json.RawMessage {
+	var raw bytes.Buffer
+	enc := json.NewEncoder(&raw)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic("BUG: what JSON cannot write: " + err.Error())
+	}
+	return bytes.TrimSpace(raw.Bytes())
+}
+
+// emit puts out an event of the frame's device.
+func (s *shard) emit(d *device, r *bound, state string, start, at int64, reason string) {
+	ev := r.event(state, d.id, start, at, s.received, r.evidence(&s.frame, d.id, start), 0, reason)
+	ev.Domain, ev.Device, ev.Zone = d.domain, d.id, s.frame.asset().Zone
+	s.out = append(s.out, made{seq: s.seq, n: s.n, Event: ev})
+	s.n++
+}

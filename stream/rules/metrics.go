@@ -1,0 +1,97 @@
+package rules
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the worker's. What the engine counts is read from its Stats when asked, so that every
+// rule that runs has its series from the start and one that went has none.
+type metrics struct {
+	published         atomic.Int64
+	skipped           prometheus.Counter
+	unreadable        prometheus.Counter
+	lost              prometheus.Counter
+	checkpointSeconds prometheus.Gauge
+	checkpointBytes   prometheus.Gauge
+	w                 *Worker
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("panormus_rules_"+name, help, labels, nil)
+}
+
+var (
+	batchesDesc      = desc("batches_total", "Batches evaluated.")
+	messagesDesc     = desc("messages_total", "Messages evaluated.")
+	observationsDesc = desc("observations_total", "Observations in the batches evaluated.")
+	lateDesc         = desc("late_total", "Values that came after a newer one of their metric and were not taken.")
+	evictedDesc      = desc("devices_evicted_total", "Devices forgotten because the engine holds as many as it may.")
+	refusedDesc      = desc("keys_refused_total", "Keys not opened because their rule has as many as it may.")
+	publishedDesc    = desc("events_total", "Events published.")
+	devicesDesc      = desc("devices", "Devices the engine holds state of.")
+	appliedDesc      = desc("applied_sequence", "Sequence of the log up to which everything is evaluated.")
+	evaluationsDesc  = desc("evaluations_total", "Evaluations of a rule.", "rule")
+	matchesDesc      = desc("matches_total", "Evaluations of a rule that were true.", "rule")
+	unknownDesc      = desc("unknown_total", "Evaluations of a rule that lacked a metric.", "rule")
+	errorsDesc       = desc("errors_total", "Evaluations of a rule that had an error, a division by zero say.", "rule")
+	raisedDesc       = desc("raised_total", "Episodes a rule has raised, replays included.", "rule")
+	clearedDesc      = desc("cleared_total", "Episodes of a rule that ended, replays included.", "rule")
+)
+
+func newMetrics(w *Worker, reg prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "panormus_rules_" + name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "panormus_rules_" + name, Help: help})
+	}
+	m := &metrics{
+		w:                 w,
+		skipped:           counter("events_skipped_total", "Events of a replay that the log had already."),
+		unreadable:        counter("batches_unreadable_total", "Batches of the log that could not be read."),
+		lost:              counter("checkpoints_unreadable_total", "Snapshots that could not be read at a start."),
+		checkpointSeconds: gauge("checkpoint_duration_seconds", "How long the last checkpoint took to write."),
+		checkpointBytes:   gauge("checkpoint_size_bytes", "Size of the last checkpoint."),
+	}
+	if reg != nil {
+		reg.MustRegister(m, m.skipped, m.unreadable, m.lost, m.checkpointSeconds, m.checkpointBytes)
+	}
+	return m
+}
+
+// Describe sends the descriptions of what Collect sends.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		batchesDesc, messagesDesc, observationsDesc, lateDesc, evictedDesc, refusedDesc, publishedDesc, devicesDesc,
+		appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc,
+	} {
+		ch <- d
+	}
+}
+
+// Collect sends what the engine has counted.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	s := m.w.Stats()
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	count(batchesDesc, s.Batches)
+	count(messagesDesc, s.Messages)
+	count(observationsDesc, s.Observations)
+	count(lateDesc, s.Late)
+	count(evictedDesc, s.Evicted)
+	count(refusedDesc, s.KeysRefused)
+	count(publishedDesc, uint64(m.published.Load()))
+	ch <- prometheus.MustNewConstMetric(devicesDesc, prometheus.GaugeValue, float64(s.Devices))
+	ch <- prometheus.MustNewConstMetric(appliedDesc, prometheus.GaugeValue, float64(m.w.applied.Load()))
+	for _, r := range s.Rules {
+		count(evaluationsDesc, r.Evaluations, r.ID)
+		count(matchesDesc, r.Matches, r.ID)
+		count(unknownDesc, r.Unknown, r.ID)
+		count(errorsDesc, r.Errors, r.ID)
+		count(raisedDesc, r.Raised, r.ID)
+		count(clearedDesc, r.Cleared, r.ID)
+	}
+}

@@ -1,0 +1,390 @@
+package rules
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"panormus/devices"
+)
+
+// Bounds of a rule file, so that a bad one cannot take the process down.
+const (
+	maxFileBytes  = 4 << 20
+	maxFileRules  = 10_000
+	maxTitleBytes = 512
+	maxTextBytes  = 2048
+)
+
+// Parse reads and compiles a rule file: a mapping with a list `rules`, or a single rule. The error
+// is a Problems where the file is at fault. A file with one bad rule is refused whole.
+func Parse(file string, data []byte) (*Set, error) {
+	rules, problems := parse(file, data, nil)
+	if bad := problems.errors(); len(bad) > 0 {
+		return nil, bad
+	}
+	return NewSet(rules...), nil
+}
+
+// Check reports all that is wrong with a rule file, warnings included; known are the metrics that
+// profiles have, nil to take any name for one.
+func Check(file string, data []byte, known []string) Problems {
+	_, problems := parse(file, data, known)
+	return problems
+}
+
+// parser collects what is wrong with one file.
+type parser struct {
+	file     string
+	lines    []string
+	known    []string
+	problems Problems
+	rule     string // the id of the rule being read
+	id       string // of a rule that names none; "" for none
+}
+
+func parse(file string, data []byte, known []string) ([]*Rule, Problems) {
+	p := &parser{file: file, known: known}
+	rules := p.parse(data)
+	p.problems.sort()
+	return rules, p.problems
+}
+
+func (p *parser) fail(line, column int, format string, args ...any) {
+	p.problems = append(p.problems, Problem{
+		File: p.file, Line: max(line, 1), Column: max(column, 1), Rule: p.rule, Message: fmt.Sprintf(format, args...),
+	})
+}
+
+func (p *parser) failAt(n *yaml.Node, format string, args ...any) {
+	p.fail(n.Line, n.Column, format, args...)
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+
+func (p *parser) parse(data []byte) []*Rule {
+	if len(data) > maxFileBytes {
+		p.fail(1, 1, "%d bytes, want at most %d", len(data), maxFileBytes)
+		return nil
+	}
+	p.lines = strings.Split(string(data), "\n")
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil // an empty file has no rules
+	} else if err != nil {
+		line, what := 1, err.Error()
+		if m := yamlLine.FindStringSubmatch(what); m != nil {
+			line, _ = strconv.Atoi(m[1])
+			what = m[2]
+		}
+		p.fail(line, 1, "not YAML: %s", what)
+		return nil
+	}
+	var next yaml.Node
+	if err := dec.Decode(&next); err == nil {
+		p.failAt(&next, "a second document, want one a file")
+		return nil
+	}
+	root := &doc
+	if root.Kind == yaml.DocumentNode {
+		if len(root.Content) == 0 {
+			return nil
+		}
+		root = root.Content[0]
+	}
+	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
+		return nil
+	}
+	if root.Kind != yaml.MappingNode {
+		p.failAt(root, "found %s, want a mapping with a list `rules`", describe(root))
+		return nil
+	}
+	if hasKey(root, "id") {
+		if r := p.parseRule(root); r != nil {
+			return []*Rule{r}
+		}
+		return nil
+	}
+	var rules []*Rule
+	p.eachKey(root, []string{"rules"}, nil, func(key string, k, v *yaml.Node) {
+		if v.Kind == yaml.ScalarNode && v.Tag == "!!null" {
+			return
+		}
+		if v.Kind != yaml.SequenceNode {
+			p.failAt(v, "rules: found %s, want a list", describe(v))
+			return
+		}
+		if len(v.Content) > maxFileRules {
+			p.failAt(v, "rules: %d, want at most %d a file", len(v.Content), maxFileRules)
+			return
+		}
+		first := map[string]int{}
+		for _, n := range v.Content {
+			p.rule = ""
+			r := p.parseRule(n)
+			if r == nil {
+				continue
+			}
+			if line, twice := first[r.ID]; twice {
+				p.fail(r.Line, 1, "the id is taken by the rule on line %d, want each once", line)
+				continue
+			}
+			first[r.ID] = r.Line
+			rules = append(rules, r)
+		}
+		p.rule = ""
+	})
+	return rules
+}
+
+// laterKeys are the contract's keys whose time has not come.
+var laterKeys = []string{"window", "let", "sequence", "unless", "mode", "schedule", "template"}
+
+var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "clear", "key", "absent", "text", "enabled"}
+
+func hasKey(n *yaml.Node, key string) bool {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return true
+		}
+	}
+	return false
+}
+
+// eachKey calls f for every known key of a mapping and reports the others.
+func (p *parser) eachKey(n *yaml.Node, known, later []string, f func(key string, k, v *yaml.Node)) {
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		if v.Kind == yaml.AliasNode && v.Alias != nil {
+			v = v.Alias
+		}
+		key := k.Value
+		switch line, twice := seen[key]; {
+		case k.Kind != yaml.ScalarNode:
+			p.failAt(k, "a key that is %s, want one of %s", describe(k), strings.Join(known, ", "))
+		case twice:
+			p.failAt(k, "%s: a second time, first on line %d", key, line)
+		case slices.Contains(known, key):
+			seen[key] = k.Line
+			f(key, k, v)
+		case slices.Contains(later, key):
+			p.failAt(k, "%s: not supported yet", key)
+		default:
+			p.failAt(k, "unknown key %q%s; want one of %s", key, didYouMean(key, slices.Concat(known, later)), strings.Join(known, ", "))
+		}
+	}
+}
+
+func describe(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias"
+	case yaml.ScalarNode:
+		if n.Tag == "!!null" {
+			return "nothing"
+		}
+		return strconv.Quote(clip(n.Value, 40))
+	}
+	return "nothing"
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// scalar is the text of a scalar node; ok is false, and the fault reported, for any other.
+func (p *parser) scalar(key string, v *yaml.Node, limit int) (string, bool) {
+	if v.Kind != yaml.ScalarNode || v.Tag == "!!null" {
+		p.failAt(v, "%s: found %s, want text", key, describe(v))
+		return "", false
+	}
+	if len(v.Value) > limit {
+		p.failAt(v, "%s: %d bytes, want at most %d", key, len(v.Value), limit)
+		return "", false
+	}
+	return v.Value, true
+}
+
+var idForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+
+func (p *parser) parseRule(n *yaml.Node) *Rule {
+	if n.Kind == yaml.AliasNode && n.Alias != nil {
+		n = n.Alias
+	}
+	if n.Kind != yaml.MappingNode {
+		p.failAt(n, "found %s, want a rule: a mapping with id, when…", describe(n))
+		return nil
+	}
+	before := len(p.problems.errors())
+	r := &Rule{Severity: "warning", On: "observations", Key: "device", File: p.file, Line: n.Line}
+	at := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 { // the id first: it names the rule in every message
+		if n.Content[i].Value == "id" && n.Content[i+1].Kind == yaml.ScalarNode {
+			p.rule = clip(n.Content[i+1].Value, 128)
+		}
+	}
+	p.eachKey(n, ruleKeys, laterKeys, func(key string, k, v *yaml.Node) {
+		at[key] = v
+		p.parseKey(r, key, v)
+	})
+	if at["id"] == nil && p.id != "" {
+		r.ID = p.id
+	} else if at["id"] == nil {
+		p.failAt(n, "no id, want one of letters, digits, _ . and -")
+	}
+	switch {
+	case r.Absent > 0:
+		for _, key := range []string{"for", "clear"} {
+			if v := at[key]; v != nil {
+				p.failAt(v, "%s: found beside absent, which has its own time and ends at the next reading; want one of them", key)
+			}
+		}
+		if r.shared() {
+			p.failAt(at["key"], "key: %s with absent, want device: silence is a device's", r.Key)
+		}
+	case at["when"] == nil && at["absent"] == nil:
+		p.failAt(n, "neither when nor absent, want one of them")
+	}
+	p.compileRule(r, at)
+	if len(p.problems.errors()) > before {
+		return nil
+	}
+	r.stamp()
+	return r
+}
+
+// ons are what a rule may run on, and whether it is built.
+var ons = map[string]bool{"observations": true, "detections": false, "uplinks": false, "events": false}
+
+func (p *parser) parseKey(r *Rule, key string, v *yaml.Node) {
+	switch key {
+	case "title":
+		p.parseTitle(r, v)
+		return
+	case "for", "absent":
+		s, ok := p.scalar(key, v, 64)
+		if !ok {
+			return
+		}
+		d, err := parseDuration(s)
+		if err != nil {
+			p.failAt(v, "%s: found %v", key, err)
+			return
+		}
+		if key == "for" {
+			r.For = d
+			return
+		}
+		if d < time.Second {
+			p.failAt(v, "absent: found %s, want at least 1s", s)
+		}
+		r.Absent = d
+		return
+	}
+	s, ok := p.scalar(key, v, maxTextBytes)
+	if !ok {
+		return
+	}
+	switch key {
+	case "id":
+		if r.ID = s; !idForm.MatchString(s) {
+			p.failAt(v, "id: found %q, want 1 to 128 letters, digits, _ . and -, a letter or digit first", clip(s, 40))
+		}
+	case "domain":
+		if r.Domain = s; devices.CheckDomain(s) != nil {
+			p.failAt(v, "domain: %v", devices.CheckDomain(s))
+		}
+	case "severity":
+		if r.Severity = s; !slices.Contains(Severities, s) {
+			p.failAt(v, "severity: found %q%s; want one of %s", s, didYouMean(s, Severities), strings.Join(Severities, ", "))
+		}
+	case "on":
+		r.On = s
+		built, known := ons[s]
+		switch {
+		case !known:
+			all := slices.Sorted(maps.Keys(ons))
+			p.failAt(v, "on: found %q%s; want one of %s", s, didYouMean(s, all), strings.Join(all, ", "))
+		case !built:
+			p.failAt(v, "on: %s is not supported yet, want observations", s)
+		}
+	case "when":
+		r.When = strings.TrimSpace(s)
+	case "clear":
+		r.Clear = strings.TrimSpace(s)
+	case "key":
+		r.Key = strings.TrimSpace(s)
+	case "text":
+		r.Text = s
+	case "enabled":
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			p.failAt(v, "enabled: found %q, want true or false", clip(s, 40))
+		}
+		r.Disabled = !b
+	}
+}
+
+func (p *parser) parseTitle(r *Rule, v *yaml.Node) {
+	if v.Kind == yaml.ScalarNode {
+		if s, ok := p.scalar("title", v, maxTitleBytes); ok {
+			r.Title = map[string]string{"en": s}
+		}
+		return
+	}
+	if v.Kind != yaml.MappingNode {
+		p.failAt(v, "title: found %s, want text or a mapping of languages such as {en: …, it: …}", describe(v))
+		return
+	}
+	r.Title = map[string]string{}
+	for i := 0; i+1 < len(v.Content); i += 2 {
+		lang := v.Content[i]
+		if !regexp.MustCompile(`^[a-z]{2,3}$`).MatchString(lang.Value) {
+			p.failAt(lang, "title: found %s, want a language such as en or it", describe(lang))
+			continue
+		}
+		if s, ok := p.scalar("title."+lang.Value, v.Content[i+1], maxTitleBytes); ok {
+			r.Title[lang.Value] = s
+		}
+	}
+}
+
+// place turns a place in the text of a scalar, line from 1 and column from 0, into one in the file.
+func (p *parser) place(n *yaml.Node, line, column int) (int, int) {
+	if n == nil {
+		return 1, 1
+	}
+	switch n.Style &^ (yaml.TaggedStyle) {
+	case yaml.LiteralStyle, yaml.FoldedStyle:
+		at := n.Line + line // the text begins on the line below its | or >
+		if at-1 >= 0 && at-1 < len(p.lines) {
+			l := p.lines[at-1]
+			column += len(l) - len(strings.TrimLeft(l, " "))
+		}
+		return at, column + 1
+	case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
+		column++
+	}
+	if line > 1 {
+		return n.Line + line - 1, column + 1
+	}
+	return n.Line, n.Column + column
+}

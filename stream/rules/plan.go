@@ -1,0 +1,277 @@
+package rules
+
+import (
+	"encoding/json"
+	"math/bits"
+	"slices"
+)
+
+// A plan is the rules that concern one domain, and where its devices keep the values they read.
+type plan struct {
+	domain  string // "" for the plan of all domains that no rule names
+	rules   []*bound
+	nums    []string // metric by slot
+	texts   []string
+	metrics map[string]*metricPlan
+	always  bitset // rules that read no metric: every message evaluates them
+	absent  []int  // rules of silence
+	words   int    // of a bitset
+}
+
+// metricPlan is what a row of one metric does.
+type metricPlan struct {
+	num, text int // slots, -1 for none
+	rules     bitset
+}
+
+type bitset []uint64
+
+func (b bitset) set(i int) { b[i/64] |= 1 << (i % 64) }
+
+func (b bitset) or(o bitset) {
+	for i, w := range o {
+		b[i] |= w
+	}
+}
+
+// each calls f for every member, in order.
+func (b bitset) each(f func(int)) {
+	for i, w := range b {
+		for ; w != 0; w &= w - 1 {
+			f(i*64 + bits.TrailingZeros64(w))
+		}
+	}
+}
+
+// bound is a rule compiled for one plan.
+type bound struct {
+	*Rule
+	index  int // in the plan
+	global int // in the program
+	when   boolFunc
+	clear  boolFunc // nil: when `when` is false
+	key    textFunc // nil: device, zone or domain
+	forMs  int64
+	absent int64 // ms
+	text   []boundPiece
+	shows  []shown
+	limits json.RawMessage // of the context
+	slow   bool            // cel-go evaluates at least one of its conditions
+}
+
+type boundPiece struct {
+	piece
+	get func(*frame) string
+}
+
+// shown is a value that events carry in their context.
+type shown struct {
+	name string
+	num  numFunc
+	text textFunc
+}
+
+// program is a set compiled for every domain it names, and for the others together.
+type program struct {
+	set   *Set
+	plans map[string]*plan
+	other *plan
+}
+
+func (p *program) plan(domain string) *plan {
+	if pl, ok := p.plans[domain]; ok {
+		return pl
+	}
+	return p.other
+}
+
+func newProgram(set *Set, onlyCEL bool) *program {
+	p := &program{set: set, plans: map[string]*plan{}}
+	for _, r := range set.Rules {
+		if r.Domain != "" && !r.Disabled && p.plans[r.Domain] == nil {
+			p.plans[r.Domain] = newPlan(set, r.Domain, onlyCEL)
+		}
+	}
+	p.other = newPlan(set, "", onlyCEL)
+	return p
+}
+
+func newPlan(set *Set, domain string, onlyCEL bool) *plan {
+	pl := &plan{domain: domain, metrics: map[string]*metricPlan{}}
+	b := &binder{num: map[string]int{}, text: map[string]int{}, onlyCEL: onlyCEL}
+	for global, r := range set.Rules {
+		if r.Disabled || r.Domain != "" && r.Domain != domain {
+			continue
+		}
+		pl.rules = append(pl.rules, &bound{Rule: r, index: len(pl.rules), global: global})
+	}
+	pl.words = (len(pl.rules) + 63) / 64
+	pl.always = make(bitset, pl.words)
+	for _, r := range pl.rules {
+		pl.layOut(b, r)
+	}
+	for _, r := range pl.rules {
+		pl.bind(b, r)
+	}
+	return pl
+}
+
+// layOut gives the metrics of a rule their slots.
+func (pl *plan) layOut(b *binder, r *bound) {
+	slot := func(metric string, k kind) *metricPlan {
+		m := pl.metrics[metric]
+		if m == nil {
+			m = &metricPlan{num: -1, text: -1, rules: make(bitset, pl.words)}
+			pl.metrics[metric] = m
+		}
+		if k != kindText && m.num < 0 {
+			m.num, b.num[metric] = len(pl.nums), len(pl.nums)
+			pl.nums = append(pl.nums, metric)
+		}
+		if k != kindNum && m.text < 0 {
+			m.text, b.text[metric] = len(pl.texts), len(pl.texts)
+			pl.texts = append(pl.texts, metric)
+		}
+		return m
+	}
+	for _, metric := range r.Metrics {
+		m := slot(metric, r.code.reads[metric])
+		if r.Absent == 0 {
+			m.rules.set(r.index)
+		}
+	}
+	for metric, k := range r.code.shows {
+		if read, ok := r.code.reads[metric]; ok {
+			k = read
+		}
+		slot(metric, k)
+	}
+	switch {
+	case r.Absent > 0:
+		pl.absent = append(pl.absent, r.index)
+	case len(r.Metrics) == 0:
+		pl.always.set(r.index)
+	}
+}
+
+func (pl *plan) bind(b *binder, r *bound) {
+	c := r.code
+	r.forMs, r.absent = r.For.Milliseconds(), r.Absent.Milliseconds()
+	slow := b.slow
+	if c.when != nil {
+		r.when = b.condition(c.when)
+	}
+	if c.clear != nil {
+		r.clear = b.condition(c.clear)
+	}
+	if c.key != nil {
+		r.key = b.string(c.key)
+	}
+	r.slow = b.slow > slow
+	for _, p := range c.text {
+		r.text = append(r.text, boundPiece{p, pl.render(b, r, p)})
+	}
+	pl.bindShown(b, r)
+	if len(c.limits) > 0 {
+		r.limits = plainJSON(c.limits)
+	}
+}
+
+// render returns how a piece becomes text; nil for words and what the event itself says.
+func (pl *plan) render(b *binder, r *bound, p piece) func(*frame) string {
+	switch {
+	case p.either != "":
+		num, text := pl.either(b, r, p.either)
+		return func(f *frame) string {
+			if text != nil {
+				if s, ok := text(f); ok {
+					return clipText(s, 256)
+				}
+			}
+			if num != nil {
+				return formatNumber(num(f), p.decimals)
+			}
+			return "?"
+		}
+	case p.expr == nil:
+		return nil
+	case p.expr.kind == kindNum:
+		get := b.number(p.expr)
+		return func(f *frame) string { return formatNumber(get(f), p.decimals) }
+	case p.expr.kind == kindText:
+		get := b.string(p.expr)
+		return func(f *frame) string {
+			if s, ok := get(f); ok {
+				return clipText(s, 256)
+			}
+			return "?"
+		}
+	case p.expr.kind == kindBool:
+		get := b.condition(p.expr)
+		return func(f *frame) string { return [...]string{no: "false", yes: "true", undecided: "?"}[get(f)] }
+	}
+	return func(*frame) string { return "?" }
+}
+
+// either returns the readers of a metric that a text shows as number, text or both.
+func (pl *plan) either(b *binder, r *bound, metric string) (num numFunc, text textFunc) {
+	t := typed{binder: b}
+	k := r.code.reads[metric]
+	if k != kindText {
+		num = t.numVar(variable{source: fromMetric, name: metric})
+	}
+	if k != kindNum {
+		text = t.textVar(variable{source: fromMetric, name: metric})
+	}
+	return num, text
+}
+
+// bindShown lists the values for the context: every metric, and the fields that vary.
+func (pl *plan) bindShown(b *binder, r *bound) {
+	var exprs []*expr
+	for _, e := range []*expr{r.code.when, r.code.clear} {
+		if e != nil {
+			exprs = append(exprs, e)
+		}
+	}
+	seen := map[string]bool{}
+	for _, e := range exprs {
+		t := typed{binder: b, e: e}
+		for _, ident := range usedBy(e) {
+			v := e.vars[ident]
+			if seen[ident] {
+				continue
+			}
+			seen[ident] = true
+			s := shown{name: v.name}
+			switch {
+			case v.kind == kindNum:
+				s.num = t.numVar(v)
+			case v.kind == kindText:
+				s.text = t.textVar(v)
+			default:
+				continue
+			}
+			r.shows = append(r.shows, s)
+		}
+	}
+	for metric := range r.code.shows {
+		if _, ok := r.code.reads[metric]; ok || seen[metric] {
+			continue
+		}
+		s := shown{name: metric}
+		s.num, s.text = pl.either(b, r, metric)
+		if k := r.code.shows[metric]; k == kindNum {
+			s.text = nil
+		} else if k == kindText {
+			s.num = nil
+		}
+		r.shows = append(r.shows, s)
+	}
+	slices.SortFunc(r.shows, func(a, b shown) int {
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+}

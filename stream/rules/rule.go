@@ -1,0 +1,181 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Severities, from the least.
+var Severities = []string{"info", "warning", "major", "critical"}
+
+// A Rule is one rule as it was written. It is immutable; its JSON form is the one of the API.
+type Rule struct {
+	ID       string
+	Title    map[string]string // by language: en, it
+	Domain   string            // "" for every domain
+	Severity string            // of Severities
+	On       string            // observations
+	When     string            // CEL; "" only with Absent
+	For      time.Duration
+	Clear    string        // CEL; "" for `when` is false
+	Key      string        // device, zone, domain, camera or CEL
+	Absent   time.Duration // 0 for none
+	Text     string        // template; "" for the title
+	Disabled bool
+
+	File    string // where it was read
+	Line    int
+	Version string   // short hash of all that was written of the rule
+	Metrics []string // what it reads, sorted
+
+	logic string // hash of what decides, without words and severity
+	code  *code
+}
+
+type ruleJSON struct {
+	ID       string            `json:"id"`
+	Title    map[string]string `json:"title,omitempty"`
+	Domain   string            `json:"domain,omitempty"`
+	Severity string            `json:"severity"`
+	On       string            `json:"on"`
+	When     string            `json:"when,omitempty"`
+	For      string            `json:"for,omitempty"`
+	Clear    string            `json:"clear,omitempty"`
+	Key      string            `json:"key"`
+	Absent   string            `json:"absent,omitempty"`
+	Text     string            `json:"text,omitempty"`
+	Enabled  bool              `json:"enabled"`
+	Version  string            `json:"version,omitempty"`
+	File     string            `json:"file,omitempty"`
+	Line     int               `json:"line,omitempty"`
+	Metrics  []string          `json:"metrics,omitempty"`
+}
+
+func (r *Rule) json() ruleJSON {
+	j := ruleJSON{
+		ID: r.ID, Title: r.Title, Domain: r.Domain, Severity: r.Severity, On: r.On, When: r.When, Clear: r.Clear,
+		Key: r.Key, Text: r.Text, Enabled: !r.Disabled, Version: r.Version, File: r.File, Line: r.Line, Metrics: r.Metrics,
+	}
+	if r.For > 0 {
+		j.For = formatDuration(r.For)
+	}
+	if r.Absent > 0 {
+		j.Absent = formatDuration(r.Absent)
+	}
+	return j
+}
+
+// MarshalJSON writes the rule with its version, the file it came from and the metrics it reads.
+func (r *Rule) MarshalJSON() ([]byte, error) { return json.Marshal(r.json()) }
+
+// stamp sets the hashes.
+func (r *Rule) stamp() {
+	j := r.json()
+	j.Version, j.File, j.Line, j.Metrics = "", "", 0, nil
+	r.Version = shortHash(j)
+	j.Title, j.Severity, j.Text = nil, "", ""
+	r.logic = shortHash(j)
+}
+
+func shortHash(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: a rule that JSON cannot write: %v", err))
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:6])
+}
+
+// title is the rule's name for people.
+func (r *Rule) title() string {
+	for _, lang := range []string{"en", "it"} {
+		if t := r.Title[lang]; t != "" {
+			return t
+		}
+	}
+	return r.ID
+}
+
+// shared reports whether the rule's keys span partitions.
+func (r *Rule) shared() bool { return r.Key != "device" && r.Key != "camera" }
+
+// sameKeys reports whether episodes of old mean the same under r.
+func (r *Rule) sameKeys(old *Rule) bool {
+	return r.Key == old.Key && r.Domain == old.Domain && r.On == old.On && (r.Absent > 0) == (old.Absent > 0)
+}
+
+// A Set is rules that run together, sorted by id, no id twice. It is immutable.
+type Set struct {
+	Rules   []*Rule
+	Version string // changes with any rule of it
+}
+
+// NewSet makes a set; of rules with the same id the last one stays.
+func NewSet(rules ...*Rule) *Set {
+	byID := map[string]*Rule{}
+	for _, r := range rules {
+		byID[r.ID] = r
+	}
+	s := &Set{}
+	for _, r := range byID {
+		s.Rules = append(s.Rules, r)
+	}
+	slices.SortFunc(s.Rules, func(a, b *Rule) int { return strings.Compare(a.ID, b.ID) })
+	var all []string
+	for _, r := range s.Rules {
+		all = append(all, r.ID, r.Version)
+	}
+	s.Version = shortHash(all)
+	return s
+}
+
+// Rule returns the rule called id, or nil.
+func (s *Set) Rule(id string) *Rule {
+	i, ok := slices.BinarySearchFunc(s.Rules, id, func(r *Rule, id string) int { return strings.Compare(r.ID, id) })
+	if !ok {
+		return nil
+	}
+	return s.Rules[i]
+}
+
+// parseDuration reads what Go does, days besides: "90s", "15m", "1h30m", "2d".
+func parseDuration(s string) (time.Duration, error) {
+	var days time.Duration
+	rest := s
+	if head, tail, ok := strings.Cut(s, "d"); ok {
+		n, err := strconv.ParseFloat(head, 64)
+		if err != nil || !(n >= 0 && n <= 3650) {
+			return 0, fmt.Errorf("%q, want a duration such as 90s, 15m, 2h or 1d", s)
+		}
+		days, rest = time.Duration(n*24*float64(time.Hour)), tail
+	}
+	if rest == "" && days > 0 || s == "0" {
+		return days, nil
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil {
+		return 0, fmt.Errorf("%q, want a duration such as 90s, 15m, 2h or 1d", s)
+	}
+	if d += days; d < 0 || d > 3650*24*time.Hour {
+		return 0, fmt.Errorf("%q, want a duration from 0 to 3650d", s)
+	}
+	return d.Truncate(time.Millisecond), nil
+}
+
+// formatDuration writes d without the zero parts that Go writes: 15m, not 15m0s.
+func formatDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

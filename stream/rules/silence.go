@@ -1,0 +1,121 @@
+package rules
+
+// watch starts the clocks of the rules of silence for a device that has just got its state.
+func (s *shard) watch(d *device) {
+	for _, i := range d.plan.absent {
+		s.silence.push(timer{at: max(d.received, s.e.since) + d.plan.rules[i].absent, dev: d, rule: int32(i)})
+	}
+}
+
+// tick moves processing time. A clock of silence has one timer a device and rule, set at the start
+// and looked at when it runs out: a message only notes its time, which is cheap.
+func (s *shard) tick(now int64) {
+	s.live = true
+	s.received = max(s.received, now)
+	s.advance(now - s.e.cfg.Lateness.Milliseconds())
+	for len(s.silence) > 0 && s.silence[0].at <= now {
+		t := s.silence.pop()
+		d := t.dev
+		if d.gone || d.episode(int(t.rule)) != nil {
+			continue // raised already; its end starts the clock again
+		}
+		r := d.plan.rules[t.rule]
+		due := max(d.received, s.e.since) + r.absent
+		if due > now {
+			s.silence.push(timer{at: due, dev: d, rule: t.rule})
+			continue
+		}
+		s.refresh(d)
+		if s.e.cfg.Registry != nil && d.asset == nil {
+			s.remove(d, now, "the device was removed from the registry")
+			continue
+		}
+		s.frameOf(d, due)
+		if r.when != nil {
+			c := &s.count.rules[r.global]
+			c.evaluations++
+			s.frame.failed = false
+			if v := r.when(&s.frame); v != yes {
+				if v == undecided {
+					c.undecided(s.frame.failed)
+				}
+				s.silence.push(timer{at: due + r.absent, dev: d, rule: t.rule})
+				continue
+			}
+			c.matches++
+		}
+		d.episodes = append(d.episodes, episode{rule: t.rule, state: raised, start: d.received})
+		s.emit(d, r, "raised", d.received, due, "")
+	}
+}
+
+// heard ends the silence of a device.
+func (s *shard) heard(d *device, r *bound, ep *episode) {
+	if ep.state == raised {
+		s.emit(d, r, "cleared", ep.start, s.received, "")
+	}
+	d.drop(r.index)
+	s.silence.push(timer{at: max(s.received, s.e.since) + r.absent, dev: d, rule: int32(r.index)})
+}
+
+// A timer looks at a device's rule at a time, Unix ms. It may be out of date: whoever takes it
+// compares.
+type timer struct {
+	at    int64
+	start int64 // of the episode that set it
+	dev   *device
+	rule  int32
+}
+
+// timers is a heap, the earliest first; ties by device and rule, so that the order is always the same.
+type timers []timer
+
+func (t timers) less(i, j int) bool {
+	a, b := &t[i], &t[j]
+	switch {
+	case a.at != b.at:
+		return a.at < b.at
+	case a.dev.id != b.dev.id:
+		return a.dev.id < b.dev.id
+	case a.dev.domain != b.dev.domain:
+		return a.dev.domain < b.dev.domain
+	}
+	return a.rule < b.rule
+}
+
+func (t *timers) push(x timer) {
+	*t = append(*t, x)
+	h := *t
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !h.less(i, up) {
+			break
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+}
+
+func (t *timers) pop() timer {
+	h := *t
+	top := h[0]
+	last := len(h) - 1
+	h[0] = h[last]
+	h[last] = timer{}
+	h = h[:last]
+	*t = h
+	for i := 0; ; {
+		next := 2*i + 1
+		if next >= last {
+			return top
+		}
+		if next+1 < last && h.less(next+1, next) {
+			next++
+		}
+		if !h.less(next, i) {
+			return top
+		}
+		h[i], h[next] = h[next], h[i]
+		i = next
+	}
+}

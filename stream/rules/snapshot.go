@@ -1,0 +1,417 @@
+package rules
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"slices"
+	"strings"
+)
+
+// A snapshot is the state of one shard as bytes:
+//
+//	"PRS" version(1) | body | crc32 (IEEE, little endian, of all before it)
+//
+// Numbers are varints, times are differences to the snapshot's own (Unix ms), texts and lists have
+// their length before them. Rules, metrics and domains are written by name, once, so a snapshot is
+// restored under whatever rules run then; the rules are written whole, for the events that end the
+// episodes of one that is no longer there.
+
+const snapshotVersion = 1
+
+var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
+
+// Snapshot writes the state of a partition; -1 is the shared shard. seq is the log's place up to
+// which everything is applied, noted in it. Call it between rounds, after Settle; different
+// partitions may be written at once.
+func (e *Engine) Snapshot(partition int, seq uint64) []byte {
+	w := &writer{b: append([]byte(nil), snapshotMagic...)}
+	w.int(int64(partition))
+	w.uint(seq)
+	if partition < 0 {
+		e.shared.write(w)
+	} else {
+		e.shards[partition].write(w)
+	}
+	return binary.LittleEndian.AppendUint32(w.b, crc32.ChecksumIEEE(w.b))
+}
+
+// Restore reads a snapshot into an engine that has applied nothing and returns its seq. On an error
+// the partition has no state.
+func (e *Engine) Restore(partition int, data []byte) (seq uint64, err error) {
+	if len(data) < 8 || string(data[:3]) != "PRS" {
+		return 0, errors.New("restore: not a snapshot")
+	}
+	if data[3] != snapshotVersion {
+		return 0, fmt.Errorf("restore: snapshot version %d, want %d", data[3], snapshotVersion)
+	}
+	body := data[:len(data)-4]
+	if got, want := crc32.ChecksumIEEE(body), binary.LittleEndian.Uint32(data[len(data)-4:]); got != want {
+		return 0, fmt.Errorf("restore: checksum %08x, want %08x", got, want)
+	}
+	r := &reader{b: body[4:]}
+	if got := r.int(); got != int64(partition) {
+		return 0, fmt.Errorf("restore: a snapshot of partition %d, want %d", got, partition)
+	}
+	seq = r.uint()
+	if partition < 0 {
+		e.shared.read(r, seq)
+	} else {
+		e.shards[partition].read(r, seq)
+	}
+	if r.bad || len(r.b) != 0 {
+		if partition < 0 {
+			e.shared = newShared(e)
+		} else {
+			e.shards[partition] = newShard(e, partition)
+		}
+		return 0, errors.New("restore: a snapshot that ends early or late")
+	}
+	return seq, nil
+}
+
+type writer struct {
+	b    []byte
+	base int64
+}
+
+func (w *writer) uint(v uint64)    { w.b = binary.AppendUvarint(w.b, v) }
+func (w *writer) int(v int64)      { w.b = binary.AppendVarint(w.b, v) }
+func (w *writer) time(ms int64)    { w.int(ms - w.base) }
+func (w *writer) number(v float64) { w.b = binary.LittleEndian.AppendUint64(w.b, math.Float64bits(v)) }
+func (w *writer) text(s string)    { w.uint(uint64(len(s))); w.b = append(w.b, s...) }
+func (w *writer) texts(all []string) {
+	w.uint(uint64(len(all)))
+	for _, s := range all {
+		w.text(s)
+	}
+}
+
+func (w *writer) rule(r *Rule) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: a rule that JSON cannot write: %v", err))
+	}
+	w.text(string(b))
+	w.text(r.logic)
+}
+
+type reader struct {
+	b    []byte
+	base int64
+	bad  bool
+}
+
+func (r *reader) uint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) int() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) time() int64 { return r.base + r.int() }
+
+func (r *reader) number() float64 {
+	if len(r.b) < 8 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	v := math.Float64frombits(binary.LittleEndian.Uint64(r.b))
+	r.b = r.b[8:]
+	return v
+}
+
+// count reads the length of a list; each element takes at least a byte.
+func (r *reader) count() int {
+	n := r.uint()
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) text() string {
+	n := r.count()
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}
+
+func (r *reader) texts() []string {
+	out := make([]string, r.count())
+	for i := range out {
+		out[i] = r.text()
+	}
+	return out
+}
+
+func (r *reader) rule() *Rule {
+	var j ruleJSON
+	if err := json.Unmarshal([]byte(r.text()), &j); err != nil {
+		r.bad = true
+	}
+	logic := r.text()
+	rule := &Rule{
+		ID: j.ID, Title: j.Title, Domain: j.Domain, Severity: j.Severity, On: j.On, When: j.When, Clear: j.Clear, Key: j.Key,
+		Text: j.Text, Version: j.Version, logic: logic, code: &code{},
+	}
+	rule.For, _ = parseDuration(j.For)
+	rule.Absent, _ = parseDuration(j.Absent)
+	return rule
+}
+
+func (s *shard) write(w *writer) {
+	w.base = s.received
+	w.int(s.received)
+	w.time(s.clock)
+	var all []*device
+	for _, first := range s.devices {
+		for d := first; d != nil; d = d.next {
+			all = append(all, d)
+		}
+	}
+	slices.SortFunc(all, func(a, b *device) int {
+		if c := strings.Compare(a.id, b.id); c != 0 {
+			return c
+		}
+		return strings.Compare(a.domain, b.domain)
+	})
+	index := map[*plan]int{}
+	var plans []*plan
+	for _, d := range all {
+		if _, ok := index[d.plan]; !ok {
+			index[d.plan] = len(plans)
+			plans = append(plans, d.plan)
+		}
+	}
+	w.uint(uint64(len(plans)))
+	for _, pl := range plans {
+		w.texts(pl.nums)
+		w.texts(pl.texts)
+		w.uint(uint64(len(pl.rules)))
+		for _, r := range pl.rules {
+			w.rule(r.Rule)
+		}
+	}
+	w.uint(uint64(len(all)))
+	for _, d := range all {
+		w.text(d.id)
+		w.text(d.domain)
+		w.uint(uint64(index[d.plan]))
+		w.time(d.time)
+		w.time(d.received)
+		for i, v := range d.nums {
+			if w.seen(d.seen[i]) {
+				w.number(v)
+			}
+		}
+		for i, t := range d.texts {
+			if w.seen(d.seen[len(d.nums)+i]) {
+				if t == unknownText {
+					w.text("")
+					w.uint(0)
+				} else {
+					w.text(t)
+					w.uint(1)
+				}
+			}
+		}
+		w.uint(uint64(len(d.episodes)))
+		for i := range d.episodes {
+			ep := &d.episodes[i]
+			w.uint(uint64(ep.rule))
+			w.uint(uint64(ep.state))
+			w.time(ep.start)
+			w.text(ep.key)
+		}
+	}
+}
+
+// seen writes when a value was reported and whether it was.
+func (w *writer) seen(ms int64) bool {
+	if ms == 0 {
+		w.uint(0)
+		return false
+	}
+	w.uint(1)
+	w.time(ms)
+	return true
+}
+
+func (r *reader) seen() (int64, bool) {
+	if r.uint() == 0 {
+		return 0, false
+	}
+	return r.time(), true
+}
+
+func (s *shard) read(r *reader, seq uint64) {
+	s.received = r.int()
+	r.base = s.received
+	s.clock = r.time()
+	s.seq, s.live = seq, true
+	var plans []*plan
+	for range r.count() {
+		pl := &plan{nums: r.texts(), texts: r.texts(), metrics: map[string]*metricPlan{}}
+		for i, m := range pl.nums {
+			pl.metrics[m] = &metricPlan{num: i, text: -1}
+		}
+		for i, m := range pl.texts {
+			if pl.metrics[m] == nil {
+				pl.metrics[m] = &metricPlan{num: -1}
+			}
+			pl.metrics[m].text = i
+		}
+		for i := range r.count() {
+			pl.rules = append(pl.rules, &bound{Rule: r.rule(), index: i})
+		}
+		plans = append(plans, pl)
+	}
+	fate := map[[2]*plan][]fate{}
+	for range r.count() {
+		d := &device{id: r.text(), domain: r.text()}
+		p := r.uint()
+		if r.bad || p >= uint64(len(plans)) {
+			r.bad = true
+			return
+		}
+		d.plan = plans[p]
+		d.time, d.received = r.time(), r.time()
+		if !r.readValues(d) {
+			return
+		}
+		for range r.count() {
+			ep := episode{rule: int32(r.uint()), state: episodeState(r.uint()), start: r.time(), key: r.text()}
+			if ep.rule < 0 || int(ep.rule) >= len(d.plan.rules) || ep.state > closed {
+				r.bad = true
+				return
+			}
+			d.episodes = append(d.episodes, ep)
+		}
+		d.next = s.devices[d.id]
+		s.devices[d.id] = d
+		s.refresh(d)
+		pl := s.e.prog.plan(d.domain)
+		pair := [2]*plan{d.plan, pl}
+		if fate[pair] == nil {
+			fate[pair] = fates(d.plan, pl)
+		}
+		s.carry(d, pl, fate[pair], s.received)
+	}
+}
+
+func (r *reader) readValues(d *device) bool {
+	d.nums, d.texts, d.seen = emptySlots(d.plan)
+	for i := range d.nums {
+		if at, ok := r.seen(); ok {
+			d.seen[i], d.nums[i] = at, r.number()
+		}
+	}
+	for i := range d.texts {
+		if at, ok := r.seen(); ok {
+			d.seen[len(d.nums)+i] = at
+			if t := r.text(); r.uint() == 1 {
+				d.texts[i] = t
+			}
+		}
+	}
+	return !r.bad
+}
+
+func (s *shared) write(w *writer) {
+	w.int(s.clock)
+	w.base = s.clock
+	index := map[string]int{}
+	var rules []*bound
+	keys := make([]groupKey, 0, len(s.groups))
+	for k := range s.groups {
+		keys = append(keys, k)
+		if _, ok := index[k.rule]; !ok {
+			index[k.rule] = len(rules)
+			rules = append(rules, s.rules[k.rule])
+		}
+	}
+	w.uint(uint64(len(rules)))
+	for _, r := range rules {
+		w.rule(r.Rule)
+	}
+	w.uint(uint64(len(keys)))
+	for _, k := range keys {
+		g := s.groups[k]
+		w.uint(uint64(index[k.rule]))
+		w.text(k.key)
+		w.uint(uint64(g.state))
+		w.time(g.start)
+		w.time(g.time)
+		w.texts([]string{g.domain, g.device, g.zone, g.evidence.text})
+		values, err := json.Marshal(g.evidence.values)
+		if err != nil {
+			panic("BUG: evidence that JSON cannot write: " + err.Error())
+		}
+		w.text(string(values))
+		w.uint(uint64(len(g.members)))
+		for m := range g.members {
+			w.text(m)
+		}
+	}
+}
+
+func (s *shared) read(r *reader, seq uint64) {
+	s.clock = r.int()
+	r.base = s.clock
+	s.seq, s.next = seq, 0
+	var rules []*bound
+	for range r.count() {
+		rules = append(rules, &bound{Rule: r.rule()})
+	}
+	for range r.count() {
+		i := r.uint()
+		if r.bad || i >= uint64(len(rules)) {
+			r.bad = true
+			return
+		}
+		was := rules[i]
+		k := groupKey{was.ID, r.text()}
+		g := &group{state: episodeState(r.uint()), start: r.time(), time: r.time(), members: map[string]struct{}{}}
+		about := r.texts()
+		if len(about) != 4 {
+			r.bad = true
+			return
+		}
+		g.domain, g.device, g.zone, g.evidence.text = about[0], about[1], about[2], about[3]
+		if err := json.Unmarshal([]byte(r.text()), &g.evidence.values); err != nil {
+			r.bad = true
+			return
+		}
+		for range r.count() {
+			g.members[r.text()] = struct{}{}
+		}
+		now := s.rules[k.rule]
+		if now == nil || !now.sameKeys(was.Rule) {
+			if g.state == raised {
+				at := max(g.time, s.clock)
+				s.emit(was, k, g, "cleared", at, seq, at, "the rule was removed or changed")
+			}
+			continue
+		}
+		s.groups[k] = g
+		s.keys[k.rule]++
+	}
+}

@@ -1,0 +1,144 @@
+package rules
+
+import (
+	"sync/atomic"
+
+	"panormus/stream/batch"
+)
+
+// Stats is what an engine has done since it was made; rules that came later count from then.
+type Stats struct {
+	Batches      uint64      `json:"batches"`
+	Messages     uint64      `json:"messages"`
+	Observations uint64      `json:"observations"`
+	Evaluations  uint64      `json:"evaluations"`
+	Events       uint64      `json:"events"`
+	Late         uint64      `json:"late"`         // values older than the one held
+	Evicted      uint64      `json:"evicted"`      // devices forgotten for want of room
+	KeysRefused  uint64      `json:"keys_refused"` // keys not opened for want of room
+	Devices      int64       `json:"devices"`
+	Rules        []RuleStats `json:"rules"`
+}
+
+// RuleStats is what one rule has done.
+type RuleStats struct {
+	ID          string `json:"id"`
+	Version     string `json:"version"`
+	Evaluations uint64 `json:"evaluations"`
+	Matches     uint64 `json:"matches"` // evaluations that were true
+	Unknown     uint64 `json:"unknown"` // neither true nor false: a metric not reported yet
+	Errors      uint64 `json:"errors"`  // neither true nor false: a division by zero, a missing tag…
+	Raised      uint64 `json:"raised"`
+	Cleared     uint64 `json:"cleared"`
+}
+
+// ruleCounts is a rule's share of a shard, between two Settles.
+type ruleCounts struct{ evaluations, matches, unknown, errors uint64 }
+
+func (c *ruleCounts) undecided(failed bool) {
+	if failed {
+		c.errors++
+	} else {
+		c.unknown++
+	}
+}
+
+type shardCounts struct {
+	batches, messages, observations, late, evicted, keysRefused uint64
+	rules                                                       []ruleCounts // by place in the set
+}
+
+// counts is what Stats reads, from any goroutine.
+type counts struct {
+	batches, messages, observations, events, late, evicted, keysRefused atomic.Uint64
+	devices                                                             atomic.Int64
+	set                                                                 *Set
+	rules                                                               []ruleTotals
+	byID                                                                map[string]*ruleTotals
+}
+
+type ruleTotals struct{ evaluations, matches, unknown, errors, raised, cleared atomic.Uint64 }
+
+// newCounts continues old, which may be nil, for the rules of set.
+func newCounts(set *Set, old *counts) *counts {
+	c := &counts{set: set, rules: make([]ruleTotals, len(set.Rules)), byID: map[string]*ruleTotals{}}
+	for i, r := range set.Rules {
+		c.byID[r.ID] = &c.rules[i]
+	}
+	if old == nil {
+		return c
+	}
+	carry := func(to, from *atomic.Uint64) { to.Store(from.Load()) }
+	carry(&c.batches, &old.batches)
+	carry(&c.messages, &old.messages)
+	carry(&c.observations, &old.observations)
+	carry(&c.events, &old.events)
+	carry(&c.late, &old.late)
+	carry(&c.evicted, &old.evicted)
+	carry(&c.keysRefused, &old.keysRefused)
+	c.devices.Store(old.devices.Load())
+	for id, to := range c.byID {
+		if from := old.byID[id]; from != nil {
+			carry(&to.evaluations, &from.evaluations)
+			carry(&to.matches, &from.matches)
+			carry(&to.unknown, &from.unknown)
+			carry(&to.errors, &from.errors)
+			carry(&to.raised, &from.raised)
+			carry(&to.cleared, &from.cleared)
+		}
+	}
+	return c
+}
+
+// take adds what a shard counted and empties it.
+func (c *counts) take(s *shardCounts) {
+	c.batches.Add(s.batches)
+	c.messages.Add(s.messages)
+	c.observations.Add(s.observations)
+	c.late.Add(s.late)
+	c.evicted.Add(s.evicted)
+	c.keysRefused.Add(s.keysRefused)
+	for i := range s.rules {
+		from, to := &s.rules[i], &c.rules[i]
+		if from.evaluations == 0 && from.unknown == 0 {
+			continue
+		}
+		to.evaluations.Add(from.evaluations)
+		to.matches.Add(from.matches)
+		to.unknown.Add(from.unknown)
+		to.errors.Add(from.errors)
+	}
+	clear(s.rules)
+	*s = shardCounts{rules: s.rules}
+}
+
+func (c *counts) event(ev *batch.Event) {
+	c.events.Add(1)
+	r := c.byID[ev.Rule]
+	if r == nil {
+		return
+	}
+	if ev.State == "cleared" {
+		r.cleared.Add(1)
+	} else {
+		r.raised.Add(1)
+	}
+}
+
+// Stats is what the engine has done up to the last Settle.
+func (e *Engine) Stats() Stats {
+	c := e.counts.Load()
+	s := Stats{
+		Batches: c.batches.Load(), Messages: c.messages.Load(), Observations: c.observations.Load(), Events: c.events.Load(),
+		Late: c.late.Load(), Evicted: c.evicted.Load(), KeysRefused: c.keysRefused.Load(), Devices: c.devices.Load(),
+	}
+	for i, r := range c.set.Rules {
+		t := &c.rules[i]
+		s.Rules = append(s.Rules, RuleStats{
+			ID: r.ID, Version: r.Version, Evaluations: t.evaluations.Load(), Matches: t.matches.Load(),
+			Unknown: t.unknown.Load(), Errors: t.errors.Load(), Raised: t.raised.Load(), Cleared: t.cleared.Load(),
+		})
+		s.Evaluations += s.Rules[i].Evaluations
+	}
+	return s
+}

@@ -1,0 +1,400 @@
+package rules
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+//go:embed defaults/*.yaml
+var defaultFiles embed.FS
+
+// Defaults is the rule set shipped for the simulated city.
+func Defaults() *Set {
+	var all []*Rule
+	for name, data := range readDefaults() {
+		set, err := Parse(name, data)
+		if err != nil {
+			panic("BUG: a shipped rule file is refused: " + err.Error())
+		}
+		all = append(all, set.Rules...)
+	}
+	return NewSet(all...)
+}
+
+func readDefaults() map[string][]byte {
+	out := map[string][]byte{}
+	entries, err := defaultFiles.ReadDir("defaults")
+	if err != nil {
+		panic("BUG: the shipped rules are not there: " + err.Error())
+	}
+	for _, e := range entries {
+		name := "defaults/" + e.Name()
+		if out[name], err = defaultFiles.ReadFile(name); err != nil {
+			panic("BUG: the shipped rules cannot be read: " + err.Error())
+		}
+	}
+	return out
+}
+
+// A Bucket keeps the rules that came through the API; the log's KV is one.
+type Bucket interface {
+	Put(ctx context.Context, key string, value []byte) error
+	Delete(ctx context.Context, key string) error
+	// Watch calls change for every entry held and for every later change, value nil for a removed
+	// one, and synced once when all that was held has been told. It blocks until ctx ends.
+	Watch(ctx context.Context, change func(key string, value []byte), synced func()) error
+}
+
+// ErrNotFound is the answer for a rule that is not there.
+var ErrNotFound = errors.New("not found")
+
+// ErrFromFile is the answer to a removal of a rule that a file holds: remove it there, or put one
+// with `enabled: false` over it.
+var ErrFromFile = errors.New("the rule comes from a file")
+
+// A Store gathers rules: those shipped, over them those of a directory's YAML files (in order of
+// name), over them those of the API; of rules with one id the last counts. It follows changes. A
+// file that is refused leaves what it held before in force; one that is still being written is left
+// until it has rested for a look. Methods may be called from any goroutine.
+type Store struct {
+	// Dir holds *.yaml and *.yml; "" for none. It need not exist.
+	Dir string
+	// Defaults are the shipped rules too.
+	Defaults bool
+	// Bucket keeps the API's rules; nil for none.
+	Bucket Bucket
+	// Every is how often the directory is looked at; default 1 s.
+	Every time.Duration
+	Log   *slog.Logger // nil for none
+	// Metrics, known to profiles, for warnings; nil to take any name.
+	Known func() []string
+
+	mu      sync.Mutex
+	shipped []*Rule
+	files   map[string]*ruleFile
+	api     map[string]*Rule
+	apiBad  map[string]Problems
+	dirBad  error
+	set     *Set
+	changed chan struct{}
+}
+
+type ruleFile struct {
+	size     int64
+	modified time.Time
+	rested   bool // read since it last changed
+	data     []byte
+	rules    []*Rule
+	problems Problems
+}
+
+func (s *Store) init() {
+	if s.changed != nil {
+		return
+	}
+	s.changed, s.files, s.api, s.apiBad = make(chan struct{}), map[string]*ruleFile{}, map[string]*Rule{}, map[string]Problems{}
+	if s.Defaults {
+		s.shipped = Defaults().Rules
+	}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	s.set = NewSet(s.shipped...)
+}
+
+// Run follows the directory and the bucket until ctx ends, and calls ready once both were read.
+func (s *Store) Run(ctx context.Context, ready func()) error {
+	s.mu.Lock()
+	s.init()
+	s.look(true)
+	s.mu.Unlock()
+	if s.Every <= 0 {
+		s.Every = time.Second
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if s.Bucket == nil {
+		ready()
+	} else {
+		wg.Go(func() {
+			err := s.Bucket.Watch(ctx, s.apply, ready)
+			if ctx.Err() == nil {
+				cancel(fmt.Errorf("follow the rules of the API: %w", err))
+			}
+		})
+	}
+	tick := time.NewTicker(s.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+				return cause
+			}
+			return nil
+		case <-tick.C:
+			s.mu.Lock()
+			s.look(false)
+			s.mu.Unlock()
+		}
+	}
+}
+
+// look reads what changed in the directory. At the start there is nothing in force that a file
+// still being written could spoil, so all is read at once.
+func (s *Store) look(first bool) {
+	if s.Dir == "" {
+		return
+	}
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if s.dirBad == nil {
+			s.Log.Error("the rule directory cannot be read; the running rules go on", "directory", s.Dir, "error", err)
+		}
+		s.dirBad = err
+		return
+	}
+	s.dirBad = nil
+	changed := false
+	there := map[string]bool{}
+	for _, e := range entries {
+		name := e.Name()
+		if ext := filepath.Ext(name); e.IsDir() || ext != ".yaml" && ext != ".yml" || strings.HasPrefix(name, ".") {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			continue // gone since
+		}
+		there[name] = true
+		f := s.files[name]
+		if f == nil {
+			f = &ruleFile{}
+			s.files[name] = f
+		}
+		if f.size != info.Size() || !f.modified.Equal(info.ModTime()) {
+			f.size, f.modified, f.rested = info.Size(), info.ModTime(), false
+			if !first {
+				continue
+			}
+		}
+		if !f.rested {
+			f.rested = true
+			changed = s.read(name, f) || changed
+		}
+	}
+	for name, f := range s.files {
+		if !there[name] {
+			delete(s.files, name)
+			changed = changed || len(f.rules) > 0
+		}
+	}
+	if changed {
+		s.publish()
+	}
+}
+
+// read parses a file and reports whether its rules changed.
+func (s *Store) read(name string, f *ruleFile) bool {
+	path := filepath.Join(s.Dir, name)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		f.problems = Problems{{File: path, Line: 1, Column: 1, Message: err.Error()}}
+		s.Log.Error("a rule file cannot be read; what it held before goes on", "file", path, "error", err)
+		return false
+	}
+	if f.data != nil && bytes.Equal(data, f.data) {
+		return false
+	}
+	f.data = data
+	rules, problems := parse(path, data, s.known())
+	f.problems = problems
+	if bad := problems.errors(); len(bad) > 0 {
+		s.Log.Error("a rule file is refused; what it held before goes on", "file", path, "problems", len(bad), "first", bad[0].String())
+		return false
+	}
+	f.rules = rules
+	return true
+}
+
+func (s *Store) known() []string {
+	if s.Known == nil {
+		return nil
+	}
+	return s.Known()
+}
+
+const ruleKey = "rule:"
+
+// apply takes one entry of the bucket.
+func (s *Store) apply(key string, value []byte) {
+	id, ok := strings.CutPrefix(key, ruleKey)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.apiBad, id)
+	if value == nil {
+		if s.api[id] == nil {
+			return
+		}
+		delete(s.api, id)
+		s.publish()
+		return
+	}
+	r, problems := parseOne(id, value, s.known())
+	if bad := problems.errors(); len(bad) > 0 {
+		s.apiBad[id] = bad
+		s.Log.Error("a kept rule is refused; what it was before goes on", "rule", id, "first", bad[0].String())
+		return
+	}
+	if old := s.api[id]; old != nil && old.Version == r.Version {
+		return
+	}
+	s.api[id] = r
+	s.publish()
+}
+
+// parseOne reads the one rule of an API request.
+func parseOne(id string, body []byte, known []string) (*Rule, Problems) {
+	p := &parser{file: "api/" + id, known: known, id: id}
+	rules := p.parse(body)
+	p.problems.sort()
+	if len(p.problems.errors()) > 0 {
+		return nil, p.problems
+	}
+	if len(rules) != 1 {
+		p.fail(1, 1, "%d rules, want one", len(rules))
+		return nil, p.problems
+	}
+	if rules[0].ID != id {
+		p.fail(rules[0].Line, 1, "id: found %q, want %q as in the address", rules[0].ID, id)
+		return nil, p.problems
+	}
+	return rules[0], p.problems
+}
+
+// publish makes the set anew and wakes those who wait for a change.
+func (s *Store) publish() {
+	all := slices.Clone(s.shipped)
+	names := make([]string, 0, len(s.files))
+	for name := range s.files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	from := map[string]string{}
+	for _, name := range names {
+		f := s.files[name]
+		for _, r := range f.rules {
+			if other, twice := from[r.ID]; twice {
+				s.Log.Warn("two rule files hold one id; the later counts", "rule", r.ID, "files", []string{other, name})
+			}
+			from[r.ID] = name
+		}
+		all = append(all, f.rules...)
+	}
+	for _, r := range s.api {
+		all = append(all, r)
+	}
+	next := NewSet(all...)
+	if next.Version == s.set.Version {
+		return
+	}
+	s.set = next
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.Log.Info("rules changed", "rules", len(next.Rules), "version", next.Version)
+}
+
+// Set is the rules in force.
+func (s *Store) Set() *Set {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.init()
+	return s.set
+}
+
+// Changed returns a channel that is closed at the next change of the set.
+func (s *Store) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.init()
+	return s.changed
+}
+
+// Problems is what is wrong with files and kept rules now, warnings included.
+func (s *Store) Problems() []Problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.init()
+	var all Problems
+	for _, f := range s.files {
+		all = append(all, f.problems...)
+	}
+	for _, bad := range s.apiBad {
+		all = append(all, bad...)
+	}
+	if s.dirBad != nil {
+		all = append(all, Problem{File: s.Dir, Line: 1, Column: 1, Message: s.dirBad.Error()})
+	}
+	all.sort()
+	return all
+}
+
+// Put keeps a rule, YAML or JSON, under id; it is in force when the bucket tells of it, here when
+// Put returns. A body without an id takes this one. The error is a Problems where the rule is at
+// fault; warnings are returned beside the rule.
+func (s *Store) Put(ctx context.Context, id string, body []byte) (*Rule, Problems, error) {
+	if s.Bucket == nil {
+		return nil, nil, errors.New("keep a rule: no bucket to keep it in")
+	}
+	if !idForm.MatchString(id) {
+		return nil, nil, Problems{{File: "api", Line: 1, Column: 1, Message: fmt.Sprintf("id: found %q, want 1 to 128 letters, digits, _ . and -", clip(id, 40))}}
+	}
+	r, problems := parseOne(id, body, s.known())
+	if bad := problems.errors(); len(bad) > 0 {
+		return nil, nil, bad
+	}
+	if err := s.Bucket.Put(ctx, ruleKey+id, body); err != nil {
+		return nil, nil, fmt.Errorf("keep rule %s: %w", id, err)
+	}
+	s.mu.Lock()
+	s.init()
+	s.mu.Unlock()
+	s.apply(ruleKey+id, body)
+	return r, problems, nil
+}
+
+// Delete removes a rule that came through the API; one of a file that it stood over counts again.
+// ErrNotFound or ErrFromFile where there is none of the API.
+func (s *Store) Delete(ctx context.Context, id string) error {
+	s.mu.Lock()
+	s.init()
+	held, other := s.api[id] != nil || s.apiBad[id] != nil, s.set.Rule(id)
+	s.mu.Unlock()
+	switch {
+	case !held && other != nil:
+		return fmt.Errorf("remove rule %s of %s: %w", id, other.File, ErrFromFile)
+	case !held:
+		return fmt.Errorf("remove rule %s: %w", id, ErrNotFound)
+	}
+	if err := s.Bucket.Delete(ctx, ruleKey+id); err != nil {
+		return fmt.Errorf("remove rule %s: %w", id, err)
+	}
+	s.apply(ruleKey+id, nil)
+	return nil
+}

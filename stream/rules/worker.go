@@ -1,0 +1,377 @@
+package rules
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"panormus/stream/batch"
+	streamlog "panormus/stream/log"
+)
+
+// Consumer is the worker's name at the log.
+const Consumer = "rules"
+
+// Source is where a worker's rules come from; *Store is one, and so is a FixedSource.
+type Source interface {
+	Set() *Set
+	// Changed returns a channel that is closed at the next change of the set.
+	Changed() <-chan struct{}
+}
+
+// FixedSource is a set that never changes.
+type FixedSource struct{ Rules *Set }
+
+// Set returns the set.
+func (f FixedSource) Set() *Set { return f.Rules }
+
+// Changed returns a channel that is never closed.
+func (f FixedSource) Changed() <-chan struct{} { return nil }
+
+// WorkerConfig is what a worker is made of. Log and Rules are wanted, the rest has defaults.
+type WorkerConfig struct {
+	Log   *streamlog.Log
+	Rules Source
+	// Engine is the engine's configuration, the registry among it; Partitions is the log's.
+	Engine Config
+	// Partitions this worker evaluates; nil for all.
+	Partitions []int
+	// Checkpoint is how often state is kept; default 10 s.
+	Checkpoint time.Duration
+	Logger     *slog.Logger
+	Metrics    prometheus.Registerer
+}
+
+// A Worker reads observations from the log, evaluates them and publishes events. Events are on the
+// log before the checkpoint moves, and ids are deterministic: after a crash it replays from the
+// checkpoint and skips the events that the log has already, so each is there once.
+type Worker struct {
+	cfg     WorkerConfig
+	engine  atomic.Pointer[Engine]
+	applied atomic.Uint64 // everything up to this sequence of observations is evaluated and its events published
+	metrics *metrics
+
+	// hook, in tests, is told of every step and may end the worker there, as a kill would.
+	hook func(step string) error
+}
+
+// NewWorker makes a worker; Run starts it.
+func NewWorker(cfg WorkerConfig) *Worker {
+	if cfg.Checkpoint <= 0 {
+		cfg.Checkpoint = 10 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.Engine.Partitions = cfg.Log.Partitions()
+	w := &Worker{cfg: cfg}
+	w.engine.Store(New(cfg.Engine, cfg.Rules.Set()))
+	w.metrics = newMetrics(w, cfg.Metrics)
+	return w
+}
+
+// Stats is what was done since Run began.
+func (w *Worker) Stats() Stats { return w.engine.Load().Stats() }
+
+// Events is how many events were made since Run began, those of a replay that the log had already
+// not among them.
+func (w *Worker) Events() int64 { return w.metrics.published.Load() }
+
+// Lag is how many batches of the log are not evaluated yet.
+func (w *Worker) Lag(ctx context.Context) (int64, error) {
+	last, err := w.cfg.Log.LastSeq(ctx, batch.KindObservations)
+	if err != nil {
+		return 0, err
+	}
+	return int64(last - min(last, w.applied.Load())), nil
+}
+
+// Bounds of one round: what is evaluated together between two looks at the clock.
+const (
+	roundBatches = 128
+	roundBytes   = 16 << 20
+	eventsABatch = 2048
+	stopTimeout  = 5 * time.Second
+	haveForMs    = 600_000
+)
+
+// Run evaluates until ctx ends, then keeps its state and returns. Any error ends it; a new Run
+// takes up at the last checkpoint.
+func (w *Worker) Run(ctx context.Context) error {
+	r := &run{Worker: w, engine: New(w.cfg.Engine, w.cfg.Rules.Set())}
+	if err := r.restore(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	w.engine.Store(r.engine)
+	err := r.loop(ctx)
+	r.writing.Wait()
+	if err == nil {
+		err = r.writeErr
+	}
+	if err != nil {
+		return err
+	}
+	// The end of ctx stops the intake; what was evaluated is kept, so that the next start replays nothing.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return r.write(last, r.snapshots())
+}
+
+func (w *Worker) step(name string) error {
+	if w.hook == nil {
+		return nil
+	}
+	return w.hook(name)
+}
+
+// run is the state of one Run. Its fields belong to the goroutine of loop.
+type run struct {
+	*Worker
+	engine   *Engine
+	restored []uint64 // by partition: what its snapshot holds already
+	from     uint64
+	seq      uint64 // applied up to here
+	events   uint64 // the newest sequence of our own on the stream of events
+	have     map[string]struct{}
+	open     map[string]openEpisode // raised before the last end, not cleared, by episode
+	liveAt   int64                  // processing time when everything was caught up; 0: not yet
+
+	behind   uint64 // the log's end at the last tick
+	behindAt int64
+	kept     keptMark
+	writing  sync.WaitGroup
+	writeErr error
+	busy     atomic.Bool
+}
+
+type keptMark struct{ seq, events uint64 }
+
+func (r *run) loop(ctx context.Context) error {
+	reader, err := r.cfg.Log.Read(ctx, batch.KindObservations, r.from, r.cfg.Partitions...)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer reader.Close()
+	readCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	messages := make(chan streamlog.Message, roundBatches)
+	failed := make(chan error, 1)
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer stop()
+	reading.Go(func() {
+		for {
+			m, err := reader.Next(readCtx)
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case messages <- m:
+			case <-readCtx.Done():
+				failed <- readCtx.Err()
+				return
+			}
+		}
+	})
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	keep := time.NewTicker(r.cfg.Checkpoint)
+	defer keep.Stop()
+	changed := r.cfg.Rules.Changed()
+	r.changeRules(time.Now().UnixMilli()) // what changed since the engine was made
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		case m := <-messages:
+			err = r.round(ctx, collect(m, messages))
+		case <-changed:
+			changed = r.cfg.Rules.Changed()
+			r.changeRules(time.Now().UnixMilli())
+			err = r.settle(ctx)
+		case <-tick.C:
+			err = r.tick(ctx, len(messages) == 0)
+		case <-keep.C:
+			err = r.keep(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// collect adds to first what waits behind it, up to a round.
+func collect(first streamlog.Message, messages <-chan streamlog.Message) []streamlog.Message {
+	all, size := []streamlog.Message{first}, len(first.Data)
+	for len(all) < roundBatches && size < roundBytes {
+		select {
+		case m := <-messages:
+			all, size = append(all, m), size+len(m.Data)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+// round evaluates batches, the partitions side by side and each in order, and publishes what came
+// of them.
+func (r *run) round(ctx context.Context, all []streamlog.Message) error {
+	if err := r.step("round"); err != nil {
+		return err
+	}
+	byPartition := map[int][]streamlog.Message{}
+	for _, m := range all {
+		if m.Partition < 0 || m.Partition >= len(r.restored) || m.Seq <= r.restored[m.Partition] {
+			continue // in the snapshot already
+		}
+		byPartition[m.Partition] = append(byPartition[m.Partition], m)
+	}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for p, messages := range byPartition {
+		g.Go(func() error {
+			for i := range messages {
+				o, err := batch.DecodeObservations(messages[i].Data)
+				if err != nil {
+					// Nobody can mend it and it must not stop the city; the writer files it.
+					r.metrics.unreadable.Inc()
+					r.cfg.Logger.Error("a batch of the log cannot be read and is not judged", "sequence", messages[i].Seq, "error", err)
+					continue
+				}
+				r.engine.Apply(p, messages[i].Seq, o)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	r.seq = all[len(all)-1].Seq
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	r.applied.Store(r.seq)
+	return nil
+}
+
+// settle publishes what the engine made, but for what the log has already.
+func (r *run) settle(ctx context.Context) error { return r.publish(ctx, r.engine.Settle()) }
+
+func (r *run) publish(ctx context.Context, events []batch.Event) error {
+	fresh := events[:0]
+	for i := range events {
+		if _, ok := r.have[events[i].ID]; ok {
+			r.metrics.skipped.Inc()
+			continue
+		}
+		fresh = append(fresh, events[i])
+	}
+	for chunk := range slices.Chunk(fresh, eventsABatch) {
+		if err := r.step("publish"); err != nil {
+			return err
+		}
+		data, err := batch.EncodeEvents(chunk)
+		if err != nil {
+			return err
+		}
+		// The work in hand goes on when ctx ends; a log that takes nothing meanwhile ends it.
+		pctx, cancel := withGrace(ctx, stopTimeout)
+		seq, err := r.cfg.Log.Publish(pctx, batch.KindEvents, 0, chunkID(chunk), data)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("publish %d events: %w", len(chunk), err)
+		}
+		r.events = max(r.events, seq)
+		r.metrics.published.Add(int64(len(chunk)))
+		if r.liveAt == 0 {
+			for i := range chunk {
+				r.have[chunk[i].ID] = struct{}{}
+			}
+		}
+		if err := r.step("published"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunkID names a batch of events by all that is in it.
+func chunkID(events []batch.Event) string {
+	h := sha256.New()
+	for i := range events {
+		h.Write([]byte(events[i].ID))
+	}
+	return "rules-" + hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// withGrace is a context that ends some time after ctx does.
+func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return out, func() { stop(); cancel() }
+}
+
+func (r *run) changeRules(now int64) {
+	set := r.cfg.Rules.Set()
+	if set.Version == r.engine.Set().Version {
+		return
+	}
+	r.engine.Replace(set, now)
+	r.cfg.Logger.Info("evaluating other rules", "rules", len(set.Rules), "version", set.Version)
+}
+
+// tick moves processing time. What the log held a tick ago must be evaluated: silence is judged as
+// of that moment, so that a worker that lags takes nobody for silent.
+func (r *run) tick(ctx context.Context, idle bool) error {
+	end, err := r.cfg.Log.LastSeq(ctx, batch.KindObservations)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.cfg.Logger.Warn("asking for the end of the log", "error", err)
+		}
+		return nil
+	}
+	caughtUp := r.behindAt != 0 && (r.seq >= r.behind || idle && len(r.cfg.Partitions) > 0)
+	at := r.behindAt
+	r.behind, r.behindAt = end, time.Now().UnixMilli()
+	if end <= r.seq {
+		caughtUp, at = true, r.behindAt
+	}
+	if !caughtUp {
+		return nil
+	}
+	if r.liveAt == 0 {
+		r.liveAt = at
+		r.engine.Live(at)
+		if err := r.publish(ctx, r.endLost(at)); err != nil {
+			return err
+		}
+	}
+	if at-r.liveAt > haveForMs {
+		r.have = nil // a repeat of what was there at the start would have come by now
+	}
+	r.engine.Tick(at)
+	return r.settle(ctx)
+}
