@@ -18,10 +18,10 @@ const stamp = (ms) => new Date(ms).toISOString();
 /**
  * Starts a mock city and resolves with { url, close, city, raise, change, dropAll, swallow }.
  * options: port (0: any), devices, seed, hz (changes sent a second, 0: only by hand), changes (devices a step),
- * heartbeat (ms), page (items a snapshot page), zonesFile (GeoJSON to show instead of the made-up districts).
+ * heartbeat (ms), page (items a snapshot page), alarms (devices in trouble at the start), zonesFile (GeoJSON to show instead of the made-up districts).
  */
 export async function startMock(options = {}) {
-  const { port = 0, devices = 500, seed = 1, hz = 0, changes = 40, heartbeat = 1000, page = 1000, zonesFile, held = 1000, quiet = false } = options;
+  const { port = 0, devices = 500, seed = 1, hz = 0, changes = 40, heartbeat = 1000, page = 1000, zonesFile, held = 1000, alarms = Math.min(160, devices / 20), quiet = false } = options;
   const rnd = random(seed);
   const lines = streets(rnd);
   const list = assets(rnd, lines, devices);
@@ -88,7 +88,7 @@ export async function startMock(options = {}) {
     raise(d, severity, rule, text(d), 'raised', time);
     if (time > Date.now() - 1000) change([d.id]);
   }
-  for (let i = 0; i < Math.min(160, devices / 20); i++) trouble(Date.now() - (200 - i) * 41_000);
+  for (let i = 0; i < alarms; i++) trouble(Date.now() - (200 - i) * 41_000);
 
   const http = createServer((request, response) => answer(request, response));
   const sockets = new WebSocketServer({ server: http, path: '/ws/v1/feed', perMessageDeflate: false });
@@ -236,6 +236,6 @@ function named(f, i) {
 
 if (process.argv[1] === import.meta.filename) {
   const args = Object.fromEntries(process.argv.slice(2).map((a, i, all) => (a.startsWith('--') ? [a.slice(2), all[i + 1]] : [])).filter((p) => p.length));
-  const mock = await startMock({ port: Number(args.port ?? 0), devices: Number(args.devices ?? 6600), hz: Number(args.hz ?? 4), changes: Number(args.changes ?? 100), zonesFile: args.zones });
+  const mock = await startMock({ port: Number(args.port ?? 0), devices: Number(args.devices ?? 6600), hz: Number(args.hz ?? 4), changes: Number(args.changes ?? 100), zonesFile: args.zones, alarms: args.alarms && Number(args.alarms) });
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void mock.close().then(() => process.exit(0)));
 }

@@ -27,7 +27,7 @@ const en = {
   'counts.announce': '{total} assets, {abnormal} abnormal',
 
   'search.label': 'Search assets',
-  'search.placeholder': 'Search assets by id or name',
+  'search.placeholder': 'Search assets',
   'search.none': 'Nothing found for "{q}"',
   'search.results': '{n} result|{n} results',
 

@@ -28,7 +28,7 @@ const it: Messages = {
   'counts.announce': '{total} oggetti, {abnormal} anomali',
 
   'search.label': 'Cerca oggetti',
-  'search.placeholder': 'Cerca oggetti per codice o nome',
+  'search.placeholder': 'Cerca oggetti',
   'search.none': 'Nessun risultato per "{q}"',
   'search.results': '{n} risultato|{n} risultati',
 

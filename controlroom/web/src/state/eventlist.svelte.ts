@@ -3,6 +3,7 @@ import type { CityEvent } from '../feed/protocol';
 import { matches, merge, type EventFilter } from './events';
 
 const pageSize = 100;
+const retryAfter = 5_000; // ms
 const recentLimit = 200;
 const heldLimit = 1000; // rows in memory, and so in the page
 
@@ -48,6 +49,12 @@ export class EventList {
       this.items = merge(items, live, heldLimit).list;
       this.waiting = [];
     });
+  }
+
+  /** Reads no more. */
+  close(): void {
+    this.#run++;
+    this.#abort?.abort();
   }
 
   /** Reads the page before the oldest one shown. */
@@ -116,6 +123,8 @@ export class EventList {
       this.more = page.next !== null;
     } catch (err) {
       if (run !== this.#run) return;
+      // The database may be starting or gone for a minute: the live events come anyway, the older ones are asked for again.
+      if (place === undefined) setTimeout(() => run === this.#run && void this.load(), retryAfter);
       this.failed = err instanceof Problem || err instanceof Error ? err.message : String(err);
     } finally {
       if (run === this.#run) this.loading = false;
