@@ -37,7 +37,7 @@ class App {
     try {
       this.zones = await api.zones();
     } catch {
-      this.zones = []; // the map is good without districts
+      setTimeout(() => void this.loadZones(), 10_000); // the map is good without districts, and better with
     }
   }
 
