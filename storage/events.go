@@ -53,22 +53,9 @@ func (db *DB) Events(ctx context.Context, f EventFilter, limit int, cursor strin
 	}
 	ctx, cancel := db.queryContext(ctx)
 	defer cancel()
-	rows, err := db.conn.Query(ctx, "SELECT time, received, id, rule, rule_version, severity, state, domain, device, zone, key, text, toJSONString(context) FROM events"+
-		w.sql()+" ORDER BY time DESC, id DESC LIMIT "+strconv.Itoa(limit+1), w.args...)
+	events, err = db.readEvents(ctx, "SELECT "+eventColumns+" FROM events"+w.sql()+
+		" ORDER BY time DESC, id DESC LIMIT "+strconv.Itoa(limit+1), w.args...)
 	if err != nil {
-		return nil, "", fmt.Errorf("read events: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var e batch.Event
-		var context string
-		if err := rows.Scan(&e.Time, &e.Received, &e.ID, &e.Rule, &e.RuleVersion, &e.Severity, &e.State, &e.Domain, &e.Device, &e.Zone, &e.Key, &e.Text, &context); err != nil {
-			return nil, "", fmt.Errorf("read events: %w", err)
-		}
-		e.Time, e.Received, e.Context = e.Time.UTC(), e.Received.UTC(), json.RawMessage(context)
-		events = append(events, e)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, "", fmt.Errorf("read events: %w", err)
 	}
 	if len(events) > limit {
@@ -77,6 +64,27 @@ func (db *DB) Events(ctx context.Context, f EventFilter, limit int, cursor strin
 		next = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %s", last.Time.UnixMilli(), last.ID))
 	}
 	return events, next, nil
+}
+
+const eventColumns = "time, received, id, rule, rule_version, severity, state, domain, device, zone, key, text, toJSONString(context)"
+
+func (db *DB) readEvents(ctx context.Context, sql string, args ...any) ([]batch.Event, error) {
+	rows, err := db.conn.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var events []batch.Event
+	for rows.Next() {
+		var e batch.Event
+		var context string
+		if err := rows.Scan(&e.Time, &e.Received, &e.ID, &e.Rule, &e.RuleVersion, &e.Severity, &e.State, &e.Domain, &e.Device, &e.Zone, &e.Key, &e.Text, &context); err != nil {
+			return nil, err
+		}
+		e.Time, e.Received, e.Context = e.Time.UTC(), e.Received.UTC(), json.RawMessage(context)
+		events = append(events, e)
+	}
+	return events, rows.Err()
 }
 
 // A CursorError is a cursor that did not come from here.
