@@ -115,6 +115,10 @@ func (l *lane) enter(s *Session) error {
 		}
 		l.mu.Lock()
 	}
+	if l.closed {
+		l.mu.Unlock()
+		return ErrClosed
+	}
 	return nil
 }
 
