@@ -78,6 +78,7 @@ type ingestConfig struct {
 type routeConfig struct {
 	Topic   string `yaml:"topic"`   // an MQTT filter
 	Decoder string `yaml:"decoder"` // json, senml, senml-cbor, chirpstack…
+	Domain  string `yaml:"domain"`  // of devices whose topics have none
 }
 
 type streamConfig struct {

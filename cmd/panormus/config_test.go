@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func load(t *testing.T, file string, env map[string]string, args ...string) (config, error) {
+func loadWith(t *testing.T, file string, env map[string]string, args ...string) (config, error) {
 	t.Helper()
 	if file != "" {
 		path := filepath.Join(t.TempDir(), "settings.yaml")
@@ -24,7 +24,7 @@ func load(t *testing.T, file string, env map[string]string, args ...string) (con
 func TestFlagBeforeEnvironmentBeforeFile(t *testing.T) {
 	file := "http: from-file:1\nmqtt: from-file:2\nlorawan_udp: from-file:3\nstream:\n  max_bytes: 2GiB\n  sync: always\n  max_age: 24h\n"
 	env := map[string]string{"PANORMUS_MQTT": "from-env:2", "PANORMUS_LORAWAN_UDP": "from-env:3", "PANORMUS_INSECURE": "true"}
-	c, err := load(t, file, env, "--lorawan-udp", "from-flag:3", "--insecure=false")
+	c, err := loadWith(t, file, env, "--lorawan-udp", "from-flag:3", "--insecure=false")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,9 +48,9 @@ func TestEveryFlagIsAKeyAndAVariable(t *testing.T) {
 			value = "warn"
 		}
 		for name, c := range map[string]func() (config, error){
-			"flag": func() (config, error) { return load(t, "", nil, "--"+s.flag()+"="+value) },
-			"key":  func() (config, error) { return load(t, s.key+": "+value, nil) },
-			"env":  func() (config, error) { return load(t, "", map[string]string{s.env(): value}) },
+			"flag": func() (config, error) { return loadWith(t, "", nil, "--"+s.flag()+"="+value) },
+			"key":  func() (config, error) { return loadWith(t, s.key+": "+value, nil) },
+			"env":  func() (config, error) { return loadWith(t, "", map[string]string{s.env(): value}) },
 		} {
 			got, err := c()
 			if err != nil {
@@ -83,7 +83,7 @@ func TestBrokenConfig(t *testing.T) {
 		{name: "no file", args: []string{"--config", "/nowhere/p.yaml"}, want: "/nowhere/p.yaml"},
 		{name: "argument", args: []string{"now"}, want: `"now"`},
 	} {
-		if _, err := load(t, tc.file, nil, tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := loadWith(t, tc.file, nil, tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
 	}

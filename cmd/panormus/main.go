@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // rules know the hour of the city, on machines that have no time zones too
 )
 
 // version is set by the linker.

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"panormus/controlroom/api"
+	"panormus/controlroom/live"
+	"panormus/storage"
+	"panormus/stream/batch"
+)
+
+// history is the database as the control room asks it. The two folders do not know one another:
+// here each one's words become the other's.
+type history struct{ db *storage.DB }
+
+// restoreSpan is how old a value may be to be shown after a restart.
+const restoreSpan = 7 * 24 * time.Hour
+
+// LatestValues implements live.History.
+func (h history) LatestValues(ctx context.Context, each func(live.Latest) error) error {
+	return h.db.LatestValues(ctx, time.Now().Add(-restoreSpan), func(l storage.Latest) error { return each(live.Latest(l)) })
+}
+
+// OpenEpisodes implements live.History.
+func (h history) OpenEpisodes(ctx context.Context) ([]batch.Event, error) {
+	return h.db.OpenEpisodes(ctx)
+}
+
+// RecentEvents implements live.History.
+func (h history) RecentEvents(ctx context.Context, n int) ([]batch.Event, error) {
+	return h.db.RecentEvents(ctx, n)
+}
+
+// Series implements api.Series.
+func (h history) Series(ctx context.Context, q api.SeriesQuery) ([]api.Point, error) {
+	points, err := h.db.Series(ctx, storage.SeriesQuery{
+		Device: q.Device, Metric: q.Metric, From: q.From, To: q.To, Step: q.Step, Agg: q.Agg,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.Point, len(points))
+	for i, p := range points {
+		out[i] = api.Point(p)
+	}
+	return out, nil
+}
+
+// Events implements api.Events.
+func (h history) Events(ctx context.Context, q api.EventQuery, limit int, cursor string) ([]batch.Event, string, error) {
+	events, next, err := h.db.Events(ctx, storage.EventFilter{
+		From: q.From, To: q.To, Rule: q.Rule, Severity: q.Severity, State: q.State, Domain: q.Domain, Device: q.Device, Zone: q.Zone,
+	}, limit, cursor)
+	if bad, ok := errors.AsType[*storage.CursorError](err); ok {
+		return nil, "", fmt.Errorf("%w: %w", api.ErrCursor, bad)
+	}
+	return events, next, err
+}
+
+// Export implements api.Exporter.
+func (h history) Export(ctx context.Context, w io.Writer, q api.ExportQuery) error {
+	return h.db.Export(ctx, w, storage.Export{Table: q.Table, Format: q.Format, From: q.From, To: q.To})
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"panormus/controlroom/live"
+	"panormus/devices"
+	"panormus/ingest"
+	"panormus/simulators/city"
+	"panormus/storage"
+	"panormus/stream/rules"
+)
+
+// parts are what the roles are made of; nil where this process does not have the part.
+type parts struct {
+	pump   *ingest.Pump
+	db     *storage.DB
+	writer *storage.Writer
+	store  *rules.Store
+	rules  *rules.Worker
+	state  *live.State
+	city   *city.City
+}
+
+// startConsumers starts what reads the log: the writer and the rules.
+func (n *node) startConsumers(ctx context.Context) error {
+	if n.cfg.has("writer") {
+		n.parts.writer = storage.NewWriter(n.parts.db, n.stream, storage.WriterConfig{Log: n.log})
+		n.reads.again("writer", n.parts.writer.Run)
+	}
+	if !n.cfg.has("rules") && !n.cfg.has("controlroom") {
+		return nil
+	}
+	bucket, err := n.stream.KV(ctx, "rules")
+	if err != nil {
+		return err
+	}
+	n.parts.store = &rules.Store{
+		Dir: n.cfg.Rules.Dir, Defaults: true, Bucket: bucket, Log: n.log, Known: func() []string { return knownMetrics(n.registry) },
+	}
+	read := make(chan struct{})
+	n.base.again("rule files", func(ctx context.Context) error { return n.parts.store.Run(ctx, onceClosed(read)) })
+	select {
+	case <-read:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if n.cfg.has("rules") {
+		n.parts.rules = rules.NewWorker(rules.WorkerConfig{
+			Log: n.stream, Rules: n.parts.store, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
+		})
+		n.reads.again("rules", n.parts.rules.Run)
+	}
+	return nil
+}
+
+// onceClosed returns a function that closes c the first time it is called.
+func onceClosed(c chan struct{}) func() {
+	return func() {
+		select {
+		case <-c:
+		default:
+			close(c)
+		}
+	}
+}
+
+// knownMetrics are the names that profiles give, for telling a mistyped one in a rule.
+func knownMetrics(r *devices.Registry) []string {
+	var names []string
+	for _, p := range r.Profiles() {
+		for name := range p.Metrics {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"panormus/controlroom/api"
+	"panormus/controlroom/auth"
+	"panormus/controlroom/feed"
+	"panormus/controlroom/live"
+	"panormus/controlroom/web"
+	"panormus/simulators/city"
+)
+
+// startControlRoom starts the live state and what shows it, and returns once the state is whole.
+func (n *node) startControlRoom(ctx context.Context) error {
+	var tokens *auth.Tokens
+	if n.cfg.Web.Tokens != "" {
+		var err error
+		if tokens, err = auth.LoadTokens(n.cfg.Web.Tokens); err != nil {
+			return err
+		}
+	}
+	state := live.New(n.registry, n.log, n.reg)
+	n.parts.state = state
+	stats := func() api.Stats { return n.stats(ctx) }
+	hub := feed.New(feed.Config{State: state, Stats: func() any { return stats() }, AllowOrigin: auth.SameOrigin, Log: n.log, Metrics: n.reg})
+	h := history{n.parts.db}
+	whole := make(chan struct{})
+	n.base.again("live state", func(ctx context.Context) error {
+		return state.Run(ctx, live.Feeding{Log: n.stream, History: h, Writer: writerName, Ready: onceClosed(whole)})
+	})
+	n.base.again("feed", hub.Run)
+	select {
+	case <-whole:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if n.front == nil {
+		return nil
+	}
+	cfg := api.Config{
+		Version: version, State: state, Registry: n.registry, Stats: stats, Ready: n.health,
+		Series: h, Events: h, Export: h, Rules: n.parts.store,
+		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Tokens: tokens, Log: n.log,
+	}
+	if n.cfg.Simulate == "palermo" {
+		n.parts.city = city.New(city.Config{
+			Seed: int64(n.cfg.Simulation.Seed), Devices: n.cfg.Simulation.Devices, Rate: n.cfg.Simulation.Rate,
+		})
+		cfg.Basemap = n.parts.city.Basemap()
+	}
+	n.front.set(api.New(cfg))
+	return nil
+}
+
+// health says why the process is not well; the log keeps what comes in meanwhile.
+func (n *node) health() error {
+	if n.engine != nil && n.engine.PID() == 0 {
+		return errors.New("the embedded database is starting again")
+	}
+	if n.parts.writer != nil {
+		if err := n.parts.writer.Err(); err != nil {
+			return fmt.Errorf("the database takes nothing: %w", err)
+		}
+	}
+	return nil
+}
+
+// stats counts what this process has done since it started.
+func (n *node) stats(ctx context.Context) api.Stats {
+	s := api.Stats{Devices: int64(n.registry.Len())}
+	if p := n.parts.pump; p != nil {
+		in := p.Stats()
+		s.Received, s.Decoded, s.Rejected = int64(in.Received), int64(in.Decoded), int64(in.Rejected)
+		s.Duplicates, s.Ignored, s.Logged = int64(in.Duplicates), int64(in.Ignored), int64(in.Observations)
+	}
+	if w := n.parts.writer; w != nil {
+		s.Stored = w.Stored()
+		s.Lag.Writer = lagOr(w.Lag(ctx))
+	}
+	if r := n.parts.rules; r != nil {
+		s.Events = r.Events()
+		s.Lag.Rules = lagOr(r.Lag(ctx))
+	}
+	return s
+}
+
+// lagOr is the lag, or -1 where the log could not say.
+func lagOr(lag int64, err error) int64 {
+	if err != nil {
+		return -1
+	}
+	return lag
+}
+
+// checkProtected refuses listeners that others can reach without TLS and authentication.
+func checkProtected(cfg config) error {
+	return auth.CheckListeners(cfg.Insecure,
+		auth.Listener{Name: "HTTP", Address: cfg.HTTP, TLS: cfg.Web.TLS.Cert != "", Auth: cfg.Web.Tokens != ""},
+		auth.Listener{Name: "MQTT", Address: cfg.MQTT, TLS: cfg.Broker.TLS.Cert != "", Auth: cfg.Broker.Passwords != "" || cfg.Broker.TLS.CA != ""},
+	)
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// A front is the HTTP server. It listens from the start; what it answers is set when the parts
+// behind it are there, and until then it says that it is not ready.
+type front struct {
+	listener net.Listener
+	tls      *tls.Config
+	handler  atomic.Pointer[http.Handler]
+}
+
+func newFront(l net.Listener, t *tls.Config) *front { return &front{listener: l, tls: t} }
+
+func (f *front) set(h http.Handler) { f.handler.Store(&h) }
+
+// ServeHTTP implements http.Handler.
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h := f.handler.Load(); h != nil {
+		(*h).ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Retry-After", "1")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	fmt.Fprintf(w, `{"type":"about:blank","title":"Starting","status":503,"detail":"the database is not there yet","instance":%q}`, r.URL.Path)
+}
+
+// Bounds of a request. The feed and exports take their own time once they have begun.
+const (
+	headerTime = 10 * time.Second
+	idleTime   = 2 * time.Minute
+	headerSize = 64 << 10
+	goodbye    = 2 * time.Second
+)
+
+// serve answers until ctx ends, then lets requests in hand end.
+func (f *front) serve(ctx context.Context, log *slog.Logger) error {
+	s := &http.Server{
+		Handler: f, TLSConfig: f.tls, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerSize,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() {
+		if f.tls != nil {
+			ended <- s.ServeTLS(f.listener, "", "")
+		} else {
+			ended <- s.Serve(f.listener)
+		}
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+	defer cancel()
+	if err := s.Shutdown(closing); err != nil {
+		s.Close()
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (f *front) url() string {
+	scheme := "http"
+	if f.tls != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + f.listener.Addr().String()
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"panormus/ingest"
+	"panormus/ingest/broker"
+	"panormus/ingest/lorawan"
+	"panormus/ingest/telemetry"
+)
+
+// decoders are the ones that routes can name.
+func decoders() map[string]ingest.Decoder {
+	return map[string]ingest.Decoder{
+		"json": telemetry.JSON, "senml": telemetry.SenML, "senml-cbor": telemetry.SenMLCBOR,
+		"chirpstack": lorawan.ChirpStack,
+	}
+}
+
+// startIngest starts the pump and the sources that feed it.
+func (n *node) startIngest(ctx context.Context) error {
+	if !n.cfg.has("ingest") {
+		return nil
+	}
+	routes := make([]ingest.Route, 0, len(n.cfg.Ingest.Routes))
+	for _, r := range n.cfg.Ingest.Routes {
+		routes = append(routes, ingest.Route{Filter: r.Topic, Decoder: r.Decoder, Domain: r.Domain})
+	}
+	routes = append(routes, ingest.DefaultRoutes()...)
+	pump, err := ingest.New(ingest.Config{
+		Log: n.stream, Registry: n.registry, Decoders: decoders(), Routes: routes, Linger: n.cfg.Ingest.Linger,
+		RefuseUnknown: n.cfg.Ingest.UnknownDevices == "refuse", Logger: n.log, Metrics: n.reg,
+	})
+	if err != nil {
+		return err
+	}
+	n.parts.pump = pump
+	var sources []ingest.Source
+	if n.cfg.MQTT != "none" {
+		b, err := n.embeddedBroker(pump)
+		if err != nil {
+			return err
+		}
+		n.info.MQTT = b.Addr().String()
+		sources = append(sources, b)
+	}
+	older, err := pump.Remember(ctx, n.stream)
+	if err != nil {
+		return err
+	}
+	in := n.stage()
+	in.must("ingest", func(ctx context.Context) error { return ingest.Run(ctx, pump, sources...) })
+	in.once("memory of older messages", older)
+	return nil
+}
+
+func (n *node) embeddedBroker(pump *ingest.Pump) (*broker.Broker, error) {
+	tls, err := n.cfg.Broker.TLS.server()
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	cfg := broker.Config{Pump: pump, Addr: n.cfg.MQTT, TLS: tls, Logger: n.log}
+	if n.cfg.Broker.Passwords != "" {
+		users, err := broker.LoadUsers(n.cfg.Broker.Passwords)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Auth = users
+	}
+	b, err := broker.New(cfg)
+	if err != nil {
+		return nil, listenError("MQTT", "mqtt", n.cfg.MQTT, err)
+	}
+	return b, nil
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"panormus/simulators/load"
+)
+
+// simulateCommand publishes a simulated Palermo to a broker until it is stopped, or, with --load,
+// messages as fast as asked, and reports what was acknowledged and how soon.
+func simulateCommand(ctx context.Context, args []string, out io.Writer) error {
+	fs := flag.NewFlagSet("panormus simulate", flag.ContinueOnError)
+	fs.SetOutput(out)
+	broker := fs.String("mqtt", "127.0.0.1:1883", "address of the broker")
+	devices := fs.Int("devices", 0, "how many devices; 0 for the whole city, or 10,000 under load")
+	rate := fs.Float64("rate", 0, "messages a second in all; 0 for each device's own pace, or as fast as it goes under load")
+	seed := fs.Int64("seed", 1, "chooses the city, its faults and its values")
+	username := fs.String("username", "", "name to give the broker")
+	passwordFile := fs.String("password-file", "", "file that holds the password to give the broker")
+	loaded := fs.Bool("load", false, "load instead of the city")
+	connections := fs.Int("connections", 100, "load: MQTT connections")
+	inFlight := fs.Int("inflight", 100, "load: messages a connection sends ahead of their acknowledgements")
+	qos := fs.Int("qos", 1, "load: quality of service, 0 or 1")
+	duration := fs.Duration("duration", 0, "load: how long; 0 until stopped or --count is reached")
+	count := fs.Int64("count", 0, "load: how many messages; 0 for no bound")
+	metrics := fs.Int("metrics", 5, "load: metrics a message")
+	asJSON := fs.Bool("json", false, "load: report as JSON")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: %w", fs.Arg(0), errUsage)
+	}
+	password, err := readPassword(*passwordFile)
+	if err != nil {
+		return err
+	}
+	if !*loaded {
+		return simulateCity(ctx, cityOptions{
+			broker: *broker, username: *username, password: password,
+			devices: *devices, rate: *rate, seed: *seed,
+		})
+	}
+	if *qos != 0 && *qos != 1 {
+		return fmt.Errorf("qos %d, want 0 or 1: %w", *qos, errUsage)
+	}
+	report, err := load.Run(ctx, load.Options{
+		Broker: *broker, Username: *username, Password: password, Connections: *connections,
+		InFlight: *inFlight, QoS: byte(*qos), Rate: *rate, Duration: *duration, Count: *count,
+		Devices: *devices, Metrics: *metrics, Seed: *seed,
+		Progress: func(p load.Progress) {
+			fmt.Fprintf(os.Stderr, "%3.0f s: %d sent, %d acked, %d connected\n", p.Elapsed.Seconds(), p.Sent, p.Acked, p.Connected)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(report)
+	}
+	_, err = fmt.Fprintln(out, report)
+	return err
+}
+
+func readPassword(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
+		b = b[:len(b)-1]
+	}
+	return string(b), nil
+}
