@@ -1,0 +1,206 @@
+package api
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"panormus/controlroom/auth"
+	"panormus/controlroom/live"
+	"panormus/controlroom/problem"
+	"panormus/devices"
+)
+
+// Config is what the API shows and where it has it from.
+type Config struct {
+	Version  string
+	State    *live.State
+	Registry *devices.Registry
+	Stats    func() Stats
+	// Ready reports why the process is not ready, nil once it is.
+	Ready func() error
+
+	Series Series   // nil: 501
+	Events Events   // nil: 501
+	Export Exporter // nil: 501
+	Rules  Rules    // nil: 501
+
+	Feed     http.Handler        // at /ws/v1/feed
+	Page     http.Handler        // at every other path; nil: none
+	Basemap  []byte              // GeoJSON at /map/basemap.geojson; empty: 404
+	Gatherer prometheus.Gatherer // at /metrics
+
+	// Hosts are names the server answers to beside loopback ones; Tokens, where not nil, who is let in.
+	Hosts  []string
+	Tokens *auth.Tokens
+
+	Log *slog.Logger
+}
+
+// Stats counts messages (received, decoded, rejected, duplicates, ignored) and observations (logged,
+// stored) since start; lag counts batches of the log that wait for a consumer.
+type Stats struct {
+	Received   int64 `json:"received"`
+	Decoded    int64 `json:"decoded"`
+	Rejected   int64 `json:"rejected"`
+	Duplicates int64 `json:"duplicates"`
+	Ignored    int64 `json:"ignored"`
+	Logged     int64 `json:"logged"`
+	Stored     int64 `json:"stored"`
+	Events     int64 `json:"events"`
+	Devices    int64 `json:"devices"`
+	Lag        Lag   `json:"lag"`
+}
+
+// Lag is how far consumers are behind the log, in batches.
+type Lag struct {
+	Writer int64 `json:"writer"`
+	Rules  int64 `json:"rules"`
+}
+
+// Bounds of a request's body and of the time to send it.
+const (
+	maxBody     = 1 << 20
+	maxImport   = 64 << 20
+	bodyTime    = 30 * time.Second
+	importTime  = 2 * time.Minute
+	unavailable = "5" // seconds to wait before asking again
+)
+
+type api struct {
+	Config
+	huma huma.API
+	mux  *http.ServeMux
+}
+
+var useProblems = sync.OnceFunc(func() {
+	// The library keeps its error constructor in a variable; nothing else of this process uses it.
+	huma.NewError = newProblem
+})
+
+// New is the handler of everything the control room serves over HTTP.
+func New(cfg Config) http.Handler {
+	useProblems()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Ready == nil {
+		cfg.Ready = func() error { return nil }
+	}
+	if cfg.Stats == nil {
+		cfg.Stats = func() Stats { return Stats{} }
+	}
+	a := &api{Config: cfg, mux: http.NewServeMux()}
+	c := huma.DefaultConfig("Panormus", cfg.Version)
+	c.Info.Description = "Telemetry and control room of a city. Times are RFC 3339 in UTC, lists page by cursor, refusals are problem+json."
+	c.CreateHooks = nil // they would add a $schema member to every answer
+	c.DocsPath, c.SchemasPath = "", ""
+	c.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat}
+	c.RejectUnknownQueryParameters = true
+	c.Transformers = []huma.Transformer{func(ctx huma.Context, _ string, v any) (any, error) {
+		if p, ok := v.(*problem.Problem); ok {
+			u := ctx.URL()
+			p.Instance = u.Path
+		}
+		return v, nil
+	}}
+	a.huma = humago.New(a.mux, c)
+	a.status()
+	a.devices()
+	a.profiles()
+	a.zones()
+	a.live()
+	a.history()
+	a.rules()
+	a.describe()
+	a.docs()
+	if cfg.Gatherer != nil {
+		a.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{}))
+	}
+	if cfg.Feed != nil {
+		a.mux.Handle("GET /ws/v1/feed", cfg.Feed)
+	}
+	a.mux.HandleFunc("GET /map/basemap.geojson", a.basemap)
+	guard := auth.Guard{Hosts: cfg.Hosts, Tokens: cfg.Tokens, Open: []string{"/status"}}
+	return a.outermost(guard.Wrap(http.HandlerFunc(a.route)))
+}
+
+// ours are the paths whose refusals are problems; all others are the page's.
+func ours(path string) bool {
+	for _, p := range []string{"/api/", "/ws/", "/map/", "/openapi", "/docs", "/status", "/metrics"} {
+		if strings.HasPrefix(path, p) {
+			return true
+		}
+	}
+	return path == "/api" || path == "/ws"
+}
+
+// route gives the request to the API, or to the page, or says that there is nothing.
+func (a *api) route(w http.ResponseWriter, r *http.Request) {
+	h, pattern := a.mux.Handler(r)
+	switch {
+	case pattern != "":
+		a.mux.ServeHTTP(w, r)
+	case ours(r.URL.Path):
+		// The mux knows whether the path is there with other methods.
+		probe := &probe{header: http.Header{}}
+		h.ServeHTTP(probe, r)
+		if probe.status == http.StatusMethodNotAllowed {
+			allow := probe.header.Get("Allow")
+			w.Header().Set("Allow", allow)
+			problem.New(http.StatusMethodNotAllowed, "method %s, want %s", r.Method, allow).Write(w, r)
+			return
+		}
+		problem.New(http.StatusNotFound, "nothing at %.200q; /openapi.json lists what there is", r.URL.Path).Write(w, r)
+	case a.Page == nil:
+		problem.New(http.StatusNotFound, "nothing at %.200q", r.URL.Path).Write(w, r)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		problem.New(http.StatusMethodNotAllowed, "method %s, want GET or HEAD", r.Method).Write(w, r)
+	default:
+		a.Page.ServeHTTP(w, r)
+	}
+}
+
+// probe takes an answer's status and headers and drops the rest.
+type probe struct {
+	header http.Header
+	status int
+}
+
+func (p *probe) Header() http.Header         { return p.header }
+func (p *probe) WriteHeader(status int)      { p.status = status }
+func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
+
+func (a *api) basemap(w http.ResponseWriter, r *http.Request) {
+	if len(a.Basemap) == 0 {
+		problem.New(http.StatusNotFound, "no base map is configured; the page does without").Write(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/geo+json")
+	w.Header().Set("Cache-Control", "no-cache")
+	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(a.Basemap)))
+}
+
+// register adds an operation: its method and path, a summary, and the refusals it may answer with.
+func register[I, O any](a *api, op huma.Operation, handle func(*call, *I) (*O, error)) {
+	if op.BodyReadTimeout == 0 {
+		op.BodyReadTimeout = bodyTime
+	}
+	if op.MaxBodyBytes == 0 {
+		op.MaxBodyBytes = maxBody
+	}
+	// A body that is described is read by its handler, which can say where it is wrong.
+	op.SkipValidateBody = op.RequestBody != nil
+	if op.OperationID == "" {
+		op.OperationID = operationID(op.Method, op.Path)
+	}
+	huma.Register(a.huma, op, func(ctx ctxt, in *I) (*O, error) { return handle(&call{ctx, a}, in) })
+}
