@@ -4,15 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"panormus/storage"
+	"panormus/storage/embedded"
 	"panormus/storage/storagetest"
 	"panormus/stream/batch"
 	streamlog "panormus/stream/log"
@@ -301,4 +305,92 @@ func TestWriterRepeatsUnrecordedInsert(t *testing.T) {
 	caughtUp(t, w)
 	stop()
 	counted(t, db, 12*rows)
+}
+
+// The database is away when the writer starts and goes away again: the log waits, nothing is lost,
+// and it is said once each time.
+func TestWriterWaitsForDatabase(t *testing.T) {
+	dir := t.TempDir()
+	binary, err := storagetest.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := embedded.New(embedded.Config{Dir: dir, Binary: binary})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	if err := server.Ready(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	var said lines
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	db, err := storage.Open(within(t), storage.Config{Embedded: server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	l := logtest.New(t, nil)
+	w, stop := running(t, db, l, storage.WriterConfig{MaxWait: 10 * time.Millisecond, Log: log})
+
+	cancel() // the database stops, cleanly, and stays away
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Ping(within(t)); !storage.IsAway(err) {
+		t.Errorf("ping: %v, want the database away", err)
+	}
+	rng := rand.New(rand.NewPCG(2, 2))
+	for range 5 {
+		data, err := spread(rng, 1000)
+		publish(t, l, batch.KindObservations, data, err)
+	}
+	for ctx := within(t); w.Err() == nil; {
+		select {
+		case <-ctx.Done():
+			t.Fatal("the writer does not say that it cannot store")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if lag, err := w.Lag(within(t)); err != nil || lag != 5 {
+		t.Errorf("lag %d, %v; want 5", lag, err)
+	}
+	stop() // a writer that cannot store ends all the same
+
+	again, stopAgain, err := storagetest.Start(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stopAgain()
+	db2, err := storage.Open(within(t), storage.Config{Embedded: again})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db2.Close()
+	w, _ = running(t, db2, l, storage.WriterConfig{MaxWait: 10 * time.Millisecond, Log: log})
+	caughtUp(t, w)
+	counted(t, db2, 5000)
+	if n := strings.Count(said.String(), "cannot store for now"); n != 1 {
+		t.Errorf("it was said %d times that nothing can be stored, want once:\n%s", n, said.String())
+	}
+}
+
+// lines collects what is logged.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
