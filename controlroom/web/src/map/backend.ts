@@ -23,6 +23,7 @@ export interface Theme {
   dark: boolean;
   ground: string;
   land: string;
+  mountain: string;
   water: string;
   district: string;
   street: string;
@@ -74,6 +75,7 @@ export const lights: Record<'dark' | 'light', Theme> = {
     dark: false,
     ground: '#e5e8eb',
     land: '#f5f5f5',
+    mountain: '#ecedee',
     water: '#d3dbe2',
     district: '#929da9',
     street: '#cdd3d9',
@@ -86,6 +88,7 @@ export const lights: Record<'dark' | 'light', Theme> = {
     dark: true,
     ground: '#15191d',
     land: '#1d2227',
+    mountain: '#21272d',
     water: '#11161b',
     district: '#5c6f82',
     street: '#343c44',

@@ -144,6 +144,7 @@ export class CanvasMap implements MapBackend {
     ctx.fillRect(0, 0, v.width, v.height);
     this.#fill(this.#basemap, 'land', t.land);
     this.#fill(this.#zones, '', t.land);
+    this.#fill(this.#basemap, 'mountain', t.mountain);
     this.#fill(this.#basemap, 'water', t.water);
     this.#stroke(this.#basemap, 'street', t.street, Math.max(0.6, 2 ** (zoomOf(v.scale) - 13)));
     this.#stroke(this.#basemap, 'district', t.district, 1);

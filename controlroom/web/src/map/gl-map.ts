@@ -26,6 +26,7 @@ function style(t: Theme): StyleSpecification {
       { id: 'ground', type: 'background', paint: { 'background-color': t.ground } },
       { id: 'land', type: 'fill', source: 'basemap', filter: ['==', ['get', 'kind'], 'land'], paint: { 'fill-color': t.land } },
       { id: 'district-fill', type: 'fill', source: 'zones', paint: { 'fill-color': t.land } },
+      { id: 'mountains', type: 'fill', source: 'basemap', filter: ['==', ['get', 'kind'], 'mountain'], paint: { 'fill-color': t.mountain } },
       { id: 'water', type: 'fill', source: 'basemap', filter: ['==', ['get', 'kind'], 'water'], paint: { 'fill-color': t.water } },
       {
         id: 'streets',

@@ -79,7 +79,10 @@ export class Points {
     return best;
   }
 
-  /** The box that holds nearly all of them (a stray position must not zoom the city away); null for none. */
+  /**
+   * The box that holds them all, but for what lies far outside the box of nearly all: a stray position must
+   * not zoom the city away. Null for none.
+   */
   bounds(): [west: number, north: number, east: number, south: number] | null {
     const xs: number[] = [];
     const ys: number[] = [];
@@ -92,9 +95,9 @@ export class Points {
     if (xs.length === 0) return null;
     xs.sort((a, b) => a - b);
     ys.sort((a, b) => a - b);
-    const low = Math.floor(xs.length * 0.005);
-    const high = xs.length - 1 - low;
-    return [xs[low], ys[low], xs[high], ys[high]];
+    const [west, east] = core(xs);
+    const [north, south] = core(ys);
+    return [west, north, east, south];
   }
 
   #grow(size: number): void {
@@ -110,6 +113,15 @@ export class Points {
     domain.set(this.domain);
     Object.assign(this, { x, y, severity, domain });
   }
+}
+
+/** The range of sorted numbers without those that lie a fifth of it beyond where 99 % are. */
+function core(sorted: number[]): [number, number] {
+  const skip = Math.floor(sorted.length * 0.005);
+  const low = sorted[skip];
+  const high = sorted[sorted.length - 1 - skip];
+  const margin = (high - low) * 0.2;
+  return [sorted.find((v) => v >= low - margin) ?? low, sorted.findLast((v) => v <= high + margin) ?? high];
 }
 
 /** Which of up to 256 domains are shown: a bit each, as the shader takes it. */
