@@ -28,13 +28,15 @@ const (
 	ReasonCounter  Reason = "frame_counter"    // the counter went back and the profile refuses that
 	ReasonCRC      Reason = "crc"              // the gateway says the frame is damaged
 	ReasonRegion   Reason = "wrong_region"     // a frequency or data rate outside the region's plan
+	ReasonGateway  Reason = "unknown_gateway"  // not on the list of gateways, or one too many
+	ReasonRate     Reason = "gateway_rate"     // more than a gateway may send
 )
 
 // Reasons lists every reason.
 var Reasons = []Reason{
 	ReasonSyntax, ReasonUTF8, ReasonDepth, ReasonNumber, ReasonType, ReasonTime, ReasonTooMany, ReasonMissing,
 	ReasonIdentity, ReasonEvent, ReasonShort, ReasonLong, ReasonMajor, ReasonMType, ReasonPort, ReasonDevAddr,
-	ReasonMIC, ReasonCounter, ReasonCRC, ReasonRegion,
+	ReasonMIC, ReasonCounter, ReasonCRC, ReasonRegion, ReasonGateway, ReasonRate,
 }
 
 // A Reject is a message that no retry can mend: the same bytes will fail again.
