@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
@@ -146,7 +147,9 @@ func cborNumber(v any) (float64, bool) {
 		if !ok || !ok2 {
 			return 0, false
 		}
-		return float64(mantissa) * math.Pow(10, float64(exponent)), true
+		// Read as text, so that it is rounded once; what is out of range comes back infinite.
+		f, _ := strconv.ParseFloat(strconv.FormatInt(mantissa, 10)+"e"+strconv.FormatInt(exponent, 10), 64)
+		return f, true
 	}
 	return 0, false
 }
