@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding/json"
+	"maps"
 	"math/bits"
 	"slices"
 )
@@ -140,7 +141,8 @@ func (pl *plan) layOut(b *binder, r *bound) {
 			m.rules.set(r.index)
 		}
 	}
-	for metric, k := range r.code.shows {
+	for _, metric := range slices.Sorted(maps.Keys(r.code.shows)) {
+		k := r.code.shows[metric]
 		if read, ok := r.code.reads[metric]; ok {
 			k = read
 		}

@@ -292,7 +292,10 @@ func (s *shard) holds(d *device, r *bound, ep *episode) {
 	start := now
 	if ep != nil {
 		if ep.state != closed {
-			return // raised, or pending with time to run: what was due was raised before the message
+			if ep.state == pending && now >= ep.start+r.forMs {
+				s.raise(d, r, ep, now)
+			}
+			return
 		}
 		start = max(now, ep.start+1)
 		d.drop(r.index)
@@ -355,7 +358,8 @@ func (s *shard) beforeMessage(d *device, now int64) {
 		if r.Absent > 0 {
 			continue
 		}
-		if due := ep.start + r.forMs; due <= now && d.stands(due) {
+		// What is due now is for the message to decide.
+		if due := ep.start + r.forMs; due < now && d.stands(due) {
 			s.frameOf(d, due)
 			s.raise(d, r, ep, due)
 		}

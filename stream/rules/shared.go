@@ -177,13 +177,14 @@ func (s *shared) apply(m *transition) {
 		s.groups[k] = g
 	}
 	g.time = max(g.time, m.at)
-	if g.state == pending && g.start+r.forMs <= g.time {
+	if g.state == pending && g.start+r.forMs < g.time {
 		s.raise(r, k, g, g.start+r.forMs, m.seq, m.received)
 	}
 	g.domain, g.device, g.zone, g.evidence = m.domain, m.device, m.zone, m.evidence
 	if m.on {
 		g.members[m.device] = struct{}{}
 		if g.state != closed {
+			s.decide(r, k, g, m)
 			return
 		}
 		g.state, g.start = pending, max(g.time, g.start+1)
@@ -196,6 +197,7 @@ func (s *shared) apply(m *transition) {
 	}
 	delete(g.members, m.device)
 	if len(g.members) > 0 {
+		s.decide(r, k, g, m)
 		return
 	}
 	switch g.state {
@@ -207,6 +209,13 @@ func (s *shared) apply(m *transition) {
 		}
 	case pending:
 		s.drop(k)
+	}
+}
+
+// decide raises a key whose time is up at this very transition, and that still holds.
+func (s *shared) decide(r *bound, k groupKey, g *group, m *transition) {
+	if g.state == pending && g.start+r.forMs <= g.time {
+		s.raise(r, k, g, g.time, m.seq, m.received)
 	}
 }
 

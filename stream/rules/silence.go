@@ -39,7 +39,7 @@ func (s *shard) tick(now int64) {
 				if v == undecided {
 					c.undecided(s.frame.failed)
 				}
-				s.silence.push(timer{at: due + r.absent, dev: d, rule: t.rule})
+				s.silence.push(timer{at: now + r.absent, dev: d, rule: t.rule}) // asked again later
 				continue
 			}
 			c.matches++
