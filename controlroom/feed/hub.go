@@ -107,6 +107,8 @@ type Hub struct {
 
 	mu      sync.Mutex // guards groups, and their coming and going against changes on the way
 	groups  map[string]group
+	changes []live.Change
+	noted   chan struct{} // one slot: groups were given something outside of spread
 	made    uint64
 	clients sync.WaitGroup
 
@@ -137,7 +139,7 @@ func New(cfg Config) *Hub {
 	_, _ = rand.Read(id[:])
 	h := &Hub{
 		cfg: cfg, metrics: newMetrics(cfg.Metrics), instance: hex.EncodeToString(id[:]),
-		groups: map[string]group{}, open: map[*client]struct{}{},
+		groups: map[string]group{}, noted: make(chan struct{}, 1), open: map[*client]struct{}{},
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second, ReadBufferSize: 1024, WriteBufferSize: 4096,
 			WriteBufferPool: &sync.Pool{}, EnableCompression: true, CheckOrigin: cfg.AllowOrigin, Error: refuse,
@@ -153,8 +155,8 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer stats.Stop()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var changes []live.Change
 	var last time.Time // of looking at what changed
+	next := time.Now().Add(time.Hour)
 	waiting := false
 	for {
 		var wake <-chan struct{}
@@ -171,34 +173,28 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-wake:
 			// What arrives together is sent together: give the rest of it a moment.
 			waiting = true
-			timer.Reset(max(time.Until(last.Add(h.cfg.Coalesce)), h.cfg.Coalesce/4))
+			timer.Reset(min(time.Until(next), max(time.Until(last.Add(h.cfg.Coalesce)), h.cfg.Coalesce/4)))
 			continue
+		case <-h.noted:
 		case <-timer.C:
 		}
 		now := time.Now()
-		if waiting || now.Sub(last) >= h.cfg.Coalesce {
-			changes = h.cfg.State.Collect(changes[:0])
-			last, waiting = now, false
-		}
-		next := h.spread(now, changes)
-		clear(changes)
-		changes = changes[:0]
+		next = h.spread(now)
+		last, waiting = now, false
 		timer.Reset(time.Until(next))
 	}
 }
 
 // spread gives every group what changed, seals the frames that are due, and returns when the next is.
-func (h *Hub) spread(now time.Time, changes []live.Change) time.Time {
+func (h *Hub) spread(now time.Time) time.Time {
 	next := now.Add(time.Hour)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.collect()
 	for _, g := range h.groups {
 		g, ok := g.(*stateGroup)
 		if !ok {
 			continue
-		}
-		if len(changes) > 0 {
-			g.note(changes)
 		}
 		due, pending := g.due()
 		if !pending {
@@ -212,6 +208,20 @@ func (h *Hub) spread(now time.Time, changes []live.Change) time.Time {
 		}
 	}
 	return next
+}
+
+// collect takes what changed in the city and gives it to every group. The caller holds the lock.
+func (h *Hub) collect() {
+	h.changes = h.cfg.State.Collect(h.changes[:0])
+	if len(h.changes) == 0 {
+		return
+	}
+	for _, g := range h.groups {
+		if g, ok := g.(*stateGroup); ok {
+			g.note(h.changes)
+		}
+	}
+	clear(h.changes)
 }
 
 // tick sends stats and lets go of what nobody has used for a while.
@@ -286,6 +296,12 @@ func (h *Hub) subscribe(c *client, r *request) (subscription, error) {
 	if g == nil {
 		if len(h.groups) >= h.cfg.MaxGroups {
 			return nil, fmt.Errorf("%d different filters are served at a time, and all are taken; try again later", h.cfg.MaxGroups)
+		}
+		// What the new group begins with is not to come once more as a change.
+		h.collect()
+		select {
+		case h.noted <- struct{}{}:
+		default:
 		}
 		h.made++
 		g = h.newGroup(h.instance+"-"+strconv.FormatUint(h.made, 36), r)

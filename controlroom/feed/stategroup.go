@@ -45,7 +45,7 @@ type stateGroup struct {
 	binary   bool
 	match    matcher
 
-	// Of the Hub's goroutine alone.
+	// Under the Hub's lock.
 	pending  []entry
 	clean    int // how many of pending have been made distinct
 	lastSeal time.Time

@@ -72,10 +72,14 @@ func (b *Binary) Append(d *Device, from uint32) {
 		set(recordIdentity)
 		b.identity(d)
 	}
-	if (whole || d.posVer >= from) && d.lat == d.lat {
+	if whole && d.lat == d.lat || !whole && d.posVer >= from {
 		set(recordPosition)
-		b.records = binary.LittleEndian.AppendUint32(b.records, uint32(int32(math.Round(d.lat*1e7))))
-		b.records = binary.LittleEndian.AppendUint32(b.records, uint32(int32(math.Round(d.lon*1e7))))
+		lat, lon := int32(math.MinInt32), int32(math.MinInt32) // not known any more
+		if d.lat == d.lat {
+			lat, lon = int32(math.Round(d.lat*1e7)), int32(math.Round(d.lon*1e7))
+		}
+		b.records = binary.LittleEndian.AppendUint32(b.records, uint32(lat))
+		b.records = binary.LittleEndian.AppendUint32(b.records, uint32(lon))
 	}
 	if d.seen != 0 {
 		set(recordTime)

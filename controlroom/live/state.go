@@ -244,7 +244,7 @@ type Where struct {
 	Placed       bool
 }
 
-// Collect appends to buf each device that changed since the last call. One caller at most.
+// Collect appends to buf each device that changed since the last call. One caller at a time.
 func (s *State) Collect(buf []Change) []Change {
 	s.pendingMu.Lock()
 	list := s.pending
