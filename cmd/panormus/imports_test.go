@@ -27,7 +27,7 @@ var adaptors = map[string][]string{
 	"github.com/mochi-mqtt/":              {"panormus/ingest/broker"},
 	"github.com/eclipse/paho.mqtt.golang": {"panormus/ingest/mqtt", "panormus/simulators"},
 	"github.com/ClickHouse/":              {"panormus/storage"},
-	"github.com/gorilla/websocket":        {"panormus/controlroom/feed", "panormus/bench"},
+	"github.com/gorilla/websocket":        {"panormus/controlroom/feed", "panormus/ingest/station", "panormus/bench"},
 	"github.com/danielgtaylor/huma":       {"panormus/controlroom/api"},
 	"cel.dev/cel-go":                      {"panormus/stream/rules"},
 	"github.com/brocaar/lorawan":          {"panormus/ingest/lorawan", "panormus/simulators"},
