@@ -8,6 +8,7 @@ package merge
 
 import (
 	"container/list"
+	"encoding/binary"
 	"time"
 
 	"panormus/ingest/lorawan/frame"
@@ -22,6 +23,19 @@ type Key struct {
 
 // KeyOf is the key of a parsed data frame.
 func KeyOf(f *frame.Frame) Key { return Key{DevAddr: f.DevAddr, FCnt: f.FCnt, MIC: f.MIC} }
+
+// RawKey is the key of a frame of any kind, 5 bytes or more, that was not parsed: a data frame's is
+// KeyOf's. Shorter ones have the zero Key.
+func RawKey(phy []byte) Key {
+	if len(phy) < 5 {
+		return Key{}
+	}
+	k := Key{DevAddr: frame.DevAddr(binary.LittleEndian.Uint32(phy[1:])), MIC: binary.LittleEndian.Uint32(phy[len(phy)-4:])}
+	if frame.TypeOf(phy[0]).IsData() && len(phy) >= frame.MinData {
+		k.FCnt = binary.LittleEndian.Uint16(phy[6:])
+	}
+	return k
+}
 
 // Defaults of a Merger.
 const (
