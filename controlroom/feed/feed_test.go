@@ -777,3 +777,24 @@ func TestKeyIgnoresOrder(t *testing.T) {
 		t.Error("the rates are not in order")
 	}
 }
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{
+		`{"op":"subscribe","id":"a","topic":"state","filter":{"domain":["lighting"],"bbox":[13.3,38.0,13.5,38.2],"device":["x"],"zone":["y"]},"max_hz":4,"resume":{"epoch":"e","seq":123}}`,
+		`{"op":"subscribe","id":"b","topic":"events","filter":{"severity":["major"]}}`, `{"op":"unsubscribe","id":"a"}`, `{"op":"ping","n":1}`, `{"op":"subscribe","id":"a","topic":"state","max_hz":1e-300}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := parse(data)
+		if err != nil {
+			if err.Error() == "" {
+				t.Errorf("%q is refused without a word", data)
+			}
+			return
+		}
+		if r.Op == "subscribe" && (r.ID == nil || r.interval() <= 0 || r.interval() > 200*time.Second || r.key() == "") {
+			t.Errorf("%q is taken as %+v, every %v", data, r, r.interval())
+		}
+	})
+}
