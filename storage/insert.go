@@ -16,7 +16,7 @@ func insertSettings(token string) clickhouse.Settings {
 		"max_partitions_per_insert_block":                    0, // a device may send what it kept for months
 		"async_insert":                                       0,
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
-		"optimize_on_insert":                                 1,
+		"optimize_on_insert":                                 0,
 		"materialized_views_ignore_errors":                   0,
 		"parallel_view_processing":                           0,
 		"input_format_parallel_parsing":                      0,

@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS observations
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(time)
 ORDER BY (toStartOfFifteenMinutes(time), device, time, metric)
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, old_parts_lifetime = 120, merge_selector_base = 12;
 
 -- The hour's rollup is kept as states that merge, fed by every insert. Text metrics have no number
 -- and are not in it. Grouping by hashes of the names, not the names, halves what it costs.
