@@ -68,7 +68,7 @@ const (
 )
 
 // drain bounds how long Run tries to publish what is in hand after its context ended.
-const drain = 5 * time.Second
+const drain = 3 * time.Second
 
 // A Pump decodes messages, batches them by partition and publishes the batches. Sessions feed it.
 type Pump struct {
@@ -145,14 +145,14 @@ func (p *Pump) Routes() []Route { return p.cfg.Routes }
 
 func (p *Pump) deadLetter() *lane { return p.lanes[len(p.lanes)-1] }
 
-// Run publishes until ctx ends, then publishes what is in hand, within 5 s, and returns. End the
+// Run publishes until ctx ends, then publishes what is in hand, within 3 s, and returns. End the
 // sources first: messages handled after that are refused with ErrClosed.
 func (p *Pump) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	context.AfterFunc(ctx, func() {
 		p.stopOnce.Do(func() { close(p.stop) })
-		time.AfterFunc(drain, func() { cancel(errors.New("still in hand 5 s after the end")) })
+		time.AfterFunc(drain, func() { cancel(errors.New("still in hand 3 s after the end")) })
 	})
 	errs := make([]error, len(p.lanes))
 	var wg sync.WaitGroup

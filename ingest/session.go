@@ -67,7 +67,7 @@ func (t *Topic) Name() string { return t.name }
 
 // Bounds of what sessions remember; beyond, a topic is looked up at every message.
 const (
-	maxTopics     = 8192    // a session's
+	maxTopics     = 32_768  // a session's
 	maxTopicsHeld = 131_072 // all sessions'
 )
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"panormus/ingest"
 )
@@ -35,7 +35,8 @@ type Config struct {
 	// MaxRetained bounds the topics with a retained message; default 100,000.
 	MaxRetained int
 
-	Logger *slog.Logger
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
 }
 
 const (
@@ -87,7 +88,7 @@ func New(cfg Config) (*Broker, error) {
 	caps.MaximumInflight = 4096
 	caps.TopicAliasMaximum = 1024
 	caps.MaximumSessionExpiryInterval = uint32(sessionExpiry / time.Second)
-	caps.MaximumMessageExpiryInterval = math.MaxUint32 // retained state stays until it is replaced
+	caps.MaximumMessageExpiryInterval = 0 // retained state stays until it is replaced
 	b.server = mqtt.New(&mqtt.Options{
 		Capabilities: caps, SysTopicResendInterval: 60,
 		// Its warnings are other people's faults, at the rate that they please.
@@ -101,6 +102,10 @@ func New(cfg Config) (*Broker, error) {
 		return nil, fmt.Errorf("listen for MQTT: %w", err)
 	}
 	b.listener = l
+	if err := b.register(cfg.Metrics); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("start the broker: %w", err)
+	}
 	return b, nil
 }
 
@@ -187,25 +192,6 @@ func (b *Broker) remove(c *conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.conns, c)
-}
-
-// Stats are the broker's own figures.
-type Stats struct {
-	Clients       int    // connections now
-	Subscriptions int    // held now
-	Retained      int    // topics with a retained message
-	Refused       uint64 // connections beyond MaxClients
-}
-
-// Stats returns the broker's own figures.
-func (b *Broker) Stats() Stats {
-	b.mu.Lock()
-	n := len(b.conns)
-	b.mu.Unlock()
-	return Stats{
-		Clients: n, Subscriptions: int(atomic.LoadInt64(&b.server.Info.Subscriptions)),
-		Retained: b.server.Topics.Retained.Len(), Refused: b.refused.Load(),
-	}
 }
 
 // listener wraps each connection.

@@ -241,10 +241,44 @@ func flatInto(rec map[string]any, name string, v any) bool {
 	return true
 }
 
+// repeats reports whether an object of a valid text has two members of one name. encoding/json
+// keeps the last; the decoder refuses them where they are one metric, and keeps both where they are
+// not, one of them being null or an object.
+func repeats(data []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var value func() bool
+	value = func() bool {
+		tok, err := d.Token()
+		if err != nil {
+			return true
+		}
+		delim, _ := tok.(json.Delim)
+		twice := false
+		seen := map[any]bool{}
+		for (delim == '{' || delim == '[') && d.More() {
+			if delim == '{' {
+				key, err := d.Token()
+				twice = twice || err != nil || seen[key]
+				seen[key] = true
+			}
+			twice = value() || twice
+		}
+		if delim == '{' || delim == '[' {
+			_, _ = d.Token()
+		}
+		return twice
+	}
+	return value()
+}
+
 // agreeJSON holds the decoder to flat. What flat cannot tell are names that come twice, which
 // encoding/json merges, and depth.
 func agreeJSON(t *testing.T, data []byte) {
 	t.Helper()
+	if json.Valid(data) && bytes.Count(data, []byte{'['})+bytes.Count(data, []byte{'{'}) < 1000 && repeats(data) {
+		return
+	}
 	out := ingest.NewDecoded()
 	err := JSON(&ingest.Input{Domain: "d", Device: "x", Payload: data, Received: received}, out)
 	want, ok := flat(data)
@@ -282,7 +316,7 @@ func agreeJSON(t *testing.T, data []byte) {
 var seeds = []string{
 	`{"ts":1732311111123,"power_w":83.2,"on":true,"status":"ok","position":{"lat":38.11,"lon":13.36}}`,
 	`[{"a":1},{"a":2,"b":[1,{"c":"x"}]}]`, `{"a b":"\u00e8","":1}`, `{"a_b":1,"a":{"b":2}}`, `{"a":1e999}`, `{"ts":"x"}`, `[1]`, `{}`, `{"a":[[[]]]}`,
-	`{"a":1,"a":2}`, "{\"a\":\"\xff\"}", `{"a":{"b":{"c":null}}}`, `{"ts":[],"a":1}`, `{"a":-0}`,
+	`{"a":1,"a":2}`, `{"0":0,"0":{"0":0}}`, "{\"a\":\"\xff\"}", `{"a":{"b":{"c":null}}}`, `{"ts":[],"a":1}`, `{"a":-0}`,
 }
 
 func TestJSONAgreesWithEncodingJSON(t *testing.T) {

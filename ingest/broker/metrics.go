@@ -1,0 +1,49 @@
+package broker
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Stats are the broker's own figures.
+type Stats struct {
+	Clients       int    // connections now
+	Subscriptions int    // held now
+	Retained      int    // topics with a retained message
+	Refused       uint64 // connections beyond MaxClients
+}
+
+// Stats returns the broker's own figures.
+func (b *Broker) Stats() Stats {
+	b.mu.Lock()
+	n := len(b.conns)
+	b.mu.Unlock()
+	return Stats{
+		Clients: n, Subscriptions: int(atomic.LoadInt64(&b.server.Info.Subscriptions)),
+		Retained: b.server.Topics.Retained.Len(), Refused: b.refused.Load(),
+	}
+}
+
+// register makes the figures metrics, where reg is not nil.
+func (b *Broker) register(reg prometheus.Registerer) error {
+	if reg == nil {
+		return nil
+	}
+	gauge := func(name, help string, of func(Stats) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "panormus_ingest_broker_" + name, Help: help}, func() float64 { return of(b.Stats()) })
+	}
+	for _, c := range []prometheus.Collector{
+		gauge("clients", "MQTT connections to the embedded broker.", func(s Stats) float64 { return float64(s.Clients) }),
+		gauge("subscriptions", "Subscriptions at the embedded broker.", func(s Stats) float64 { return float64(s.Subscriptions) }),
+		gauge("retained_topics", "Topics with a retained message at the embedded broker.", func(s Stats) float64 { return float64(s.Retained) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "panormus_ingest_broker_refused_connections_total", Help: "MQTT connections closed at once, the embedded broker having its most.",
+		}, func() float64 { return float64(b.refused.Load()) }),
+	} {
+		if err := reg.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
