@@ -25,12 +25,15 @@ type Message struct {
 
 // A Reader reads one kind in order of sequence. It belongs to one goroutine.
 type Reader struct {
-	kind batch.Kind
-	conn *nats.Conn
-	msgs jetstream.MessagesContext
+	kind    batch.Kind
+	conn    *nats.Conn
+	next    chan jetstream.Msg
+	failed  chan error // the end of the reader
+	done    chan struct{}
+	consume jetstream.ConsumeContext
 }
 
-// readAhead bounds what a reader holds that was not asked for yet.
+// readAhead bounds what is on its way to a reader that did not ask for it yet.
 const (
 	readAheadBatches = 256
 	readAheadBytes   = 16 << 20
@@ -38,7 +41,7 @@ const (
 
 // Read returns a reader of the batches of kind after sequence after, of the partitions named or of
 // all. Batches that were purged are skipped. Call Close when done.
-func (l *Log) Read(ctx context.Context, kind batch.Kind, after uint64, partitions ...int) (*Reader, error) {
+func (l *Log) Read(ctx context.Context, kind batch.Kind, after uint64, partitions ...int) (_ *Reader, err error) {
 	spec := specOf(kind)
 	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1}
 	for _, p := range partitions {
@@ -49,32 +52,57 @@ func (l *Log) Read(ctx context.Context, kind batch.Kind, after uint64, partition
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			conn.Close()
+		}
+	}()
 	js, err := jetstream.New(conn)
 	if err != nil {
-		conn.Close()
 		return nil, fmt.Errorf("read %s: %w", kind, err)
 	}
 	c, err := js.OrderedConsumer(ctx, "PANORMUS_"+string(kind), cfg)
 	if err != nil {
-		conn.Close()
 		return nil, fmt.Errorf("read %s after %d: %w", kind, after, err)
 	}
-	msgs, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAheadBatches, readAheadBytes))
+	r := &Reader{kind: kind, conn: conn, next: make(chan jetstream.Msg), failed: make(chan error, 1), done: make(chan struct{})}
+	// Not Messages: its channel is as long as the read-ahead, and the server's notices, which come
+	// beside the batches, overflow it. A callback that blocks holds back the next request instead.
+	r.consume, err = c.Consume(r.deliver,
+		jetstream.PullMaxMessagesWithBytesLimit(readAheadBatches, readAheadBytes), jetstream.ConsumeErrHandler(r.troubled))
 	if err != nil {
-		conn.Close()
 		return nil, fmt.Errorf("read %s after %d: %w", kind, after, err)
 	}
-	return &Reader{kind: kind, conn: conn, msgs: msgs}, nil
+	return r, nil
+}
+
+func (r *Reader) deliver(m jetstream.Msg) {
+	select {
+	case r.next <- m:
+	case <-r.done:
+	}
+}
+
+// troubled hears of everything that goes wrong; the consumer mends all but the end of its
+// connection by itself, going on after the last batch delivered.
+func (r *Reader) troubled(_ jetstream.ConsumeContext, err error) {
+	if errors.Is(err, jetstream.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionClosed) {
+		select {
+		case r.failed <- err:
+		default:
+		}
+	}
 }
 
 // Next blocks for the next batch or the end of ctx, whose error it then returns; the reader can
 // go on after that. Any other error ends the reader: make a new one after the last batch handled.
 func (r *Reader) Next(ctx context.Context) (Message, error) {
-	m, err := r.msgs.Next(jetstream.NextContext(ctx))
-	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-			return Message{}, errors.Join(ctx.Err(), context.Cause(ctx))
-		}
+	var m jetstream.Msg
+	select {
+	case m = <-r.next:
+	case <-ctx.Done():
+		return Message{}, ctx.Err()
+	case err := <-r.failed:
 		return Message{}, fmt.Errorf("read %s: %w", r.kind, err)
 	}
 	meta, err := m.Metadata()
@@ -91,6 +119,7 @@ func (r *Reader) Next(ctx context.Context) (Message, error) {
 
 // Close ends the reader.
 func (r *Reader) Close() {
-	r.msgs.Stop()
+	close(r.done)
+	r.consume.Stop()
 	r.conn.Close()
 }
