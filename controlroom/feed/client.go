@@ -392,12 +392,12 @@ func (c *client) flush(again *time.Timer) error {
 func (c *client) send(m message) error {
 	begun := time.Now()
 	_ = c.conn.SetWriteDeadline(begun.Add(c.hub.cfg.CutAfter))
-	c.conn.EnableWriteCompression(m.bytes >= compressFrom)
+	c.conn.EnableWriteCompression(len(m.data) >= compressFrom)
 	if err := c.conn.WritePreparedMessage(m.prepared); err != nil {
 		return err
 	}
 	c.hub.metrics.messages.Inc()
-	c.hub.metrics.bytes.Add(float64(m.bytes))
+	c.hub.metrics.bytes.Add(float64(len(m.data)))
 	if time.Since(begun) > c.hub.cfg.SlowAfter {
 		return errSlow
 	}

@@ -681,8 +681,8 @@ func TestFarBehind(t *testing.T) {
 	if err != nil || len(m) != framesHeld-1 || sub.at != g.seq {
 		t.Fatalf("%d messages to %d, %v; want %d to %d", len(m), sub.at, err, framesHeld-1, g.seq)
 	}
-	if m[0].bytes < 60 || m[1].bytes > 60 {
-		t.Errorf("messages of %d and %d bytes, want all in the first", m[0].bytes, m[1].bytes)
+	if len(m[0].data) < 60 || len(m[1].data) > 60 {
+		t.Errorf("messages of %d and %d bytes, want all in the first", len(m[0].data), len(m[1].data))
 	}
 	now := time.Now()
 	g.pending = append(g.pending, entry{a, 1})
@@ -699,6 +699,90 @@ func TestFarBehind(t *testing.T) {
 	}
 	if len(g.frames) > framesHeld || len(g.old) > 2 {
 		t.Errorf("%d frames and %d old entries held", len(g.frames), len(g.old))
+	}
+}
+
+// TestLaggards steps subscriptions at random paces, and resumes some from places they once had,
+// under random changes, with little held: all end with the state.
+func TestLaggards(t *testing.T) {
+	state := live.New(nil, nil, nil)
+	r := &room{state: state, hub: New(Config{State: state})}
+	rng := rand.New(rand.NewPCG(5, 6))
+	id := "x"
+	g := newStateGroup(state, "e", &request{Topic: "state", ID: &id})
+	g.least = 100
+	c := &client{hub: r.hub, wakeup: make(chan struct{}, 1)}
+	type reader struct {
+		sub subscription
+		m   mirror
+	}
+	now := time.Now()
+	step := func(l *reader) bool {
+		now = now.Add(time.Second) // past the time it is left alone
+		messages, _, err := l.sub.step(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range messages {
+			var s said
+			if err := json.Unmarshal(m.data, &s); err != nil {
+				t.Fatal(err)
+			}
+			l.m.take(t, s)
+		}
+		return len(messages) > 0
+	}
+	var readers []*reader
+	for range 6 {
+		readers = append(readers, &reader{sub: g.join(c, id, nil)})
+	}
+	for round := range 600 {
+		var o batch.Observations
+		at := int64(1000 + round)
+		for range 1 + rng.IntN(6) {
+			h := o.Begin(at, at, "lighting", fmt.Sprintf("d%d", rng.IntN(60)))
+			o.Append(h, fmt.Sprintf("m%d", rng.IntN(4)), float64(rng.IntN(9)), "", 0)
+		}
+		state.Apply(&o)
+		if rng.IntN(2) == 0 {
+			g.note(state.Collect(nil))
+		}
+		if len(g.pending) > 0 && rng.IntN(3) > 0 {
+			g.seal(now)
+		}
+		for i, l := range readers {
+			if rng.IntN(1+i*i*4) > 0 { // the last ones lag far behind
+				continue
+			}
+			for step(l) && rng.IntN(4) > 0 {
+			}
+			if l.m.devices != nil && l.m.loading == nil && rng.IntN(10) == 0 {
+				l.sub.leave()
+				l.sub = g.join(c, "y", &resume{Epoch: "e", Seq: l.m.seq})
+			}
+		}
+	}
+	g.note(state.Collect(nil))
+	g.seal(now)
+	if g.oldFirst == 0 {
+		t.Error("nothing was folded: the test holds too much")
+	}
+	for i, l := range readers {
+		for step(l) {
+		}
+		if l.m.seq != g.seq || len(l.m.devices) != state.Len() {
+			t.Errorf("reader %d is at %d with %d devices, want %d with %d", i, l.m.seq, len(l.m.devices), g.seq, state.Len())
+		}
+		for id, got := range l.m.devices {
+			var want map[string]any
+			if err := json.Unmarshal(state.AppendItem(nil, state.Lookup(id), 0), &want); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("reader %d has %v, want %v", i, got, want)
+				break
+			}
+		}
 	}
 }
 

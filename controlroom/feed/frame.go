@@ -27,7 +27,7 @@ const maxNames = 64
 // A message is ready to be written.
 type message struct {
 	prepared *websocket.PreparedMessage
-	bytes    int
+	data     []byte // what prepared was made of, and holds
 }
 
 func prepare(kind int, data []byte) message {
@@ -35,7 +35,7 @@ func prepare(kind int, data []byte) message {
 	if err != nil {
 		panic("BUG: a message that cannot be prepared: " + err.Error())
 	}
-	return message{prepared: p, bytes: len(data)}
+	return message{prepared: p, data: data}
 }
 
 func text(data []byte) message { return prepare(websocket.TextMessage, data) }

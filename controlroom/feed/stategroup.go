@@ -52,6 +52,8 @@ type stateGroup struct {
 
 	mu       sync.Mutex
 	members  []uint64 // bits by live.Device.Index
+	count    int      // of members
+	least    int      // leastHeld, but for tests
 	seq      uint64
 	frames   []*frame // the newest, in order
 	held     int      // entries of frames
@@ -75,7 +77,7 @@ func (m *matcher) has(id string, w live.Where) bool {
 
 func newStateGroup(state *live.State, epoch string, r *request) *stateGroup {
 	g := &stateGroup{
-		state: state, epoch: epoch, interval: r.interval(), binary: r.Encoding == "bin",
+		state: state, epoch: epoch, least: leastHeld, interval: r.interval(), binary: r.Encoding == "bin",
 		match: matcher{domain: setOf(r.Filter.Domain), zone: setOf(r.Filter.Zone), device: setOf(r.Filter.Device)},
 	}
 	if r.Filter.BBox != nil {
@@ -103,6 +105,7 @@ func (g *stateGroup) add(i int) {
 		g.members = append(g.members, make([]uint64, max(64, len(g.members)/4))...)
 	}
 	g.members[i/64] |= 1 << (i % 64)
+	g.count++
 }
 
 // note takes what changed in the city.
@@ -117,6 +120,7 @@ func (g *stateGroup) note(changes []live.Change) {
 				continue
 			}
 			g.members[index/64] &^= 1 << (index % 64)
+			g.count--
 		case member:
 		case g.match.has(c.Device.ID(), c.Where):
 			g.add(index)
@@ -158,7 +162,7 @@ func (g *stateGroup) seal(now time.Time) {
 	g.mu.Unlock()
 }
 
-func (g *stateGroup) bound() int { return max(leastHeld, 2*len(g.members)*64) }
+func (g *stateGroup) bound() int { return max(g.least, 2*g.count) }
 
 // fold puts the older half of the frames together as the old part: distinct devices, so that the old
 // part is bounded by the members of the group, however long it reaches back.
