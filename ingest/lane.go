@@ -125,7 +125,7 @@ func (l *lane) enter(s *Session) error {
 func (l *lane) isFull() bool {
 	h := l.open
 	return h.obs.Len() >= l.pump.cfg.BatchRows || h.bytes >= l.pump.cfg.BatchBytes ||
-		len(h.uplinks) > batch.MaxRows-maxUplinks || len(h.rejected) >= batch.MaxRows || h.dups >= 4*batch.MaxRows
+		len(h.uplinks) > batch.MaxRows-maxUplinks || len(h.rejected) >= batch.MaxRows || h.decoded >= batch.MaxRows || h.dups >= batch.MaxRows
 }
 
 // leave unlocks the lane after a message was added to its open batch.

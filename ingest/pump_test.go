@@ -369,6 +369,39 @@ func TestBackpressure(t *testing.T) {
 	}
 }
 
+// Messages without rows and repetitions are bounded as well, by their number.
+func TestBackpressureWithoutRows(t *testing.T) {
+	for _, payload := range []string{`{"a":null}`, fmt.Sprintf(`{"ts":%d,"a":1}`, now)} {
+		l := ingesttest.NewLog()
+		p := ingesttest.NewPump(t, l, nil)
+		done := make(chan struct{})
+		s := p.Session("test", "c1", nil, done)
+		l.Block()
+		handled := make(chan int, 1)
+		go func() {
+			n := 0
+			// The first goes out and holds the log; what follows is all the same.
+			for s.Handle(message("city/lighting/pole-1/telemetry", `{"b":1}`, 1)) == nil && s.Handle(message("city/lighting/pole-1/telemetry", payload, 2)) == nil && n < 200_000 {
+				for n++; n%1000 != 0; n++ {
+					if s.Handle(message("city/lighting/pole-1/telemetry", payload, 2)) != nil {
+						handled <- n
+						return
+					}
+				}
+			}
+			handled <- n
+		}()
+		ingesttest.Eventually(t, "blocked", func() bool { return p.Stats().Blocked == 1 })
+		close(done)
+		if n := <-handled; n > 3*16384 {
+			t.Errorf("%s: %d handled while the log is blocked, want two batches' worth", payload, n)
+		}
+		l.Unblock()
+		flush(t, p)
+		balance(t, p)
+	}
+}
+
 // Texts bound a batch by bytes, before it has many rows.
 func TestBatchBytes(t *testing.T) {
 	l := ingesttest.NewLog()
