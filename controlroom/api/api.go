@@ -80,14 +80,16 @@ type api struct {
 	mux  *http.ServeMux
 }
 
-var useProblems = sync.OnceFunc(func() {
-	// The library keeps its error constructor in a variable; nothing else of this process uses it.
+// setLibrary makes the library's refusals ours.
+var setLibrary = sync.OnceFunc(func() {
+	// The library keeps these in variables; nothing else of this process uses it.
 	huma.NewError = newProblem
+	huma.DefaultArrayNullable = false // our lists are empty, not null
 })
 
 // New is the handler of everything the control room serves over HTTP.
 func New(cfg Config) http.Handler {
-	useProblems()
+	setLibrary()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

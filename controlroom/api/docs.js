@@ -13,7 +13,7 @@ function shape(schema, all, depth) {
     const name = schema.$ref.split('/').pop();
     return depth > 4 ? name : shape(all[name], all, depth);
   }
-  if (schema.type === 'array') return [shape(schema.items, all, depth + 1)];
+  if (schema.items && [schema.type].flat().includes('array')) return [shape(schema.items, all, depth + 1)];
   if (schema.properties) {
     const out = {};
     for (const [name, s] of Object.entries(schema.properties)) out[name] = shape(s, all, depth + 1);
