@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 	"controlroom": {"stream", "devices"},
 	"simulators":  {"devices"},
 	"cmd":         {"devices", "stream", "ingest", "storage", "controlroom", "simulators"},
-	"bench":       {"simulators"}, // it measures from outside
+	"bench":       {"devices", "stream", "ingest", "storage", "simulators"},
 }
 
 // adaptors are the only folders that may import a client library.
