@@ -1,10 +1,12 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -88,7 +90,7 @@ type parsed struct {
 
 var laterCall = regexp.MustCompile(`\b(` + strings.Join(laterCalls, "|") + `)\s*\(`)
 
-func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node) {
+func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node, before int) {
 	c := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}}
 	var exprs []*parsed
 	for _, e := range []struct{ key, src string }{{"when", r.When}, {"clear", r.Clear}, {"key", r.Key}} {
@@ -127,7 +129,9 @@ func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node) {
 	if len(p.problems.errors()) > bad {
 		return
 	}
-	c.warnUnknown(all)
+	if bad == before {
+		c.warnUnknown(all)
+	}
 	env, err := baseEnv().Extend(c.declarations()...)
 	if err != nil {
 		p.fail(r.Line, 1, "%v", err)
@@ -271,7 +275,7 @@ func parseMessage(m string) string {
 			m = m[:i] + ", want a value or an operator"
 		}
 	}
-	return "not an expression: " + m
+	return "not an expression: " + strings.ReplaceAll(m, "'<EOF>'", "the end")
 }
 
 // infer finds out from their use which metrics are text; want is what the place asks for. locals
@@ -506,6 +510,30 @@ func (w *rewriter) metric(e ast.Expr, name string) {
 
 var plainIdent = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+// maxPattern bounds a compiled pattern, in instructions; matching takes time in proportion to it.
+const maxPattern = 2000
+
+// checkPattern reports a pattern that is none (RE2 syntax) or too large. Only a literal one is taken:
+// others would be compiled at every reading.
+func checkPattern(args []ast.Expr) error {
+	pattern, ok := literalString(args[len(args)-1])
+	if !ok {
+		return errors.New("found a pattern that is no literal, want one in quotes")
+	}
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return err
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return err
+	}
+	if len(prog.Inst) > maxPattern {
+		return fmt.Errorf("a pattern of %d steps, want at most %d", len(prog.Inst), maxPattern)
+	}
+	return nil
+}
+
 func (w *rewriter) call(e ast.Expr, locals []string) {
 	call := e.AsCall()
 	fn, args := call.FunctionName(), call.Args()
@@ -536,6 +564,11 @@ func (w *rewriter) call(e ast.Expr, locals []string) {
 		}
 		w.metric(e, name)
 		return
+	case fn == "matches":
+		if err := checkPattern(args); err != nil {
+			w.failID(w.e, e.ID(), "matches(): %v", err)
+			return
+		}
 	case !baseEnv().HasFunction(fn):
 		w.failID(w.e, e.ID(), "unknown function %s()%s", fn, didYouMean(fn, functionNames()))
 		return

@@ -69,7 +69,7 @@ func (p *parser) failAt(n *yaml.Node, format string, args ...any) {
 	p.fail(n.Line, n.Column, format, args...)
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+var yamlLine = regexp.MustCompile(`line (\d+)(?:,? column (\d+))?: `)
 
 func (p *parser) parse(data []byte) []*Rule {
 	if len(data) > maxFileBytes {
@@ -82,12 +82,12 @@ func (p *parser) parse(data []byte) []*Rule {
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil // an empty file has no rules
 	} else if err != nil {
-		line, what := 1, err.Error()
-		if m := yamlLine.FindStringSubmatch(what); m != nil {
-			line, _ = strconv.Atoi(m[1])
-			what = m[2]
+		line, column, what := 1, 1, strings.TrimPrefix(err.Error(), "yaml: ")
+		if m := yamlLine.FindAllStringSubmatch(what, -1); m != nil { // the last is where it stopped
+			line, _ = strconv.Atoi(m[len(m)-1][1])
+			column, _ = strconv.Atoi(m[len(m)-1][2])
 		}
-		p.fail(line, 1, "not YAML: %s", what)
+		p.fail(line, column, "not YAML: %s", what)
 		return nil
 	}
 	var next yaml.Node
@@ -109,7 +109,7 @@ func (p *parser) parse(data []byte) []*Rule {
 		p.failAt(root, "found %s, want a mapping with a list `rules`", describe(root))
 		return nil
 	}
-	if hasKey(root, "id") {
+	if hasKey(root, "id") || p.id != "" && !hasKey(root, "rules") {
 		if r := p.parseRule(root); r != nil {
 			return []*Rule{r}
 		}
@@ -260,10 +260,10 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		if r.shared() {
 			p.failAt(at["key"], "key: %s with absent, want device: silence is a device's", r.Key)
 		}
-	case at["when"] == nil && at["absent"] == nil:
+	case at["when"] == nil && at["absent"] == nil && len(p.problems.errors()) == before:
 		p.failAt(n, "neither when nor absent, want one of them")
 	}
-	p.compileRule(r, at)
+	p.compileRule(r, at, before)
 	if len(p.problems.errors()) > before {
 		return nil
 	}
@@ -374,12 +374,15 @@ func (p *parser) place(n *yaml.Node, line, column int) (int, int) {
 	}
 	switch n.Style &^ (yaml.TaggedStyle) {
 	case yaml.LiteralStyle, yaml.FoldedStyle:
-		at := n.Line + line // the text begins on the line below its | or >
-		if at-1 >= 0 && at-1 < len(p.lines) {
-			l := p.lines[at-1]
-			column += len(l) - len(strings.TrimLeft(l, " "))
+		// The text begins on the line below its | or >, where its first line is indented.
+		for first := n.Line; first >= 1 && first < len(p.lines); first++ {
+			l := p.lines[first]
+			if body := strings.TrimLeft(l, " "); strings.TrimSpace(body) != "" {
+				column += len(l) - len(body)
+				break
+			}
 		}
-		return at, column + 1
+		return n.Line + line, column + 1
 	case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
 		column++
 	}

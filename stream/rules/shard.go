@@ -153,7 +153,7 @@ func (e *Engine) Apply(partition int, seq uint64, o *batch.Observations) {
 	}
 	s.count.observations += uint64(o.Len())
 	s.count.batches++
-	if s.e.shared.timed {
+	if len(s.e.shared.rules) > 0 {
 		s.clocks = append(s.clocks, clockMove{seq: seq, at: s.clock, received: s.received})
 	}
 }

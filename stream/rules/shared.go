@@ -35,7 +35,6 @@ type shared struct { // it belongs to the goroutine that calls Settle
 	groups map[groupKey]*group
 	rules  map[string]*bound // the shared ones, by id
 	keys   map[string]int    // groups by rule
-	timed  bool              // a shared rule has a `for`
 	clock  int64
 	seq    uint64 // of the snapshot it was restored from: what came before is in it
 	next   int64  // no pending key is due before it
@@ -66,13 +65,12 @@ func newShared(e *Engine) *shared {
 
 // adopt takes the rules of a program.
 func (s *shared) adopt(p *program) {
-	s.rules, s.timed = map[string]*bound{}, false
+	s.rules = map[string]*bound{}
 	s.count.rules = make([]ruleCounts, len(p.set.Rules))
 	add := func(pl *plan) {
 		for _, r := range pl.rules {
 			if r.shared() {
 				s.rules[r.ID] = r
-				s.timed = s.timed || r.For > 0
 			}
 		}
 	}

@@ -1,0 +1,182 @@
+package rules
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParse(t *testing.T) {
+	set := mustParse(t, `
+rules:
+  - id: lamp-burning-by-day
+    title: {en: Lamp on in daylight, it: Lampada accesa di giorno}
+    domain: lighting
+    severity: warning            # info | warning | major | critical
+    on: observations             # observations | detections | uplinks | events
+    when: power_w > 20 && sun_elevation > 6
+    for: 15m                     # must hold that long in event time; default 0
+    clear: power_w < 5           # hysteresis
+    key: device                  # device | zone | domain | camera | an expression
+    text: "{device}: {power_w} W with the sun {sun_elevation} degrees up"
+`)
+	r := set.Rules[0]
+	if r.For != 15*time.Minute || r.Key != "device" || r.Line != 3 || r.File != "test.yaml" || !slices.Equal(r.Metrics, []string{"power_w"}) {
+		t.Errorf("%+v", r)
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var j ruleJSON
+	if err := json.Unmarshal(b, &j); err != nil || j.For != "15m" || !j.Enabled || j.Title["it"] != "Lampada accesa di giorno" {
+		t.Errorf("%s, %v", b, err)
+	}
+	// What the API gives out it takes back, as the same rule.
+	body, _ := json.Marshal(map[string]any{"id": j.ID, "title": j.Title, "domain": j.Domain, "severity": j.Severity, "on": j.On,
+		"when": j.When, "for": j.For, "clear": j.Clear, "key": j.Key, "text": j.Text, "enabled": j.Enabled})
+	again, err := Parse("again", body)
+	if err != nil || again.Rules[0].Version != r.Version {
+		t.Errorf("%v, %v; want the same version", again, err)
+	}
+	// Words change the version, not the logic; comments change neither.
+	other := mustParse(t, strings.Replace(string(body), "with the sun", "in the sun", 1)).Rules[0]
+	if other.Version == r.Version || other.logic != r.logic || other.ID != r.ID {
+		t.Errorf("version %s and %s, logic %s and %s", other.Version, r.Version, other.logic, r.logic)
+	}
+}
+
+// Each file in testdata/bad is refused with the messages beside it.
+func TestParseRefuses(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got strings.Builder
+		for _, p := range Check(filepath.Base(file), data, []string{"power_w", "status", "dimming"}) {
+			level := "error"
+			if p.Warning {
+				level = "warning"
+			}
+			fmt.Fprintf(&got, "%s: %s\n", level, p)
+		}
+		golden := strings.TrimSuffix(file, ".yaml") + ".txt"
+		if *update {
+			if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.String() != string(want) {
+			t.Errorf("%s:\n%s", file, diff(string(want), got.String()))
+		}
+	}
+}
+
+func TestTooBig(t *testing.T) {
+	for name, text := range map[string]string{
+		"file":    strings.Repeat("#", maxFileBytes+1),
+		"expr":    "{id: r, when: '" + strings.Repeat("a > 1 && ", 300) + "b > 1'}",
+		"depth":   "{id: r, when: '" + strings.Repeat("(", 200) + "a > 1" + strings.Repeat(")", 200) + "'}",
+		"nested":  strings.Repeat("[", 20_000),
+		"aliases": "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b]\nrules: [*c,*c,*c]",
+		"regex":   `{id: r, when: 's.matches("((a{1,100}){1,100}){1,100}")'}`,
+	} {
+		if _, err := Parse("big", []byte(text)); err == nil {
+			t.Errorf("%s: taken, want it refused", name)
+		}
+	}
+}
+
+func TestDurations(t *testing.T) {
+	for in, want := range map[string]time.Duration{
+		"15m": 15 * time.Minute, "90s": 90 * time.Second, "1h30m": 90 * time.Minute, "2d": 48 * time.Hour, "1d12h": 36 * time.Hour, "0": 0, "1.5s": 1500 * time.Millisecond,
+	} {
+		d, err := parseDuration(in)
+		if err != nil || d != want {
+			t.Errorf("%s: %v, %v; want %v", in, d, err, want)
+		}
+		if back, err := parseDuration(formatDuration(d)); err != nil || back != d {
+			t.Errorf("%s: written %s and read %v, %v", in, formatDuration(d), back, err)
+		}
+	}
+	for _, bad := range []string{"", "15", "m", "-1s", "1d1d", "dd", "9999d", "1e9h", "15 minutes"} {
+		if d, err := parseDuration(bad); err == nil {
+			t.Errorf("%q: taken as %v", bad, d)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	known := []string{"power_w", "status", "dimming"}
+	for in, want := range map[string]string{"powerw": "power_w", "pwoer_w": "power_w", "statsu": "status", "zzz": "", "diming": "dimming"} {
+		if got := nearest(in, known); got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestFormatNumber(t *testing.T) {
+	for in, want := range map[float64]string{83.2: "83.2", 0.125: "0.12", 12.34: "12.3", 1234.5: "1234", -0.001: "0", 5: "5", 1e20: "1e+20", 100: "100"} {
+		if got := formatNumber(in, -1); got != want {
+			t.Errorf("%v: %s, want %s", in, got, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, data := range readDefaults() {
+		f.Add(data)
+	}
+	files, _ := filepath.Glob("testdata/bad/*.yaml")
+	for _, file := range files {
+		if data, err := os.ReadFile(file); err == nil {
+			f.Add(data)
+		}
+	}
+	f.Add([]byte("rules: [{id: a, when: 'x > 1', text: '{x:2} {{ }} {y'}]"))
+	f.Add([]byte("id: a\nwhen: >\n  x > 1 &&\n\n   y.contains('a')\nkey: tags[zone] + 'x'"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		set, err := Parse("fuzz", data)
+		if err != nil {
+			problems, ok := err.(Problems)
+			if !ok || len(problems) == 0 {
+				t.Fatalf("%T %v, want Problems", err, err)
+			}
+			for _, p := range problems {
+				if p.Line < 1 || p.Column < 1 || p.Message == "" {
+					t.Fatalf("%+v, want a place and a message", p)
+				}
+			}
+			return
+		}
+		// What is taken can be bound, evaluated and written.
+		if len(set.Rules) > 50 {
+			return
+		}
+		if _, err := json.Marshal(set.Rules); err != nil {
+			t.Fatal(err)
+		}
+		e := New(Config{}, set)
+		e.Apply(0, 1, benchBatch(2))
+		e.Tick(1_790_000_100_000)
+		e.Settle()
+		next := New(Config{}, set)
+		if _, err := next.Restore(0, e.Snapshot(0, 1)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
