@@ -99,6 +99,17 @@ func openEngine(lib, dir string, l limits) (*engine, error) {
 
 func (e *engine) close() { e.keep.close() }
 
+// ping asks for a sign of life.
+func (e *engine) ping() error {
+	c, err := e.lib.open(e.args)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	_, _, err = c.exec("SELECT 1", "Null")
+	return err
+}
+
 // cancelAll gives up what still runs.
 func (e *engine) cancelAll() {
 	e.mu.Lock()

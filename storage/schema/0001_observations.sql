@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS observations
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(time)
 ORDER BY (toStartOfFifteenMinutes(time), device, time, metric)
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, old_parts_lifetime = 120, merge_selector_base = 12;
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, old_parts_lifetime = 120, merge_selector_base = 12;
 
 -- The hour's rollup is kept as states that merge, fed by every insert. Text metrics have no number
 -- and are not in it. Grouping by hashes of the names, not the names, halves what it costs.
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS observations_1h_state
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (device, metric, time, domain)
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS observations_1h_feed TO observations_1h_state AS
 SELECT toStartOfHour(o.time) AS time, any(o.domain) AS domain, any(o.device) AS device, any(o.metric) AS metric,
@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS observations_text_state
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (device, metric, time, domain)
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS observations_text_feed TO observations_text_state AS
 SELECT toStartOfHour(o.time) AS time, any(o.domain) AS domain, any(o.device) AS device, any(o.metric) AS metric,

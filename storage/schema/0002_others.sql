@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS detections
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(time)
 ORDER BY (toStartOfHour(time), camera, track, time)
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
 
 CREATE TABLE IF NOT EXISTS uplinks
 (
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS uplinks
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(time)
 ORDER BY (toStartOfHour(time), device, time, gateway)
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
 
 -- An event comes again, under the same id and time, when rules replay: the table keeps one of
 -- them once it has merged, and the view `events` shows one of them always.
@@ -63,7 +63,7 @@ CREATE TABLE IF NOT EXISTS events_log
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (time, id)
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
 
 CREATE VIEW IF NOT EXISTS events AS
 SELECT time, received, id, rule, rule_version, severity, state, domain, device, zone, key, text, context
@@ -80,7 +80,7 @@ CREATE TABLE IF NOT EXISTS alarm_log
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (alarm, time)
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
 
 CREATE TABLE IF NOT EXISTS rejected
 (
@@ -94,4 +94,4 @@ CREATE TABLE IF NOT EXISTS rejected
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(received)
 ORDER BY (reason, received)
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
