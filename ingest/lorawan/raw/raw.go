@@ -1,0 +1,195 @@
+// Package raw decodes gathered LoRaWAN frames: it checks and decrypts them with the sessions of a
+// frame.Table and leaves the payload's meaning to a codec. It joins packages envelope and frame to
+// the pump and holds no rules of its own.
+package raw
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"panormus/devices"
+	"panormus/ingest"
+	"panormus/ingest/lorawan/envelope"
+	"panormus/ingest/lorawan/frame"
+	"panormus/ingest/lorawan/radio"
+	"panormus/stream/batch"
+)
+
+// A Payload is what a device sent, plain.
+type Payload struct {
+	Asset *devices.Asset // nil for a device that left the registry meanwhile
+	Port  uint8
+	FCnt  uint32
+	Bytes []byte // valid until the codec returns
+	Time  int64  // of the gateway with the best signal, or of receipt; Unix ms
+}
+
+// A Directory is the part of the device registry that is asked.
+type Directory interface {
+	Lookup(id string) *devices.Asset
+	LookupDevEUI(eui string) *devices.Asset
+}
+
+// A Decoder reads frames as package gather hands them on. Set its fields before the first use; it
+// is safe for concurrent use, as far as what its fields hold is.
+type Decoder struct {
+	Table *frame.Table
+	// Registry is asked for the devices that signed a frame or want to join.
+	Registry Directory
+	// Region is the plan that frames must keep to; nil for EU868.
+	Region *radio.Region
+	// Codec adds the values of a payload to the record begun last. nil refuses all with
+	// ReasonNoCodec.
+	Codec func(p *Payload, out *ingest.Decoded) error
+	// Join is told of join and rejoin requests, which are not checked. nil for nobody.
+	Join func(j frame.Join, m *envelope.Message, received int64)
+	// Heard is told of every frame that was taken in, for the books of loss. nil for nobody.
+	Heard func(device string, o *frame.Opened, r *envelope.Radio, received int64)
+
+	pool sync.Pool
+}
+
+// work is the memory that one frame takes.
+type work struct {
+	parser  envelope.Parser
+	message envelope.Message
+	frame   frame.Frame
+	opener  frame.Opener
+	payload Payload
+}
+
+// reject makes the pump's Reject of ours; the reasons keep their names.
+func reject(err error) error {
+	if r, ok := err.(*frame.Reject); ok {
+		return &ingest.Reject{Reason: ingest.Reason(r.Reason), Detail: r.Detail}
+	}
+	return err
+}
+
+// Frame is the ingest.Decoder. A join request, a repetition and MAC commands make no observations;
+// a frame heard by several gateways makes a row of radio metadata for each.
+func (d *Decoder) Frame(in *ingest.Input, out *ingest.Decoded) error {
+	w, ok := d.pool.Get().(*work)
+	if !ok {
+		w = &work{}
+	}
+	defer d.pool.Put(w)
+	m := &w.message
+	if err := w.parser.Bridge("up", in.Payload, m); err != nil {
+		return reject(err)
+	}
+	region := d.Region
+	if region == nil {
+		region = &radio.EU868
+	}
+	phy := m.Payload.Raw
+	if m.Payload.BadCRC {
+		return reject(frame.Rejectf(frame.ReasonCRC, "%s says that the frame's CRC is wrong", m.Gateway))
+	}
+	if err := region.Check(m.Radio.FrequencyHz, m.Radio.DataRate, len(phy)); err != nil {
+		return reject(frame.Rejectf(frame.ReasonRegion, "%v", err))
+	}
+	if t := frame.TypeOf(phy[0]); t == frame.JoinRequest || t == frame.RejoinRequest {
+		return d.join(m, in, out)
+	}
+	if err := frame.Parse(phy, &w.frame); err != nil {
+		return reject(err)
+	}
+	entry, opened, err := d.Table.Open(&w.opener, &w.frame, m.Radio.Link(region))
+	if err != nil {
+		return reject(err)
+	}
+	out.Device = entry.Device
+	asset := d.Registry.Lookup(entry.Device)
+	if asset != nil {
+		out.Domain = asset.Domain
+	}
+	if opened.Outcome == frame.Repeat {
+		return nil
+	}
+	if d.Heard != nil {
+		d.Heard(entry.Device, &opened, &m.Radio, in.Received)
+	}
+	return d.fill(w, asset, &opened, in, out)
+}
+
+// join tells of a device that wants to join. Only one that is registered is taken for real: anybody
+// can ask to join.
+func (d *Decoder) join(m *envelope.Message, in *ingest.Input, out *ingest.Decoded) error {
+	j, err := frame.ParseJoin(m.Payload.Raw)
+	if err != nil {
+		return reject(err)
+	}
+	if d.Join != nil {
+		d.Join(j, m, in.Received)
+	}
+	a := d.Registry.LookupDevEUI(j.DevEUI.String())
+	if a == nil {
+		return ingest.Rejectf(ingest.ReasonUnknownDevice, "%s of dev_eui %s, which is not registered", j.Type, j.DevEUI)
+	}
+	out.Device, out.Domain = a.ID, a.Domain
+	return nil
+}
+
+// fill writes what was opened to out.
+func (d *Decoder) fill(w *work, asset *devices.Asset, o *frame.Opened, in *ingest.Input, out *ingest.Decoded) error {
+	m, p := &w.message, &w.payload
+	*p = Payload{Asset: asset, Port: w.frame.Port, FCnt: o.FCnt, Bytes: o.Payload, Time: m.Time}
+	if p.Time == 0 {
+		p.Time = in.Received
+	}
+	eui := ""
+	if asset != nil && asset.LoRaWAN != nil {
+		eui = strings.ToLower(asset.LoRaWAN.DevEUI)
+	}
+	at, rate := time.UnixMilli(p.Time).UTC(), m.Radio.DataRate.String()
+	for i := range m.Radio.Receptions {
+		r := &m.Radio.Receptions[i]
+		out.Uplinks = append(out.Uplinks, batch.Uplink{
+			Time: at, DevEUI: eui, Gateway: r.Gateway, RSSIdBm: r.RSSIdBm, SNRdB: r.SNRdB, FrequencyHz: float64(m.Radio.FrequencyHz),
+			DataRate: rate, FCnt: int64(o.FCnt), FPort: int64(w.frame.Port), AirtimeMs: float64(m.Radio.Airtime) / 1e6,
+		})
+	}
+	status, told := frame.FindDevStatus(o.MAC)
+	if len(o.Payload) == 0 && !told {
+		return nil
+	}
+	record := out.Begin()
+	record.Time, record.OwnTime = m.Time, m.Time != 0
+	if told {
+		if err := addStatus(status, out); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(o.Payload) == 0:
+		return nil
+	case o.Encrypted:
+		return ingest.Rejectf(ingest.ReasonEncrypted, "device %q has no app_s_key", out.Device)
+	case d.Codec == nil:
+		return ingest.Rejectf(ingest.ReasonNoCodec, "%d bytes on port %d of device %q, want a codec", len(o.Payload), p.Port, out.Device)
+	}
+	return d.Codec(p, out)
+}
+
+// Names of the metrics that come from a device's status.
+var (
+	marginName   = []byte("lorawan_margin_db")
+	batteryName  = []byte("lorawan_battery_percent")
+	externalName = []byte("lorawan_external_power")
+)
+
+// addStatus adds what a device told of itself.
+func addStatus(s frame.DevStatus, out *ingest.Decoded) error {
+	if err := out.Add(marginName, float64(s.MarginDB), nil); err != nil {
+		return err
+	}
+	switch s.Battery {
+	case 0:
+		return out.Add(externalName, 1, nil)
+	case 255: // not known
+		return nil
+	}
+	return out.Add(batteryName, float64(s.Battery-1)/253*100, nil)
+}
