@@ -23,7 +23,7 @@ var retained = map[string]keeps{
 	"observations":    {"observations", "time", 400 * day},
 	"observations_1h": {"observations_1h_state", "time", 0},
 	"last_texts":      {"observations_text_state", "time", 400 * day},
-	"detections":      {"detections", "time", 30 * day},
+	"detections":      {"detections", "time", 3 * day},
 	"uplinks":         {"uplinks", "time", 90 * day},
 	"events":          {"events_log", "time", 5 * 365 * day},
 	"alarm_log":       {"alarm_log", "time", 0},

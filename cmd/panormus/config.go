@@ -66,7 +66,6 @@ type remoteBroker struct {
 	Username string   `yaml:"username"`
 	Password string   `yaml:"password"`
 	TLS      tlsFiles `yaml:"tls"`
-	Topics   []string `yaml:"topics"` // default: the routes' filters
 }
 
 type ingestConfig struct {

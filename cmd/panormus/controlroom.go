@@ -45,6 +45,9 @@ func (n *node) startControlRoom(ctx context.Context) error {
 		Series: h, Events: h, Export: h, Rules: n.parts.store,
 		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Tokens: tokens, Log: n.log,
 	}
+	if n.parts.pump != nil {
+		cfg.Replay = n.replayRejected
+	}
 	if n.cfg.Simulate == "palermo" {
 		n.parts.city = city.New(city.Config{
 			Seed: int64(n.cfg.Simulation.Seed), Devices: n.cfg.Simulation.Devices, Rate: n.cfg.Simulation.Rate,

@@ -38,14 +38,10 @@ func devicesCommand(ctx context.Context, args []string, out io.Writer) error {
 	if *format != "" && mediaTypes[*format] == "" {
 		return fmt.Errorf("format %q, want csv, json or geojson: %w", *format, errUsage)
 	}
-	if *url == "" {
-		info, err := readRunInfo(*data)
-		if err != nil {
-			return err
-		}
-		*url = "http://" + info.HTTP
+	c, err := newAPIClient(*url, *data, *token)
+	if err != nil {
+		return err
 	}
-	c := apiClient{base: strings.TrimSuffix(*url, "/"), token: *token}
 	if args[0] == "export" {
 		if *format == "" {
 			*format = "csv"
@@ -97,6 +93,18 @@ func exportDevices(ctx context.Context, c apiClient, format, name string, out io
 
 // apiClient speaks to the HTTP API of a running process.
 type apiClient struct{ base, token string }
+
+// newAPIClient finds the API at url, or where the process with the data folder says that it is.
+func newAPIClient(url, data, token string) (apiClient, error) {
+	if url == "" {
+		info, err := readRunInfo(data)
+		if err != nil {
+			return apiClient{}, err
+		}
+		url = "http://" + info.HTTP
+	}
+	return apiClient{base: strings.TrimSuffix(url, "/"), token: token}, nil
+}
 
 // do returns the body of a good answer, or what the problem document says.
 func (c apiClient) do(ctx context.Context, method, path, media string, body io.Reader) ([]byte, error) {

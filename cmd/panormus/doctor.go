@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"panormus/storage/embedded"
 )
 
 // errSick ends the doctor's visit when something was found.
@@ -192,3 +194,10 @@ func redacted(dsn string) string {
 }
 
 func alive(pid int) bool { return pid > 0 && syscall.Kill(pid, 0) == nil }
+
+// checkEngine tries whether the embedded database can be started: its program and its library.
+func checkEngine() finding {
+	f := finding{what: "embedded ClickHouse: chdbd and libchdb.so are in their place"}
+	f.err = embedded.Check(embedded.Config{})
+	return f
+}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"panormus/ingest"
 	"panormus/ingest/broker"
 	"panormus/ingest/lorawan"
+	"panormus/ingest/mqtt"
 	"panormus/ingest/telemetry"
 )
 
@@ -45,6 +48,13 @@ func (n *node) startIngest(ctx context.Context) error {
 		n.info.MQTT = b.Addr().String()
 		sources = append(sources, b)
 	}
+	for _, b := range n.cfg.Brokers {
+		source, err := n.remoteBroker(pump, b)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, source)
+	}
 	older, err := pump.Remember(ctx, n.stream)
 	if err != nil {
 		return err
@@ -60,17 +70,29 @@ func (n *node) embeddedBroker(pump *ingest.Pump) (*broker.Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
-	cfg := broker.Config{Pump: pump, Addr: n.cfg.MQTT, TLS: tls, Logger: n.log}
+	cfg := broker.Config{Pump: pump, Addr: n.cfg.MQTT, TLS: tls, Logger: n.log, Metrics: n.reg}
 	if n.cfg.Broker.Passwords != "" {
 		users, err := broker.LoadUsers(n.cfg.Broker.Passwords)
 		if err != nil {
 			return nil, err
 		}
-		cfg.Auth = users
+		// A device may also log in with the secret that the registry has of it.
+		cfg.Auth = broker.Secrets{Lookup: n.registry.Lookup, Else: users}
 	}
 	b, err := broker.New(cfg)
 	if err != nil {
 		return nil, listenError("MQTT", "mqtt", n.cfg.MQTT, err)
 	}
 	return b, nil
+}
+
+func (n *node) remoteBroker(pump *ingest.Pump, b remoteBroker) (*mqtt.Source, error) {
+	tls, err := b.TLS.client()
+	if err != nil {
+		return nil, fmt.Errorf("broker %s: %w", redacted(b.URL), err)
+	}
+	return mqtt.New(mqtt.Config{
+		Pump: pump, URL: b.URL, ClientID: b.ClientID, Username: b.Username, Password: b.Password, TLS: tls, ShareGroup: b.Share,
+		Logger: n.log, Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"broker": redacted(b.URL)}, n.reg),
+	})
 }

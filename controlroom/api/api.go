@@ -31,6 +31,7 @@ type Config struct {
 	Events Events   // nil: 501
 	Export Exporter // nil: 501
 	Rules  Rules    // nil: 501
+	Replay Replay   // nil: 501
 
 	Feed     http.Handler        // at /ws/v1/feed
 	Page     http.Handler        // at every other path; nil: none
@@ -121,6 +122,7 @@ func New(cfg Config) http.Handler {
 	a.live()
 	a.history()
 	a.rules()
+	a.replay()
 	a.describe()
 	a.docs()
 	if cfg.Gatherer != nil {

@@ -215,7 +215,6 @@ func TestProblems(t *testing.T) {
 		{"GET", "/api/v1/series?device=a&metric=b&step=soon", "", "", 422, []string{"query.step", "soon"}},
 		{"GET", "/api/v1/series?device=a&metric=b&step=1s&from=2020-01-01T00:00:00Z&to=2026-01-01T00:00:00Z", "", "", 422, []string{"points"}},
 		{"GET", "/api/v1/series?device=a&metric=b&agg=median&step=1m", "", "", 422, []string{"median"}},
-		{"GET", "/api/v1/series?device=a&metric=b&agg=avg", "", "", 422, []string{"without step"}},
 		{"GET", "/api/v1/events?severity=grave", "", "", 422, []string{"grave"}},
 		{"GET", "/api/v1/events?cursor=bad", "", "", 422, []string{"query.cursor"}},
 		{"GET", "/api/v1/export?table=secrets", "", "", 422, []string{"secrets", "observations"}},
@@ -461,6 +460,9 @@ func TestHistory(t *testing.T) {
 	if q := s.past.asked; q.Step != 0 || q.Agg != "" || time.Since(q.From) < 59*time.Minute || time.Since(q.From) > 61*time.Minute || time.Since(q.To) > 0 {
 		t.Errorf("without times it asked for %+v", q)
 	}
+	if w = s.ask("GET", "/api/v1/series?device=d&metric=power_w&agg=max&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z", ""); w.Code != 200 || s.past.asked.Step != 288*time.Second {
+		t.Errorf("an aggregate without a step: %d, asked for %+v; want a step that gives 300 points", w.Code, s.past.asked)
+	}
 	var events struct {
 		Events []map[string]any
 		Next   string
@@ -564,4 +566,23 @@ func BenchmarkState(b *testing.B) {
 			b.Fatalf("%d, %d bytes", w.Code, w.Body.Len())
 		}
 	}
+}
+
+func TestReplay(t *testing.T) {
+	var asked ReplayQuery
+	s := newSite(t, func(c *Config) {
+		c.Replay = func(_ context.Context, q ReplayQuery) (Replayed, error) {
+			asked = q
+			return Replayed{Read: 3, Decoded: 2, Rejected: map[string]int64{"syntax": 1}}, nil
+		}
+	})
+	w := s.ask("POST", "/api/v1/rejected/replay", `{"from":"2026-01-01T00:00:00Z","reasons":["no_codec"],"dry_run":true}`)
+	if w.Code != 200 || !strings.Contains(w.Body.String(), `"decoded":2`) || !strings.Contains(w.Body.String(), `"syntax":1`) {
+		t.Errorf("%d %s, want what came of it", w.Code, w.Body)
+	}
+	if asked.From.Year() != 2026 || !asked.To.IsZero() || len(asked.Reasons) != 1 || !asked.DryRun {
+		t.Errorf("asked for %+v", asked)
+	}
+	without := newSite(t, func(c *Config) { c.Replay = nil })
+	wantProblem(t, without.ask("POST", "/api/v1/rejected/replay", `{}`), "/api/v1/rejected/replay", 501, "does not have it")
 }

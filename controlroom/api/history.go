@@ -93,6 +93,7 @@ type ExportQuery struct {
 
 const (
 	maxPoints   = 20_000
+	autoPoints  = 300       // where an aggregate is asked for and no step
 	seriesSpan  = time.Hour // shown where neither from nor to is given
 	historyTag  = "history"
 	exportBytes = 64 << 10
@@ -207,7 +208,7 @@ func (a *api) series(c *call, in *seriesQuery) (*seriesBody, error) {
 		return nil, invalid("query.step", "%v", err)
 	}
 	if q.Step == 0 && q.Agg != "" {
-		return nil, invalid("query.agg", "%s without step, want both or neither", q.Agg)
+		q.Step = max(time.Second, (q.To.Sub(q.From) / autoPoints).Round(time.Second))
 	}
 	if q.Step > 0 {
 		if q.Agg == "" {
