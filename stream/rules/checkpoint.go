@@ -83,7 +83,7 @@ func (r *run) restore(ctx context.Context) error {
 			first = min(first, seq)
 		}
 	}
-	r.from, r.seq, r.events = first, first, events.Seq
+	r.from, r.seq, r.events, r.repeats = first, first, events.Seq, events.Seq
 	r.applied.Store(first)
 	if err := r.readEvents(ctx, events.Seq); err != nil {
 		return err
@@ -227,7 +227,11 @@ func (e *Engine) openEpisodes() map[string]bool {
 // snapshots writes the state of all partitions to memory, side by side; the shared one is last.
 func (r *run) snapshots() *checkpoint {
 	all := r.partitions()
-	c := &checkpoint{seq: r.seq, events: r.events, partitions: all, data: make([][]byte, len(all)+1)}
+	c := &checkpoint{seq: r.seq, events: r.repeats, partitions: all, data: make([][]byte, len(all)+1)}
+	if r.replayed {
+		// Not before: what was read at the start belongs to messages that this checkpoint may not have yet.
+		c.events = r.events
+	}
 	var wg sync.WaitGroup
 	for i, p := range all {
 		wg.Go(func() { c.data[i] = r.engine.Snapshot(p, max(r.seq, r.restored[p])) })

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"slices"
+
 	"panormus/devices"
 	"panormus/stream/batch"
 )
@@ -164,10 +166,18 @@ func (s *shard) begin(o *batch.Observations) {
 	for _, domain := range o.Domain.Values {
 		s.plans = append(s.plans, s.e.prog.plan(domain))
 	}
-	s.held = append(s.held[:0], make([]*device, len(o.Device.Values))...)
-	s.metrics = append(s.metrics[:0], make([]*metricPlan, len(o.Domain.Values)*len(o.Metric.Values))...)
-	s.stamps = append(s.stamps[:0], make([]uint32, len(o.Metric.Values))...)
+	s.held = zeroed(s.held, len(o.Device.Values))
+	s.metrics = zeroed(s.metrics, len(o.Domain.Values)*len(o.Metric.Values))
+	s.stamps = zeroed(s.stamps, len(o.Metric.Values))
 	s.stamp = 0
+}
+
+// zeroed is n zeros, in the memory of s where that is enough.
+func zeroed[T any](s []T, n int) []T {
+	clear(s)
+	s = slices.Grow(s[:0], n)[:n]
+	clear(s)
+	return s
 }
 
 var noMetric = &metricPlan{num: -1, text: -1}

@@ -61,8 +61,9 @@ type Worker struct {
 	applied atomic.Uint64 // everything up to this sequence of observations is evaluated and its events published
 	metrics *metrics
 
-	// hook, in tests, is told of every step and may end the worker there, as a kill would.
-	hook func(step string) error
+	// Tests set these. hook is told of every step and may end the worker there, as a kill would.
+	hook  func(step string) error
+	every time.Duration // between ticks
 }
 
 // NewWorker makes a worker; Run starts it.
@@ -74,7 +75,7 @@ func NewWorker(cfg WorkerConfig) *Worker {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Engine.Partitions = cfg.Log.Partitions()
-	w := &Worker{cfg: cfg}
+	w := &Worker{cfg: cfg, every: time.Second}
 	w.engine.Store(New(cfg.Engine, cfg.Rules.Set()))
 	w.metrics = newMetrics(w, cfg.Metrics)
 	return w
@@ -145,6 +146,8 @@ type run struct {
 	from     uint64
 	seq      uint64 // applied up to here
 	events   uint64 // the newest sequence of our own on the stream of events
+	repeats  uint64 // the position of events that a further replay needs, until this one is over
+	replayed bool   // what came before the start is evaluated, and the clock has moved since
 	have     map[string]struct{}
 	open     map[string]openEpisode // raised before the last end, not cleared, by episode
 	liveAt   int64                  // processing time when everything was caught up; 0: not yet
@@ -190,7 +193,7 @@ func (r *run) loop(ctx context.Context) error {
 			}
 		}
 	})
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(r.every)
 	defer tick.Stop()
 	keep := time.NewTicker(r.cfg.Checkpoint)
 	defer keep.Stop()
@@ -373,5 +376,9 @@ func (r *run) tick(ctx context.Context, idle bool) error {
 		r.have = nil // a repeat of what was there at the start would have come by now
 	}
 	r.engine.Tick(at)
-	return r.settle(ctx)
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	r.replayed = true
+	return nil
 }

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"panormus/stream/batch"
 	streamlog "panormus/stream/log"
@@ -45,7 +49,7 @@ rules:
 func day(seed uint64, messages int) []*batch.Observations {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	devices := []string{"a1", "a2", "a3", "b1", "b2", "b3", "b4"}
-	at := int64(1_790_000_000_000)
+	at := int64(4_100_000_000_000) // far ahead, so that the worker's own clock decides nothing
 	var out []*batch.Observations
 	for range messages {
 		at += int64(rnd.IntN(3000))
@@ -182,6 +186,7 @@ func TestWorkerSurvivesKills(t *testing.T) {
 		put(t, l, work[part*100:(part+1)*100])
 		for {
 			w := NewWorker(WorkerConfig{Log: l, Rules: FixedSource{set}, Checkpoint: time.Duration(1+rnd.IntN(20)) * time.Millisecond})
+			w.every = time.Duration(1+rnd.IntN(10)) * time.Millisecond
 			var mu sync.Mutex
 			left := 1 + rnd.IntN(40)
 			w.hook = func(string) error {
@@ -232,4 +237,213 @@ func TestEventsSayWhy(t *testing.T) {
 		c.When != "temp > 50" || string(c.Thresholds) != `[{"value":"temp","is":">","limit":50}]` || c.Since != "2026-09-21T14:13:20.000Z" {
 		t.Errorf("%s, %v", events[0].Context, err)
 	}
+}
+
+// running is a worker under way.
+type running struct {
+	*Worker
+	t    testing.TB
+	stop func() error
+}
+
+func start(t testing.TB, cfg WorkerConfig, hook func(string) error) *running {
+	w := NewWorker(cfg)
+	w.hook = hook
+	ctx, cancel := context.WithCancel(within(t))
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	r := &running{Worker: w, t: t}
+	r.stop = sync.OnceValue(func() error { cancel(); return <-done })
+	t.Cleanup(func() { r.stop() })
+	return r
+}
+
+// see waits until the log has n events and returns them.
+func see(t testing.TB, l *streamlog.Log, n uint64) []batch.Event {
+	t.Helper()
+	r, err := l.Read(within(t), batch.KindEvents, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var out []batch.Event
+	for uint64(len(out)) < n {
+		m, err := r.Next(within(t))
+		if err != nil {
+			t.Fatalf("%d events, want %d: %v", len(out), n, err)
+		}
+		events, err := batch.DecodeEvents(m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, events...)
+	}
+	return out
+}
+
+func say(t testing.TB, l *streamlog.Log, device string, v float64) {
+	t.Helper()
+	o := &batch.Observations{}
+	now := time.Now().UnixMilli()
+	o.Append(o.Begin(now, now, "lab", device), "x", v, "", 0)
+	put(t, l, []*batch.Observations{o})
+}
+
+// Silence raises with nothing arriving; a kill right after does not raise it again, and the next
+// message ends it, though no checkpoint knew of it.
+func TestWorkerSilenceAcrossAKill(t *testing.T) {
+	l := logtest.New(t, nil)
+	cfg := WorkerConfig{Log: l, Rules: FixedSource{mustParse(t, "{id: silent, absent: 1s, text: '{device}'}")}, Checkpoint: time.Hour}
+	say(t, l, "d", 1)
+	var mu sync.Mutex
+	dead := false
+	w := start(t, cfg, func(step string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		dead = dead || step == "published"
+		if dead {
+			return errKilled
+		}
+		return nil
+	})
+	if events := see(t, l, 1); events[0].State != "raised" || events[0].Device != "d" {
+		t.Fatalf("%+v", events)
+	}
+	if err := w.stop(); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	w = start(t, cfg, nil)
+	for w.engine.Load().Devices() == 0 || w.Stats().Devices == 0 { // restored, and a tick passed
+		time.Sleep(10 * time.Millisecond)
+	}
+	say(t, l, "d", 1)
+	events := see(t, l, 2)
+	if events[1].State != "cleared" || w.Events() != 1 {
+		t.Errorf("%+v, %d published; want the end alone", events[1], w.Events())
+	}
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	byID(t, logged(t, l))
+}
+
+// What the clock raised before a kill and the replay ends otherwise is ended, once.
+func TestWorkerEndsWhatTheReplayLost(t *testing.T) {
+	l := logtest.New(t, nil)
+	set := mustParse(t, "{id: hot, when: x > 1}")
+	r := set.Rules[0]
+	b := &bound{Rule: r}
+	now := time.Now().UnixMilli()
+	data, err := batch.EncodeEvents([]batch.Event{b.event("raised", "d", now-60_000, now-1000, now-1000, evidence{}, 0, "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Publish(within(t), batch.KindEvents, 0, "", data); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w := start(t, WorkerConfig{Log: l, Rules: FixedSource{set}}, nil)
+		events := see(t, l, 2)
+		if events[1].State != "cleared" || events[1].ID != eventID("hot", "d", now-60_000, "cleared") {
+			t.Errorf("%+v", events[1])
+		}
+		if err := w.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	byID(t, logged(t, l))
+}
+
+// changing is a Source that a test changes.
+type changing struct {
+	mu      sync.Mutex
+	set     *Set
+	changed chan struct{}
+}
+
+func (c *changing) Set() *Set {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.set
+}
+
+func (c *changing) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+func (c *changing) put(set *Set) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.changed)
+	c.set, c.changed = set, make(chan struct{})
+}
+
+func TestWorkerTakesOtherRules(t *testing.T) {
+	l := logtest.New(t, nil)
+	source := &changing{set: mustParse(t, "{id: a, when: x > 1}"), changed: make(chan struct{})}
+	reg := prometheus.NewRegistry()
+	w := start(t, WorkerConfig{Log: l, Rules: source, Metrics: reg}, nil)
+	if _, err := l.Publish(within(t), batch.KindObservations, 3, "", []byte("no batch")); err != nil {
+		t.Fatal(err) // it must not stop what follows
+	}
+	say(t, l, "d", 5)
+	see(t, l, 1)
+	source.put(mustParse(t, "{id: b, when: x > 1}"))
+	if events := see(t, l, 2); events[1].Rule != "a" || events[1].State != "cleared" {
+		t.Errorf("%+v", events[1])
+	}
+	say(t, l, "d", 5)
+	if events := see(t, l, 3); events[2].Rule != "b" || events[2].State != "raised" {
+		t.Errorf("%+v", events[2])
+	}
+	for lag := int64(1); lag != 0; {
+		var err error
+		if lag, err = w.Lag(within(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+		# HELP panormus_rules_batches_unreadable_total Batches of the log that could not be read.
+		# TYPE panormus_rules_batches_unreadable_total counter
+		panormus_rules_batches_unreadable_total 1
+		# HELP panormus_rules_events_total Events published.
+		# TYPE panormus_rules_events_total counter
+		panormus_rules_events_total 3
+		# HELP panormus_rules_evaluations_total Evaluations of a rule.
+		# TYPE panormus_rules_evaluations_total counter
+		panormus_rules_evaluations_total{rule="b"} 1
+		# HELP panormus_rules_observations_total Observations in the batches evaluated.
+		# TYPE panormus_rules_observations_total counter
+		panormus_rules_observations_total 2
+	`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "panormus_rules_batches_unreadable_total",
+		"panormus_rules_events_total", "panormus_rules_evaluations_total", "panormus_rules_observations_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// BenchmarkWorker is the whole way: read from the log, decode, evaluate, settle.
+func BenchmarkWorker(b *testing.B) {
+	l := logtest.New(b, nil)
+	data, err := benchBatch(300).Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := start(b, WorkerConfig{Log: l, Rules: FixedSource{benchSet(b)}}, nil)
+	for b.Loop() {
+		if _, err := l.Publish(within(b), batch.KindObservations, b.N%16, "", data); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for lag := int64(1); lag != 0; {
+		if lag, err = w.Lag(within(b)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/300, "ns/message")
 }
