@@ -64,6 +64,7 @@ type Worker struct {
 	// Tests set these. hook is told of every step and may end the worker there, as a kill would.
 	hook  func(step string) error
 	every time.Duration // between ticks
+	most  int           // batches of a round
 }
 
 // NewWorker makes a worker; Run starts it.
@@ -75,7 +76,7 @@ func NewWorker(cfg WorkerConfig) *Worker {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Engine.Partitions = cfg.Log.Partitions()
-	w := &Worker{cfg: cfg, every: time.Second}
+	w := &Worker{cfg: cfg, every: time.Second, most: roundBatches}
 	w.engine.Store(New(cfg.Engine, cfg.Rules.Set()))
 	w.metrics = newMetrics(w, cfg.Metrics)
 	return w
@@ -209,7 +210,7 @@ func (r *run) loop(ctx context.Context) error {
 			}
 			return err
 		case m := <-messages:
-			err = r.round(ctx, collect(m, messages))
+			err = r.round(ctx, collect(m, messages, r.most))
 		case <-changed:
 			changed = r.cfg.Rules.Changed()
 			r.changeRules(time.Now().UnixMilli())
@@ -226,9 +227,9 @@ func (r *run) loop(ctx context.Context) error {
 }
 
 // collect adds to first what waits behind it, up to a round.
-func collect(first streamlog.Message, messages <-chan streamlog.Message) []streamlog.Message {
+func collect(first streamlog.Message, messages <-chan streamlog.Message, most int) []streamlog.Message {
 	all, size := []streamlog.Message{first}, len(first.Data)
-	for len(all) < roundBatches && size < roundBytes {
+	for len(all) < most && size < roundBytes {
 		select {
 		case m := <-messages:
 			all, size = append(all, m), size+len(m.Data)

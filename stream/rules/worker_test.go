@@ -185,10 +185,11 @@ func TestWorkerSurvivesKills(t *testing.T) {
 	for part := range 6 {
 		put(t, l, work[part*100:(part+1)*100])
 		for {
-			w := NewWorker(WorkerConfig{Log: l, Rules: FixedSource{set}, Checkpoint: time.Duration(1+rnd.IntN(20)) * time.Millisecond})
+			w := NewWorker(WorkerConfig{Log: l, Rules: FixedSource{set}, Checkpoint: time.Duration(1+rnd.IntN(10)) * time.Millisecond})
 			w.every = time.Duration(1+rnd.IntN(10)) * time.Millisecond
+			w.most = 1 + rnd.IntN(20)
 			var mu sync.Mutex
-			left := 1 + rnd.IntN(40)
+			left := 1 + rnd.IntN(60)
 			w.hook = func(string) error {
 				mu.Lock()
 				defer mu.Unlock()
