@@ -26,7 +26,7 @@ var adaptors = map[string][]string{
 	"github.com/apache/arrow/":            {"panormus/stream/batch", "panormus/storage"},
 	"github.com/mochi-mqtt/":              {"panormus/ingest/broker"},
 	"github.com/eclipse/paho.mqtt.golang": {"panormus/ingest/mqtt", "panormus/simulators"},
-	"github.com/ClickHouse/":              {"panormus/storage"},
+	"github.com/ClickHouse/":              {"panormus/storage", "panormus/cmd/chdbd"},
 	"github.com/gorilla/websocket":        {"panormus/controlroom/feed", "panormus/ingest/station", "panormus/bench"},
 	"github.com/danielgtaylor/huma":       {"panormus/controlroom/api"},
 	"cel.dev/cel-go":                      {"panormus/stream/rules"},
