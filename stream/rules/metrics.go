@@ -31,6 +31,7 @@ var (
 	refusedDesc      = desc("keys_refused_total", "Keys not opened because their rule has as many as it may.")
 	publishedDesc    = desc("events_total", "Events published.")
 	devicesDesc      = desc("devices", "Devices the engine holds state of.")
+	problemsDesc     = desc("problems", "What is wrong with rule files and kept rules now, warnings included.")
 	appliedDesc      = desc("applied_sequence", "Sequence of the log up to which everything is evaluated.")
 	evaluationsDesc  = desc("evaluations_total", "Evaluations of a rule.", "rule")
 	matchesDesc      = desc("matches_total", "Evaluations of a rule that were true.", "rule")
@@ -65,7 +66,7 @@ func newMetrics(w *Worker, reg prometheus.Registerer) *metrics {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		batchesDesc, messagesDesc, observationsDesc, lateDesc, evictedDesc, refusedDesc, publishedDesc, devicesDesc,
-		appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc,
+		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc,
 	} {
 		ch <- d
 	}
@@ -85,6 +86,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(refusedDesc, s.KeysRefused)
 	count(publishedDesc, uint64(m.published.Load()))
 	ch <- prometheus.MustNewConstMetric(devicesDesc, prometheus.GaugeValue, float64(s.Devices))
+	problems := 0
+	if p, ok := m.w.cfg.Rules.(interface{ Problems() []Problem }); ok {
+		problems = len(p.Problems())
+	}
+	ch <- prometheus.MustNewConstMetric(problemsDesc, prometheus.GaugeValue, float64(problems))
 	ch <- prometheus.MustNewConstMetric(appliedDesc, prometheus.GaugeValue, float64(m.w.applied.Load()))
 	for _, r := range s.Rules {
 		count(evaluationsDesc, r.Evaluations, r.ID)

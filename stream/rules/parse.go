@@ -42,6 +42,18 @@ func Check(file string, data []byte, known []string) Problems {
 	return problems
 }
 
+// KnownMetrics lists the metrics of profiles, for Check and Store.Known; nil where there are none, so
+// that a registry without profiles makes no warnings.
+func KnownMetrics(profiles []*devices.Profile) []string {
+	all := map[string]bool{}
+	for _, p := range profiles {
+		for name := range p.Metrics {
+			all[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
 // parser collects what is wrong with one file.
 type parser struct {
 	file     string
