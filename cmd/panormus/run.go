@@ -205,7 +205,6 @@ func (n *node) openRest(ctx context.Context) error {
 func (n *node) openDatabase(ctx context.Context) error {
 	cfg := storage.Config{Retention: n.cfg.Storage.TTL, Log: n.log, Metrics: n.reg}
 	if n.engine != nil {
-		n.base.must("embedded database", n.engine.Run)
 		cfg.Embedded = n.engine
 		if err := n.engine.Ready(ctx); err != nil {
 			return err
@@ -276,6 +275,7 @@ func (n *node) listen() error {
 			return err
 		}
 		n.info.ClickHouse = "http://" + n.engine.Addr()
+		n.base.must("embedded database", n.engine.Run) // it starts while the log opens
 	}
 	return nil
 }
