@@ -183,7 +183,10 @@ func startServer(cfg Config) (*server.Server, error) {
 }
 
 func (l *Log) connect(name string) (*nats.Conn, error) {
-	opts := []nats.Option{nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1)}
+	opts := []nats.Option{nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			l.cfg.Log.Warn("the log's client complains", "connection", name, "error", err)
+		})}
 	url := l.cfg.URL
 	if l.server != nil {
 		opts = append(opts, nats.InProcessServer(l.server))
