@@ -17,7 +17,7 @@ import (
 )
 
 // errSick ends the doctor's visit when something was found.
-var errSick = errors.New("something needs mending; see the lines marked !!")
+var errSick = errors.New("something needs mending: see the marked lines")
 
 // A finding is what one check says: in plain words, and whether it must be mended.
 type finding struct {
