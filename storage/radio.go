@@ -1,0 +1,299 @@
+package storage
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What is counted from `uplinks`, where every reception of an uplink by a gateway is a row:
+//
+// An uplink is what the rows of one device with one counter are, each at most copySpan after the one
+// before: gateways hear the same frame, and some bring it late. Its time is its first row's.
+//
+// Loss of a device: its uplinks in order of time; where the counter grows by n since the uplink
+// before, n were expected, n-1 were lost. Where it falls, or grows by more than maxGap, the device was
+// reset or switched off: nothing was expected of it. An equal counter is the frame sent again. Loss
+// is what was lost over what was expected.
+//
+// Loss of a gateway: a device is the gateway's own where it heard half of the device's uplinks or
+// more. Of the uplinks of its own devices that any gateway heard, those that it did not.
+const (
+	copySpan = 10 * time.Second
+	maxGap   = 1024
+)
+
+// MaxRadioSpan is the longest time that figures of the radio are worked out for.
+const MaxRadioSpan = 7 * 24 * time.Hour
+
+// maxGateways bounds a list of gateways.
+const maxGateways = 10_000
+
+// A GatewayRadio is how one gateway heard, over a time.
+type GatewayRadio struct {
+	Gateway    string
+	Seen       time.Time // its last reception
+	Uplinks    uint64
+	Devices    uint64
+	RSSIdBm    float64 // mean
+	SNRdB      float64 // mean
+	AirtimeMs  float64 // of the uplinks that it heard
+	OwnDevices uint64  // those that it hears at least half of
+	Expected   uint64  // uplinks of its own devices, heard by any gateway
+	Lost       uint64  // those of them that it did not hear
+}
+
+// A DeviceRadio is how one device was heard, over a time.
+type DeviceRadio struct {
+	Device, DevEUI string
+	Seen           time.Time
+	Uplinks        uint64
+	Gateways       uint64
+	RSSIdBm        float64 // best
+	SNRdB          float64 // best
+	DataRates      []string
+	AirtimeMs      float64
+	Expected       uint64 // by the counter
+	Lost           uint64
+	Resets         uint64 // times that the counter began anew
+	// The last uplink, as the gateway with the best signal heard it.
+	LastGateway   string
+	LastRSSIdBm   float64
+	LastSNRdB     float64
+	LastDataRate  string
+	LastFrequency float64 // Hz
+	LastFCnt      int64
+}
+
+// A Link is how one gateway heard one device, over a time.
+type Link struct {
+	Gateway string
+	Seen    time.Time
+	Uplinks uint64
+	RSSIdBm float64 // mean
+	SNRdB   float64 // mean
+}
+
+// A RadioQuery asks for devices that were heard in From <= time < To, at most MaxRadioSpan.
+type RadioQuery struct {
+	From, To time.Time
+	Device   string // only this one
+	Gateway  string // only devices that it heard; their figures are of all gateways
+	Sort     string // one of RadioSorts; device if empty
+}
+
+// radioSorts are the orders of a list of devices, worst first: what each sorts by, ascending.
+var radioSorts = map[string]string{
+	"device":  "toFloat64(0)",
+	"loss":    "if(expected = 0, 1., -(lost / expected))",
+	"seen":    "toFloat64(toUnixTimestamp64Milli(seen))",
+	"rssi":    "rssi",
+	"snr":     "snr",
+	"uplinks": "toFloat64(uplinks)",
+	"airtime": "-airtime",
+}
+
+// RadioSorts are the orders of a list of devices: by name, or worst first.
+var RadioSorts = []string{"device", "loss", "seen", "rssi", "snr", "uplinks", "airtime"}
+
+func checkRadioSpan(from, to time.Time) error {
+	if !from.Before(to) || to.Sub(from) > MaxRadioSpan {
+		return &QueryError{fmt.Sprintf("radio: from %s to %s, want a time of at most %v", from.Format(time.RFC3339), to.Format(time.RFC3339), MaxRadioSpan)}
+	}
+	return nil
+}
+
+// spill lets what does not fit into memory go to disk.
+const spill = " SETTINGS max_bytes_before_external_group_by = 104857600, max_bytes_before_external_sort = 104857600"
+
+// numbered is the rows of w, each with the number of its uplink among those of its device and
+// counter, and whether it is the uplink's first.
+func numbered(w *where) string {
+	return `SELECT *, sum(first) OVER (PARTITION BY device, f_cnt ORDER BY time ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS nth
+		FROM (SELECT *, ifNull(toUnixTimestamp64Milli(time) - toUnixTimestamp64Milli(
+			lagInFrame(toNullable(time)) OVER (PARTITION BY device, f_cnt ORDER BY time ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)) > ` +
+		strconv.FormatInt(copySpan.Milliseconds(), 10) + `, 1) AS first FROM uplinks` + w.sql() + ")"
+}
+
+// Gateways returns how the gateways heard in from <= time < to, at most MaxRadioSpan, in order of
+// id; where gateway is not empty, that one, or none.
+func (db *DB) Gateways(ctx context.Context, from, to time.Time, gateway string) ([]GatewayRadio, error) {
+	if err := checkRadioSpan(from, to); err != nil {
+		return nil, err
+	}
+	var w, only where
+	w.times("time", from, to)
+	if gateway != "" {
+		heard(&w, from, to, gateway)
+	}
+	only.equal("gateway", gateway)
+	sql := `SELECT gateway, max(seen), sum(n), count(), sum(rssi) / sum(n), sum(snr) / sum(n), sum(airtime), countIf(n * 2 >= total),
+			sumIf(total, n * 2 >= total) AS expected, toUInt64(expected - sumIf(n, n * 2 >= total))
+		FROM (SELECT *, sum(firsts) OVER (PARTITION BY device) AS total
+			FROM (SELECT device, gateway, max(at) AS seen, count() AS n, sum(best) AS rssi, sum(clear) AS snr, sum(air) AS airtime, sum(began) AS firsts
+				FROM (SELECT device, gateway, f_cnt, nth, max(time) AS at, max(rssi_dbm) AS best, max(snr_db) AS clear, max(airtime_ms) AS air, sum(first) AS began
+					FROM (` + numbered(&w) + `) GROUP BY device, gateway, f_cnt, nth)
+				GROUP BY device, gateway))` + only.sql() + `
+		GROUP BY gateway ORDER BY gateway LIMIT ` + strconv.Itoa(maxGateways) + spill
+	ctx, cancel := db.queryContext(ctx)
+	defer cancel()
+	rows, err := db.conn.Query(ctx, sql, slices.Concat(w.args, only.args)...)
+	if err != nil {
+		return nil, fmt.Errorf("read the gateways' radio: %w", err)
+	}
+	defer rows.Close()
+	var out []GatewayRadio
+	for rows.Next() {
+		var g GatewayRadio
+		if err := rows.Scan(&g.Gateway, &g.Seen, &g.Uplinks, &g.Devices, &g.RSSIdBm, &g.SNRdB, &g.AirtimeMs, &g.OwnDevices, &g.Expected, &g.Lost); err != nil {
+			return nil, fmt.Errorf("read the gateways' radio: %w", err)
+		}
+		g.Seen = g.Seen.UTC()
+		out = append(out, g)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the gateways' radio: %w", err)
+	}
+	return out, nil
+}
+
+// heard keeps the devices that the gateway heard.
+func heard(w *where, from, to time.Time, gateway string) {
+	var by where
+	by.times("time", from, to)
+	by.equal("gateway", gateway)
+	w.add("device IN (SELECT device FROM uplinks"+by.sql()+")", by.args...)
+}
+
+// RadioDevices returns a page of devices and the cursor of the next one, "" after the last. The
+// pages of one list are of the time that its first page was asked for. A limit of 0 is 100; more
+// than 1000 are never returned.
+func (db *DB) RadioDevices(ctx context.Context, q RadioQuery, limit int, cursor string) (devices []DeviceRadio, next string, err error) {
+	if limit <= 0 {
+		limit = defaultLimit
+	}
+	limit = min(limit, maxLimit)
+	if q.Sort == "" {
+		q.Sort = "device"
+	}
+	order, ok := radioSorts[q.Sort]
+	if !ok {
+		return nil, "", &QueryError{fmt.Sprintf("radio: sort %q, want one of %s", q.Sort, strings.Join(RadioSorts, ", "))}
+	}
+	var after where
+	if cursor != "" {
+		place, device, err := parseRadioCursor(&q, cursor)
+		if err != nil {
+			return nil, "", err
+		}
+		after.add("(place, device) > (reinterpretAsFloat64(toUInt64(?)), ?)", place, device)
+	}
+	if err := checkRadioSpan(q.From, q.To); err != nil {
+		return nil, "", err
+	}
+	var w where
+	w.times("time", q.From, q.To)
+	w.equal("device", q.Device)
+	if q.Gateway != "" {
+		heard(&w, q.From, q.To, q.Gateway)
+	}
+	sql := "SELECT *, " + order + ` AS place FROM (SELECT device, any(eui) AS dev_eui, max(seen_at) AS seen, count() AS uplinks,
+			length(groupUniqArrayArray(gateways)) AS gateway_count, max(best) AS rssi, max(clear) AS snr, arraySort(groupUniqArray(rate)) AS rates, sum(air) AS airtime,
+			toUInt64(sumIf(step, step BETWEEN 1 AND ` + strconv.Itoa(maxGap) + `)) AS expected, toUInt64(expected - countIf(step BETWEEN 1 AND ` + strconv.Itoa(maxGap) + `)) AS lost,
+			countIf(step < 0 OR step > ` + strconv.Itoa(maxGap) + `) AS resets,
+			argMax((loudest, best, loudest_snr, rate, hz, f_cnt), (at, f_cnt)) AS newest
+		FROM (SELECT *, ifNull(f_cnt - lagInFrame(toNullable(f_cnt)) OVER (PARTITION BY device ORDER BY at, f_cnt ROWS BETWEEN 1 PRECEDING AND CURRENT ROW), 0) AS step
+			FROM (SELECT device, f_cnt, nth, min(time) AS at, max(time) AS seen_at, any(u.dev_eui) AS eui, groupUniqArray(u.gateway) AS gateways,
+					max(rssi_dbm) AS best, max(snr_db) AS clear, argMax(u.gateway, (rssi_dbm, snr_db)) AS loudest, argMax(snr_db, (rssi_dbm, snr_db)) AS loudest_snr,
+					any(data_rate) AS rate, any(frequency_hz) AS hz, max(airtime_ms) AS air
+				FROM (` + numbered(&w) + `) AS u GROUP BY device, f_cnt, nth))
+		GROUP BY device)` + after.sql() + " ORDER BY place, device LIMIT " + strconv.Itoa(limit+1) + spill
+	ctx, cancel := db.queryContext(ctx)
+	defer cancel()
+	rows, err := db.conn.Query(ctx, sql, slices.Concat(w.args, after.args)...)
+	if err != nil {
+		return nil, "", fmt.Errorf("read the devices' radio: %w", err)
+	}
+	defer rows.Close()
+	var place, last float64
+	for rows.Next() {
+		var d DeviceRadio
+		var newest []any
+		if err := rows.Scan(&d.Device, &d.DevEUI, &d.Seen, &d.Uplinks, &d.Gateways, &d.RSSIdBm, &d.SNRdB, &d.DataRates, &d.AirtimeMs,
+			&d.Expected, &d.Lost, &d.Resets, &newest, &place); err != nil {
+			return nil, "", fmt.Errorf("read the devices' radio: %w", err)
+		}
+		if len(devices) == limit {
+			next = radioCursor(q, last, devices[limit-1].Device)
+			break
+		}
+		d.LastGateway, d.LastRSSIdBm, d.LastSNRdB = newest[0].(string), newest[1].(float64), newest[2].(float64)
+		d.LastDataRate, d.LastFrequency, d.LastFCnt = newest[3].(string), newest[4].(float64), newest[5].(int64)
+		d.Seen, last = d.Seen.UTC(), place
+		devices = append(devices, d)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, "", fmt.Errorf("read the devices' radio: %w", err)
+	}
+	return devices, next, nil
+}
+
+// Links returns how each gateway heard the device in from <= time < to, the most uplinks first.
+func (db *DB) Links(ctx context.Context, from, to time.Time, device string) ([]Link, error) {
+	if err := checkRadioSpan(from, to); err != nil {
+		return nil, err
+	}
+	var w where
+	w.times("time", from, to)
+	w.add("device = ?", device)
+	ctx, cancel := db.queryContext(ctx)
+	defer cancel()
+	rows, err := db.conn.Query(ctx, `SELECT gateway, max(at), count() AS n, avg(best), avg(clear)
+		FROM (SELECT gateway, f_cnt, nth, max(time) AS at, max(rssi_dbm) AS best, max(snr_db) AS clear FROM (`+numbered(&w)+`) GROUP BY gateway, f_cnt, nth)
+		GROUP BY gateway ORDER BY n DESC, gateway LIMIT 1000`+spill, w.args...)
+	if err != nil {
+		return nil, fmt.Errorf("read a device's links: %w", err)
+	}
+	defer rows.Close()
+	var out []Link
+	for rows.Next() {
+		var l Link
+		if err := rows.Scan(&l.Gateway, &l.Seen, &l.Uplinks, &l.RSSIdBm, &l.SNRdB); err != nil {
+			return nil, fmt.Errorf("read a device's links: %w", err)
+		}
+		l.Seen = l.Seen.UTC()
+		out = append(out, l)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read a device's links: %w", err)
+	}
+	return out, nil
+}
+
+// radioCursor holds the time of the list, and the place of its last device in it, to the bit.
+func radioCursor(q RadioQuery, place float64, device string) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "r %d %d %s %d %s",
+		q.From.UnixMilli(), q.To.UnixMilli(), q.Sort, math.Float64bits(place), device))
+}
+
+// parseRadioCursor sets the time of q to that of the list.
+func parseRadioCursor(q *RadioQuery, cursor string) (place uint64, device string, err error) {
+	raw, err := base64.RawURLEncoding.DecodeString(cursor)
+	parts := strings.SplitN(string(raw), " ", 6)
+	if err != nil || len(parts) != 6 || parts[0] != "r" || parts[3] != q.Sort {
+		return 0, "", &CursorError{cursor}
+	}
+	from, err1 := strconv.ParseInt(parts[1], 10, 64)
+	to, err2 := strconv.ParseInt(parts[2], 10, 64)
+	place, err3 := strconv.ParseUint(parts[4], 10, 64)
+	if err1 != nil || err2 != nil || err3 != nil || to <= from || to-from > MaxRadioSpan.Milliseconds() {
+		return 0, "", &CursorError{cursor}
+	}
+	q.From, q.To = time.UnixMilli(from), time.UnixMilli(to)
+	return place, parts[5], nil
+}
