@@ -65,3 +65,36 @@ func (h history) Events(ctx context.Context, q api.EventQuery, limit int, cursor
 func (h history) Export(ctx context.Context, w io.Writer, q api.ExportQuery) error {
 	return h.db.Export(ctx, w, storage.Export{Table: q.Table, Format: q.Format, From: q.From, To: q.To})
 }
+
+// Gateways implements api.Radio.
+func (h history) Gateways(ctx context.Context, from, to time.Time, gateway string) ([]api.GatewayRadio, error) {
+	found, err := h.db.Gateways(ctx, from, to, gateway)
+	out := make([]api.GatewayRadio, len(found))
+	for i, g := range found {
+		out[i] = api.GatewayRadio(g)
+	}
+	return out, err
+}
+
+// RadioDevices implements api.Radio.
+func (h history) RadioDevices(ctx context.Context, q api.RadioQuery, limit int, cursor string) ([]api.DeviceRadio, string, error) {
+	found, next, err := h.db.RadioDevices(ctx, storage.RadioQuery{From: q.From, To: q.To, Device: q.Device, Gateway: q.Gateway, Sort: q.Sort}, limit, cursor)
+	if bad, ok := errors.AsType[*storage.CursorError](err); ok {
+		return nil, "", fmt.Errorf("%w: %w", api.ErrCursor, bad)
+	}
+	out := make([]api.DeviceRadio, len(found))
+	for i, d := range found {
+		out[i] = api.DeviceRadio(d)
+	}
+	return out, next, err
+}
+
+// Links implements api.Radio.
+func (h history) Links(ctx context.Context, from, to time.Time, device string) ([]api.Link, error) {
+	found, err := h.db.Links(ctx, from, to, device)
+	out := make([]api.Link, len(found))
+	for i, l := range found {
+		out[i] = api.Link(l)
+	}
+	return out, err
+}

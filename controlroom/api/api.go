@@ -32,6 +32,7 @@ type Config struct {
 	Export Exporter // nil: 501
 	Rules  Rules    // nil: 501
 	Replay Replay   // nil: 501
+	Radio  Radio    // nil: 501
 
 	Feed     http.Handler        // at /ws/v1/feed
 	Page     http.Handler        // at every other path; nil: none
@@ -123,6 +124,7 @@ func New(cfg Config) http.Handler {
 	a.history()
 	a.rules()
 	a.replay()
+	a.radio()
 	a.describe()
 	a.docs()
 	if cfg.Gatherer != nil {

@@ -536,7 +536,8 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/status", "/api/v1/stats", "/api/v1/devices", "/api/v1/devices/{id}", "/api/v1/profiles/{id}", "/api/v1/zones/{id}", "/api/v1/state",
-		"/api/v1/series", "/api/v1/events", "/api/v1/alarms", "/api/v1/rules", "/api/v1/rules/{id}", "/api/v1/rules/check", "/api/v1/export"} {
+		"/api/v1/series", "/api/v1/events", "/api/v1/alarms", "/api/v1/rules", "/api/v1/rules/{id}", "/api/v1/rules/check", "/api/v1/export",
+		"/api/v1/gateways", "/api/v1/gateways/{id}", "/api/v1/radio/devices", "/api/v1/radio/devices/{id}"} {
 		if doc["paths"].(map[string]any)[path] == nil {
 			t.Errorf("%s is not described", path)
 		}
