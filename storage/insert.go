@@ -20,6 +20,9 @@ func insertSettings(token string) clickhouse.Settings {
 		"materialized_views_ignore_errors":                   0,
 		"parallel_view_processing":                           0,
 		"input_format_parallel_parsing":                      0,
+		// A text in an event's context stays the text it is, though it may look like a date.
+		"input_format_try_infer_dates":     0,
+		"input_format_try_infer_datetimes": 0,
 	}
 	if token != "" {
 		s["insert_deduplicate"] = 1

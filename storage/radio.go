@@ -42,7 +42,7 @@ type GatewayRadio struct {
 	Devices    uint64
 	RSSIdBm    float64 // mean
 	SNRdB      float64 // mean
-	AirtimeMs  float64 // of the uplinks that it heard
+	AirtimeMs  float64 // of its receptions
 	OwnDevices uint64  // those that it hears at least half of
 	Expected   uint64  // uplinks of its own devices, heard by any gateway
 	Lost       uint64  // those of them that it did not hear
@@ -61,7 +61,7 @@ type DeviceRadio struct {
 	Expected       uint64 // by the counter
 	Lost           uint64
 	Resets         uint64 // times that the counter began anew
-	// The last uplink, as the gateway with the best signal heard it.
+	// The last reception; of several at once the one with the best signal.
 	LastGateway   string
 	LastRSSIdBm   float64
 	LastSNRdB     float64
@@ -111,13 +111,19 @@ func checkRadioSpan(from, to time.Time) error {
 // spill lets what does not fit into memory go to disk.
 const spill = " SETTINGS max_bytes_before_external_group_by = 104857600, max_bytes_before_external_sort = 104857600"
 
-// numbered is the rows of w, each with the number of its uplink among those of its device and
-// counter, and whether it is the uplink's first.
-func numbered(w *where) string {
-	return `SELECT *, sum(first) OVER (PARTITION BY device, f_cnt ORDER BY time ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS nth
-		FROM (SELECT *, ifNull(toUnixTimestamp64Milli(time) - toUnixTimestamp64Milli(
-			lagInFrame(toNullable(time)) OVER (PARTITION BY device, f_cnt ORDER BY time ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)) > ` +
-		strconv.FormatInt(copySpan.Milliseconds(), 10) + `, 1) AS first FROM uplinks` + w.sql() + ")"
+// A reception's key is its counter and its time within the query's, 30 bits: sorted keys have the
+// rows of an uplink side by side, and only those are at most copySpan apart. Arrays of one number
+// a row are an order of magnitude cheaper than window functions over the rows.
+func radioKey(from time.Time) string {
+	return fmt.Sprintf("bitOr(bitShiftLeft(toUInt64(bitAnd(f_cnt, 4294967295)), 30), toUInt64(toUnixTimestamp64Milli(time) - %d))", from.UnixMilli())
+}
+
+// Keys are of 30 bits of time: MaxRadioSpan must fit, with room for copySpan.
+const _ = uint(1<<30 - MaxRadioSpan/time.Millisecond - copySpan/time.Millisecond)
+
+// firsts keeps of sorted keys the first of each uplink, or of values in their order those at them.
+func firsts(values, keys string) string {
+	return fmt.Sprintf("arrayFilter((x, d, i) -> i = 1 OR d > %d, %s, arrayDifference(%s), arrayEnumerate(%s))", copySpan.Milliseconds(), values, keys, keys)
 }
 
 // Gateways returns how the gateways heard in from <= time < to, at most MaxRadioSpan, in order of
@@ -131,14 +137,15 @@ func (db *DB) Gateways(ctx context.Context, from, to time.Time, gateway string) 
 	if gateway != "" {
 		heard(&w, from, to, gateway)
 	}
-	only.equal("gateway", gateway)
-	sql := `SELECT gateway, max(seen), sum(n), count(), sum(rssi) / sum(n), sum(snr) / sum(n), sum(airtime), countIf(n * 2 >= total),
-			sumIf(total, n * 2 >= total) AS expected, toUInt64(expected - sumIf(n, n * 2 >= total))
-		FROM (SELECT *, sum(firsts) OVER (PARTITION BY device) AS total
-			FROM (SELECT device, gateway, max(at) AS seen, count() AS n, sum(best) AS rssi, sum(clear) AS snr, sum(air) AS airtime, sum(began) AS firsts
-				FROM (SELECT device, gateway, f_cnt, nth, max(time) AS at, max(rssi_dbm) AS best, max(snr_db) AS clear, max(airtime_ms) AS air, sum(first) AS began
-					FROM (` + numbered(&w) + `) GROUP BY device, gateway, f_cnt, nth)
-				GROUP BY device, gateway))` + only.sql() + `
+	only.equal("link.1", gateway)
+	sql := `SELECT link.1 AS gateway, max(link.2), sum(link.3) AS n, count(), sum(link.4) / sum(link.7), sum(link.5) / sum(link.7), sum(link.6), countIf(link.3 * 2 >= total),
+			sumIf(total, link.3 * 2 >= total) AS expected, toUInt64(expected - sumIf(link.3, link.3 * 2 >= total))
+		FROM (SELECT arraySort(groupArrayArray(keys)) AS sorted, length(` + firsts("sorted", "sorted") + `) AS total,
+				groupArray((gateway, seen, n, rssi, snr, airtime, receptions)) AS links
+			FROM (SELECT device, gateway, arraySort(groupArray(` + radioKey(from) + `)) AS keys, length(` + firsts("keys", "keys") + `) AS n,
+					max(time) AS seen, sum(rssi_dbm) AS rssi, sum(snr_db) AS snr, sum(airtime_ms) AS airtime, count() AS receptions
+				FROM uplinks` + w.sql() + ` GROUP BY device, gateway)
+			GROUP BY device) ARRAY JOIN links AS link` + only.sql() + `
 		GROUP BY gateway ORDER BY gateway LIMIT ` + strconv.Itoa(maxGateways) + spill
 	ctx, cancel := db.queryContext(ctx)
 	defer cancel()
@@ -202,17 +209,18 @@ func (db *DB) RadioDevices(ctx context.Context, q RadioQuery, limit int, cursor 
 	if q.Gateway != "" {
 		heard(&w, q.From, q.To, q.Gateway)
 	}
-	sql := "SELECT *, " + order + ` AS place FROM (SELECT device, any(eui) AS dev_eui, max(seen_at) AS seen, count() AS uplinks,
-			length(groupUniqArrayArray(gateways)) AS gateway_count, max(best) AS rssi, max(clear) AS snr, arraySort(groupUniqArray(rate)) AS rates, sum(air) AS airtime,
-			toUInt64(sumIf(step, step BETWEEN 1 AND ` + strconv.Itoa(maxGap) + `)) AS expected, toUInt64(expected - countIf(step BETWEEN 1 AND ` + strconv.Itoa(maxGap) + `)) AS lost,
-			countIf(step < 0 OR step > ` + strconv.Itoa(maxGap) + `) AS resets,
-			argMax((loudest, best, loudest_snr, rate, hz, f_cnt), (at, f_cnt)) AS newest
-		FROM (SELECT *, ifNull(f_cnt - lagInFrame(toNullable(f_cnt)) OVER (PARTITION BY device ORDER BY at, f_cnt ROWS BETWEEN 1 PRECEDING AND CURRENT ROW), 0) AS step
-			FROM (SELECT device, f_cnt, nth, min(time) AS at, max(time) AS seen_at, any(u.dev_eui) AS eui, groupUniqArray(u.gateway) AS gateways,
-					max(rssi_dbm) AS best, max(snr_db) AS clear, argMax(u.gateway, (rssi_dbm, snr_db)) AS loudest, argMax(snr_db, (rssi_dbm, snr_db)) AS loudest_snr,
-					any(data_rate) AS rate, any(frequency_hz) AS hz, max(airtime_ms) AS air
-				FROM (` + numbered(&w) + `) AS u GROUP BY device, f_cnt, nth))
-		GROUP BY device)` + after.sql() + " ORDER BY place, device LIMIT " + strconv.Itoa(limit+1) + spill
+	sql := "SELECT device, dev_eui, seen, uplinks, gateways, rssi, snr, rates, airtime, expected, lost, resets, newest, " + order + ` AS place
+		FROM (SELECT device, any(u.dev_eui) AS dev_eui, max(time) AS seen, uniqExact(gateway) AS gateways, max(rssi_dbm) AS rssi, max(snr_db) AS snr,
+				arraySort(groupUniqArray(data_rate)) AS rates, argMax((gateway, rssi_dbm, snr_db, data_rate, frequency_hz, f_cnt), (time, rssi_dbm)) AS newest,
+				groupArray(` + radioKey(q.From) + `) AS unsorted, arraySort(unsorted) AS keys,
+				arraySum(` + firsts("arraySort((a, k) -> k, groupArray(airtime_ms), unsorted)", "keys") + `) AS airtime,
+				` + firsts("keys", "keys") + ` AS began, length(began) AS uplinks,
+				arraySort(arrayMap(k -> bitOr(bitShiftLeft(bitAnd(k, 1073741823), 32), bitShiftRight(k, 30)), began)) AS in_time,
+				arrayDifference(arrayMap(k -> toInt64(bitAnd(k, 4294967295)), in_time)) AS steps,
+				arrayFilter(s -> s BETWEEN 1 AND ` + strconv.Itoa(maxGap) + `, steps) AS forward,
+				toUInt64(arraySum(forward)) AS expected, toUInt64(expected - length(forward)) AS lost,
+				toUInt64(arrayCount(s -> s < 0 OR s > ` + strconv.Itoa(maxGap) + `, steps)) AS resets
+			FROM uplinks AS u` + w.sql() + " GROUP BY device)" + after.sql() + " ORDER BY place, device LIMIT " + strconv.Itoa(limit+1) + spill
 	ctx, cancel := db.queryContext(ctx)
 	defer cancel()
 	rows, err := db.conn.Query(ctx, sql, slices.Concat(w.args, after.args)...)
@@ -253,9 +261,8 @@ func (db *DB) Links(ctx context.Context, from, to time.Time, device string) ([]L
 	w.add("device = ?", device)
 	ctx, cancel := db.queryContext(ctx)
 	defer cancel()
-	rows, err := db.conn.Query(ctx, `SELECT gateway, max(at), count() AS n, avg(best), avg(clear)
-		FROM (SELECT gateway, f_cnt, nth, max(time) AS at, max(rssi_dbm) AS best, max(snr_db) AS clear FROM (`+numbered(&w)+`) GROUP BY gateway, f_cnt, nth)
-		GROUP BY gateway ORDER BY n DESC, gateway LIMIT 1000`+spill, w.args...)
+	rows, err := db.conn.Query(ctx, "SELECT gateway, seen, n, rssi, snr FROM (SELECT gateway, max(time) AS seen, avg(rssi_dbm) AS rssi, avg(snr_db) AS snr, arraySort(groupArray("+
+		radioKey(from)+")) AS keys, length("+firsts("keys", "keys")+") AS n FROM uplinks"+w.sql()+" GROUP BY gateway) ORDER BY n DESC, gateway LIMIT 1000"+spill, w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read a device's links: %w", err)
 	}

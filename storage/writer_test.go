@@ -103,7 +103,7 @@ func TestWriterStoresEveryKind(t *testing.T) {
 	publish(t, l, batch.KindObservations, data[:len(data)/2], nil) // cut: to be filed as rejected
 
 	event := batch.Event{ID: "e1", Rule: "r", RuleVersion: "3", Severity: "major", State: "raised", Time: at, Received: at.Add(time.Second),
-		Domain: "lighting", Device: "pole-7", Zone: "kalsa", Key: "pole-7", Text: "zu dunkel", Context: json.RawMessage(`{"power_w":83.2,"limits":{"min":90}}`)}
+		Domain: "lighting", Device: "pole-7", Zone: "kalsa", Key: "pole-7", Text: "zu dunkel", Context: json.RawMessage(`{"power_w":83.2,"limits":{"min":90},"since":"2026-01-02T03:04:05.678Z","day":"2026-01-02"}`)}
 	broken := event
 	broken.ID, broken.Context = "e2", json.RawMessage(`{"a":1,"a":2}`) // one path twice: the column refuses it
 	data, err = batch.EncodeEvents([]batch.Event{event, broken, event})
