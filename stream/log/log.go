@@ -68,6 +68,8 @@ type Log struct {
 	pos     *KV
 	guard   guard
 	metrics *metrics
+	// checkDisk is checkFree; a test has a disk of its own.
+	checkDisk func(dir string, want int64) error
 }
 
 type streamSpec struct {
@@ -113,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Log{cfg: cfg, streams: map[batch.Kind]jetstream.Stream{}, metrics: newMetrics(cfg.Metrics)}
+	l := &Log{cfg: cfg, streams: map[batch.Kind]jetstream.Stream{}, metrics: newMetrics(cfg.Metrics), checkDisk: checkFree}
 	defer func() {
 		if err != nil {
 			l.Close()

@@ -3,7 +3,6 @@ package log
 import (
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,8 +45,6 @@ func (m *metrics) refused(kind batch.Kind) { m.refusals.WithLabelValues(string(k
 func (m *metrics) size(kind batch.Kind, bytes uint64) {
 	m.stored.WithLabelValues(string(kind)).Set(float64(bytes))
 }
-
-func parentOf(dir string) string { return filepath.Dir(filepath.Clean(dir)) }
 
 // serverLog passes on what the embedded server has to complain about; its notices are noise here.
 type serverLog struct{ log *slog.Logger }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -29,7 +30,7 @@ func (l *Log) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for n := 0; ; n++ {
 		if l.server != nil {
-			l.guard.disk(l.cfg.Log, checkFree(l.cfg.Dir, l.cfg.MinFree))
+			l.guard.disk(l.cfg.Log, l.checkDisk(l.cfg.Dir, l.cfg.MinFree))
 		}
 		for _, spec := range streamSpecs {
 			if err := l.thin(ctx, spec, n%60 == 0); err != nil && ctx.Err() == nil {
@@ -147,24 +148,27 @@ func (l *Log) reads(consumer string, kind batch.Kind) bool {
 
 // checkFree reports a disk with less than want bytes left.
 func checkFree(dir string, want int64) error {
+	free, err := freeBytes(dir)
+	if err != nil {
+		return fmt.Errorf("ask for free space of %s: %w", dir, err)
+	}
+	if free < want {
+		return fmt.Errorf("disk of %s: %d MiB free, want at least %d MiB", dir, free>>20, want>>20)
+	}
+	return nil
+}
+
+// freeBytes is what an ordinary process may still write to the disk of dir, or of the folder above
+// it that is there.
+func freeBytes(dir string) (int64, error) {
 	for {
 		var st syscall.Statfs_t
 		err := syscall.Statfs(dir, &st)
-		if errors.Is(err, os.ErrNotExist) {
-			parent := parentOf(dir)
-			if parent == dir {
-				return err
-			}
+		if parent := filepath.Dir(filepath.Clean(dir)); errors.Is(err, os.ErrNotExist) && parent != dir {
 			dir = parent
 			continue
 		}
-		if err != nil {
-			return fmt.Errorf("ask for free space of %s: %w", dir, err)
-		}
-		if free := int64(st.Bavail) * st.Bsize; free < want {
-			return fmt.Errorf("disk of %s: %d MiB free, want at least %d MiB", dir, free>>20, want>>20)
-		}
-		return nil
+		return int64(st.Bavail) * int64(st.Bsize), err
 	}
 }
 
