@@ -164,6 +164,17 @@ type Profile struct {
 	Codec          json.RawMessage   `json:"codec,omitempty"` // JavaScript source, "cayenne_lpp" or {"layout":[…]}
 	ExpectedPeriod Duration          `json:"expected_period,omitempty"`
 	Metrics        map[string]Metric `json:"metrics,omitempty"`
+	LoRaWAN        *RadioPolicy      `json:"lorawan,omitempty"`
+}
+
+// A RadioPolicy is how the devices of a profile are treated whose raw LoRaWAN frames are read here.
+type RadioPolicy struct {
+	// CounterPolicy is what is done about frames whose counter went back: "refuse" (also ""),
+	// "flag" or "accept".
+	CounterPolicy string `json:"counter_policy,omitempty"`
+	// FreshRuntime gives the profile's script a new runtime for each uplink, for scripts that keep
+	// state between calls.
+	FreshRuntime bool `json:"fresh_runtime,omitempty"`
 }
 
 // A Metric is one quantity of a profile.
@@ -191,6 +202,9 @@ func (p Profile) Check() error {
 	}
 	if p.ExpectedPeriod < 0 {
 		return fmt.Errorf("profile %q: expected_period: %v, want none or a positive duration", p.ID, time.Duration(p.ExpectedPeriod))
+	}
+	if l := p.LoRaWAN; l != nil && l.CounterPolicy != "" && l.CounterPolicy != "refuse" && l.CounterPolicy != "flag" && l.CounterPolicy != "accept" {
+		return fmt.Errorf("profile %q: lorawan.counter_policy: %.40q, want refuse, flag or accept", p.ID, l.CounterPolicy)
 	}
 	if len(p.Metrics) > 1024 {
 		return fmt.Errorf("profile %q: metrics: %d, want at most 1024", p.ID, len(p.Metrics))

@@ -48,7 +48,24 @@ type Registry struct {
 	zones    sync.Map // id -> *Zone
 	writing  sync.Mutex
 	sighted  chan Device
+	follow   atomic.Pointer[func(kind Kind, id string)]
 }
+
+// A Kind is one of the kinds of entries.
+type Kind uint8
+
+// The kinds of entries.
+const (
+	KindDevice Kind = iota
+	KindProfile
+	KindZone
+)
+
+// Follow has changed called after every change of an entry, from the goroutine that made it: what
+// changed does is done when PutDevice or PutProfile returns. It may be called twice for one change,
+// and at once for two of one entry; the registry holds the later one by then. First sights are not
+// told until they are registered. There is one follower; call Follow before Run.
+func (r *Registry) Follow(changed func(kind Kind, id string)) { r.follow.Store(&changed) }
 
 // sightedBound is how many first sights may wait for the store; one beyond it is registered at a
 // later sight, so nothing is lost and nobody waits.
@@ -288,19 +305,23 @@ func (r *Registry) apply(key string, value []byte) {
 		return
 	}
 	var err error
+	what := KindDevice
 	switch kind + ":" {
 	case deviceKey:
 		err = r.applyDevice(id, value)
 	case profileKey:
-		err = r.applyProfile(id, value)
+		what, err = KindProfile, r.applyProfile(id, value)
 	case zoneKey:
-		err = applyTo[Zone](&r.zones, id, value)
+		what, err = KindZone, applyTo[Zone](&r.zones, id, value)
 	}
 	if err != nil {
 		r.log.Error("unreadable registry entry", "key", key, "error", err)
 		return
 	}
 	r.version.Add(1)
+	if changed := r.follow.Load(); changed != nil {
+		(*changed)(what, id)
+	}
 }
 
 func (r *Registry) applyDevice(id string, value []byte) error {

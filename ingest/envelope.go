@@ -68,11 +68,46 @@ const (
 	ReasonInternal      Reason = "internal"       // a fault of ours
 )
 
+// The reasons of LoRaWAN frames and the messages around them, as package frame has them.
+const (
+	ReasonMissing      Reason = "missing_field"    // a field without which the message says nothing
+	ReasonIdentity     Reason = "bad_identity"     // not a DevEUI, DevAddr, gateway or key
+	ReasonEvent        Reason = "unknown_event"    // a kind of message that is not read
+	ReasonFrameShort   Reason = "frame_short"      // cut short
+	ReasonFrameLong    Reason = "frame_long"       // longer than any LoRaWAN frame
+	ReasonFrameMajor   Reason = "frame_major"      // a major version other than LoRaWAN R1
+	ReasonFrameType    Reason = "frame_type"       // downlink, proprietary or reserved
+	ReasonFramePort    Reason = "frame_port"       // FPort 0 beside FOpts
+	ReasonDevAddr      Reason = "unknown_dev_addr" // no session has this DevAddr
+	ReasonMIC          Reason = "mic"              // no session of this DevAddr signed the frame
+	ReasonFrameCounter Reason = "frame_counter"    // the counter went back and the profile refuses that
+	ReasonCRC          Reason = "crc"              // the gateway says the frame is damaged
+	ReasonRegion       Reason = "wrong_region"     // a frequency or data rate outside the region's plan
+	ReasonGateway      Reason = "unknown_gateway"  // not on the list of gateways, or one too many
+	ReasonGatewayRate  Reason = "gateway_rate"     // more than a gateway may send
+)
+
+// The reasons of payload codecs, as package codec has them.
+const (
+	ReasonCodecThrow     Reason = "codec_throw"     // the script threw, or has no function to call
+	ReasonCodecTimeout   Reason = "codec_timeout"   // the script ran beyond its time
+	ReasonCodecMemory    Reason = "codec_memory"    // the script asked for more memory or work than it may have
+	ReasonCodecOutput    Reason = "codec_output"    // what it returned is no result
+	ReasonCodecErrors    Reason = "codec_errors"    // the codec itself reported errors
+	ReasonCodecInput     Reason = "codec_input"     // a payload longer than codecs take
+	ReasonCodecSyntax    Reason = "codec_syntax"    // a native codec found the payload malformed
+	ReasonCodecSuspended Reason = "codec_suspended" // it failed by time or memory again and again and rests
+)
+
 // Reasons lists every reason.
 var Reasons = []Reason{
 	ReasonTopic, ReasonTooLarge, ReasonEmpty, ReasonSyntax, ReasonUTF8, ReasonDepth, ReasonTooMany, ReasonType,
 	ReasonTime, ReasonNumber, ReasonName, ReasonDuplicate, ReasonNoMetrics, ReasonSenML, ReasonUnknownDevice,
 	ReasonNoCodec, ReasonEncrypted, ReasonInternal,
+	ReasonMissing, ReasonIdentity, ReasonEvent, ReasonFrameShort, ReasonFrameLong, ReasonFrameMajor, ReasonFrameType, ReasonFramePort,
+	ReasonDevAddr, ReasonMIC, ReasonFrameCounter, ReasonCRC, ReasonRegion, ReasonGateway, ReasonGatewayRate,
+	ReasonCodecThrow, ReasonCodecTimeout, ReasonCodecMemory, ReasonCodecOutput, ReasonCodecErrors, ReasonCodecInput, ReasonCodecSyntax,
+	ReasonCodecSuspended,
 }
 
 // A Reject is a message that no retry can mend: the same bytes will fail again.
@@ -126,7 +161,14 @@ type Input struct {
 	Domain, Device string
 	Payload        []byte
 	Received       int64 // Unix ms
+	// Again is why the message was rejected before, in a replay of the dead letter; else empty.
+	Again Reason
 }
+
+// A Taker takes a message over: whatever it is part of comes in again by another session, and acker
+// gets token then, or at once where there is nothing to wait for. It keeps nothing of in or of its
+// payload. Its error is a *Reject, or ErrClosed. It may block while the log is behind.
+type Taker func(in *Input, acker Acker, token uint64) error
 
 // A Decoder reads one message into out, which comes empty. It keeps nothing of either and may run
 // on any number of goroutines. Its error is a *Reject; any other is filed as internal.

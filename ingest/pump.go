@@ -38,6 +38,8 @@ type Config struct {
 	Registry Directory
 	// Decoders by the names that routes use.
 	Decoders map[string]Decoder
+	// Takers by the names of decoders: where a name has one, the decoder is for replays only.
+	Takers map[string]Taker
 	// Routes in order of precedence; nil for DefaultRoutes.
 	Routes []Route
 	// Linger is how long a message waits for company at most; default 40 ms, at most 50 ms.
@@ -122,6 +124,7 @@ func New(cfg Config) (*Pump, error) {
 		if err != nil {
 			return nil, fmt.Errorf("ingest: route %d, %q: %w", i+1, r.Filter, err)
 		}
+		c.taker = cfg.Takers[r.Decoder]
 		p.routes = append(p.routes, c)
 	}
 	n := cfg.Log.Partitions()

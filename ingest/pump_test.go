@@ -223,7 +223,7 @@ func TestDeadLetter(t *testing.T) {
 		{"city/lighting/" + strings.Repeat("p", 129) + "/telemetry", `{"a":1}`, ingest.ReasonTopic},
 		{"city/lighting/pole-1/telemetry/senml", `{"a":1}`, ingest.ReasonType},
 		{"city/lighting/pole-1/telemetry/senml-cbor", `{"a":1}`, ingest.ReasonSyntax},
-		{"application/1/device/zz/event/up", `{"object":{"a":1}}`, ingest.ReasonTopic},
+		{"application/1/device/zz/event/up", `{"object":{"a":1}}`, ingest.ReasonMissing},
 	} {
 		handle(t, s, message(m.topic, m.payload, uint64(i+1)))
 		flush(t, p)
@@ -251,13 +251,13 @@ func TestIgnored(t *testing.T) {
 	old := message("city/lighting/pole-1/telemetry", `{"a":1}`, 1)
 	old.Retained = true
 	handle(t, s, old)
-	handle(t, s, message("application/1/device/7894e8000005874b/event/join", `{}`, 2))
+	handle(t, s, message("application/1/device/7894e8000005874b/event/integration", `{}`, 2))
 	handle(t, s, message("something/else", `{}`, 3))
 	handle(t, s, message("city/+/x/telemetry", `{"a":1}`, 4)) // no topic a message can have
 	s.Ignore(message("city/lighting/pole-1/telemetry", ``, 5))
 	flush(t, p)
 	st := balance(t, p)
-	want := map[string]uint64{"retained": 1, "event": 1, "unrouted": 2, "cleared": 1, "duplicate": 0}
+	want := map[string]uint64{"retained": 1, "event": 1, "gathered": 0, "unrouted": 2, "cleared": 1, "duplicate": 0}
 	if !reflect.DeepEqual(st.IgnoredBy, want) || st.Ignored != 5 || a.count() != 5 || len(l.Rows()) != 0 {
 		t.Errorf("stats %+v, %d acknowledged, %d rows; want %v, all acknowledged, no rows", st, a.count(), len(l.Rows()), want)
 	}
@@ -569,7 +569,7 @@ func TestConfigErrors(t *testing.T) {
 		return func(c *ingest.Config) { c.Routes = []ingest.Route{r} }
 	}
 	f("linger 51ms, want 1 ms to 50ms", func(c *ingest.Config) { c.Linger = 51 * time.Millisecond })
-	f(`route 1, "a/+/+": decoder "xml", want one of chirpstack, ignore, json, senml, senml-cbor`, route(ingest.Route{Filter: "a/+/+", Decoder: "xml"}))
+	f(`route 1, "a/+/+": decoder "xml", want one of bridge, `, route(ingest.Route{Filter: "a/+/+", Decoder: "xml"}))
 	f(`no + level`, route(ingest.Route{Filter: "a/b", Decoder: "json"}))
 	f(`want two or a domain`, route(ingest.Route{Filter: "a/+", Decoder: "json"}))
 	f(`level "b+"`, route(ingest.Route{Filter: "a/b+/+/+", Decoder: "json"}))

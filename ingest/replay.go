@@ -79,6 +79,7 @@ func ReplayRejected(ctx context.Context, p *Pump, l *log.Log, r Replay) (Replaye
 				out.Skipped++
 				continue
 			}
+			s.replay.reason = Reason(row.Reason)
 			if err := s.Handle(&Envelope{Topic: []byte(row.Topic), Payload: row.Payload, Received: row.Received.UnixMilli()}); err != nil {
 				return out, fmt.Errorf("replay rejected messages: %w", err)
 			}
@@ -95,8 +96,9 @@ func ReplayRejected(ctx context.Context, p *Pump, l *log.Log, r Replay) (Replaye
 
 // replaying is what a session does differently in a replay.
 type replaying struct {
-	out *Replayed
-	dry bool
+	out    *Replayed
+	dry    bool
+	reason Reason // of the message in hand
 }
 
 // note counts a message that could be decoded, and reports whether that is all.

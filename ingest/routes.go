@@ -18,6 +18,8 @@ type Route struct {
 	Decoder string `json:"decoder" yaml:"decoder"`
 	// Domain is that of devices whose topics have none.
 	Domain string `json:"domain,omitempty" yaml:"domain,omitempty"`
+	// Internal says that the topic is the process's own: brokers are not asked for it.
+	Internal bool `json:"-" yaml:"-"`
 }
 
 // Ignore is the decoder of messages that are of no interest.
@@ -29,8 +31,40 @@ func DefaultRoutes() []Route {
 		{Filter: "city/+/+/telemetry", Decoder: "json"},
 		{Filter: "city/+/+/telemetry/senml", Decoder: "senml"},
 		{Filter: "city/+/+/telemetry/senml-cbor", Decoder: "senml-cbor"},
-		{Filter: "application/+/device/+/event/up", Decoder: "chirpstack", Domain: "lorawan"},
-		{Filter: "application/+/device/+/event/+", Decoder: Ignore, Domain: "lorawan"},
+		// ChirpStack's network server.
+		{Filter: "application/+/device/+/event/up", Decoder: "chirpstack", Domain: lorawan},
+		{Filter: "application/+/device/+/event/status", Decoder: "chirpstack-status", Domain: lorawan},
+		{Filter: "application/+/device/+/event/join", Decoder: "chirpstack-join", Domain: lorawan},
+		{Filter: "application/+/device/+/event/ack", Decoder: "chirpstack-ack", Domain: lorawan},
+		{Filter: "application/+/device/+/event/txack", Decoder: "chirpstack-txack", Domain: lorawan},
+		{Filter: "application/+/device/+/event/log", Decoder: "chirpstack-log", Domain: lorawan},
+		{Filter: "application/+/device/+/event/location", Decoder: "chirpstack-location", Domain: lorawan},
+		{Filter: "application/+/device/+/event/+", Decoder: Ignore, Domain: lorawan},
+		// The Things Stack's, its application with @ and the tenant or without.
+		{Filter: "v3/+/devices/+/up", Decoder: "things", Domain: lorawan},
+		{Filter: "v3/+/devices/+/join", Decoder: "things", Domain: lorawan},
+		{Filter: "v3/+/devices/+/location/solved", Decoder: "things", Domain: lorawan},
+		{Filter: "v3/+/devices/+/#", Decoder: Ignore, Domain: lorawan},
+		// ChirpStack's gateway bridge, with a prefix for the region or without.
+		{Filter: "gateway/+/event/up", Decoder: "bridge", Domain: lorawan},
+		{Filter: "gateway/+/event/stats", Decoder: "bridge-stats", Domain: lorawan},
+		{Filter: "gateway/+/event/ack", Decoder: "bridge-ack", Domain: lorawan},
+		{Filter: "+/gateway/+/event/up", Decoder: "bridge", Domain: lorawan},
+		{Filter: "+/gateway/+/event/stats", Decoder: "bridge-stats", Domain: lorawan},
+		{Filter: "+/gateway/+/event/ack", Decoder: "bridge-ack", Domain: lorawan},
+	}
+}
+
+// lorawan is the domain of LoRaWAN devices that nobody has given another.
+const lorawan = "lorawan"
+
+// GatheredRoutes are the topics under which raw frames and what gateways tell of themselves come out
+// of package gather. Nobody publishes them; the dead letter has them.
+func GatheredRoutes() []Route {
+	return []Route{
+		{Filter: "lorawan/+/frame", Decoder: "lorawan-frame", Domain: lorawan, Internal: true},
+		{Filter: "lorawan/+/stats", Decoder: "bridge-stats", Domain: lorawan, Internal: true},
+		{Filter: "lorawan/+/ack", Decoder: "bridge-ack", Domain: lorawan, Internal: true},
 	}
 }
 
@@ -47,6 +81,7 @@ func CheckRoutes(routes []Route, decoders map[string]Decoder) error {
 type route struct {
 	levels         []string
 	decoder        Decoder // nil: ignore
+	taker          Taker   // nil: decode
 	domain         string
 	domainAt, idAt int // which level; domainAt -1 where domain is given
 }

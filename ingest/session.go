@@ -42,6 +42,7 @@ type Topic struct {
 
 	name    string
 	decoder Decoder // nil: ignore
+	taker   Taker   // nil: decode
 	reject  *Reject // the topic names no device
 	// What the topic names, and what the last message named instead.
 	topicDomain, topicDevice        string
@@ -110,7 +111,7 @@ func (p *Pump) topic(name []byte) *Topic {
 		if !ok {
 			continue
 		}
-		t := &Topic{name: string(name), decoder: r.decoder}
+		t := &Topic{name: string(name), decoder: r.decoder, taker: r.taker}
 		if r.decoder == nil {
 			return t
 		}
@@ -137,10 +138,11 @@ const (
 	whyCleared             // an empty retained message clears state
 	whyEvent               // routed to Ignore
 	whyUnrouted            // no route
+	whyTaken               // part of another message
 	ignoredKinds
 )
 
-var whyNames = [ignoredKinds]string{"retained", "cleared", "event", "unrouted"}
+var whyNames = [ignoredKinds]string{"retained", "cleared", "event", "unrouted", "gathered"}
 
 // Ignore counts and acknowledges a message that clears retained state and says nothing.
 func (s *Session) Ignore(e *Envelope) { s.ignore(e, whyCleared) }
@@ -168,6 +170,8 @@ func (s *Session) Handle(e *Envelope) error {
 	case t.decoder == nil:
 		s.ignore(e, whyEvent)
 		return nil
+	case t.taker != nil && s.replay == nil:
+		return s.pass(t, e)
 	}
 	d := s.pump.decoded.Get().(*Decoded)
 	defer s.pump.decoded.Put(d)
@@ -178,14 +182,24 @@ func (s *Session) Handle(e *Envelope) error {
 	return s.store(t, e, d)
 }
 
-// decode fills d. It turns every fault, panics included, into a Reject.
-func (s *Session) decode(t *Topic, e *Envelope, d *Decoded) (reject *Reject) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.pump.cfg.Logger.Error("a decoder panicked", "topic", t.name, "panic", p)
-			reject = Rejectf(ReasonInternal, "decoder panicked: %v", p)
-		}
-	}()
+// pass hands a message to its taker.
+func (s *Session) pass(t *Topic, e *Envelope) error {
+	if reject := check(t, e); reject != nil {
+		return s.reject(e, reject)
+	}
+	err := t.taker(&Input{Domain: t.topicDomain, Device: t.topicDevice, Payload: e.Payload, Received: e.Received}, s.acker, e.Token)
+	if err == nil {
+		s.pump.ignored[whyTaken].Add(1)
+		return nil
+	}
+	if r, ok := err.(*Reject); ok {
+		return s.reject(e, r)
+	}
+	return ErrClosed
+}
+
+// check reports what no decoder needs to see.
+func check(t *Topic, e *Envelope) *Reject {
 	switch {
 	case t.reject != nil:
 		return t.reject
@@ -194,7 +208,24 @@ func (s *Session) decode(t *Topic, e *Envelope, d *Decoded) (reject *Reject) {
 	case len(e.Payload) > MaxPayload:
 		return TooLarge(len(e.Payload))
 	}
+	return nil
+}
+
+// decode fills d. It turns every fault, panics included, into a Reject.
+func (s *Session) decode(t *Topic, e *Envelope, d *Decoded) (reject *Reject) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.pump.cfg.Logger.Error("a decoder panicked", "topic", t.name, "panic", p)
+			reject = Rejectf(ReasonInternal, "decoder panicked: %v", p)
+		}
+	}()
+	if reject := check(t, e); reject != nil {
+		return reject
+	}
 	d.in = Input{Domain: t.topicDomain, Device: t.topicDevice, Payload: e.Payload, Received: e.Received}
+	if s.replay != nil {
+		d.in.Again = s.replay.reason
+	}
 	if err := t.decoder(&d.in, d); err != nil {
 		if r, ok := err.(*Reject); ok {
 			return r

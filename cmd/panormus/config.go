@@ -36,6 +36,7 @@ type config struct {
 	Broker     brokerConfig     `yaml:"broker"`
 	Brokers    []remoteBroker   `yaml:"brokers"`
 	Ingest     ingestConfig     `yaml:"ingest"`
+	LoRaWAN    lorawanConfig    `yaml:"lorawan"`
 	Stream     streamConfig     `yaml:"stream"`
 	Storage    storageConfig    `yaml:"storage"`
 	Rules      rulesConfig      `yaml:"rules"`
@@ -107,7 +108,8 @@ func defaults() config {
 	return config{
 		Data: "./data", HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883", LoRaWANUDP: "127.0.0.1:1700",
 		ClickHouse: "embedded", NATS: "embedded", Simulate: "none", Role: "all", LogLevel: "info",
-		Ingest: ingestConfig{UnknownDevices: "register"},
+		Ingest:  ingestConfig{UnknownDevices: "register"},
+		LoRaWAN: lorawanConfig{Station: "none"},
 		Stream: streamConfig{
 			MaxBytes: log.DefaultMaxBytes, MaxAge: log.DefaultMaxAge, Sync: syncPolicy(log.DefaultSync),
 			Partitions: log.DefaultPartitions, Replicas: 1,
@@ -262,6 +264,9 @@ func (c *config) check() error {
 	}
 	if c.Ingest.Linger < 0 || c.Ingest.Linger > 50*time.Millisecond {
 		return fmt.Errorf("ingest.linger: %v, want at most 50ms", c.Ingest.Linger)
+	}
+	if _, err := c.LoRaWAN.allow(); err != nil {
+		return err
 	}
 	if c.Stream.Partitions < 1 || c.Stream.Partitions > 1024 {
 		return fmt.Errorf("stream.partitions: %d, want 1 to 1024", c.Stream.Partitions)

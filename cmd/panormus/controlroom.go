@@ -102,6 +102,11 @@ func lagOr(lag int64, err error) int64 {
 func checkProtected(cfg config) error {
 	return auth.CheckListeners(cfg.Insecure,
 		auth.Listener{Name: "HTTP", Address: cfg.HTTP, TLS: cfg.Web.TLS.Cert != "", Auth: cfg.Web.Tokens != ""},
+		// The packet forwarder's protocol knows neither; frames are signed. The list of gateways keeps
+		// strangers' bytes out, which is what can be had there.
+		auth.Listener{Name: "LoRaWAN UDP", Address: cfg.LoRaWANUDP, TLS: len(cfg.LoRaWAN.Gateways) > 0, Auth: len(cfg.LoRaWAN.Gateways) > 0},
+		auth.Listener{Name: "LoRa Basics Station", Address: cfg.LoRaWAN.Station, TLS: cfg.LoRaWAN.StationTLS.Cert != "",
+			Auth: cfg.LoRaWAN.StationTLS.CA != "" || len(cfg.LoRaWAN.Gateways) > 0},
 		auth.Listener{Name: "MQTT", Address: cfg.MQTT, TLS: cfg.Broker.TLS.Cert != "", Auth: cfg.Broker.Passwords != "" || cfg.Broker.TLS.CA != ""},
 	)
 }

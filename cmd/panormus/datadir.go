@@ -49,8 +49,10 @@ type runInfo struct {
 	HTTP       string `json:"http,omitempty"`
 	MQTT       string `json:"mqtt,omitempty"`
 	LoRaWANUDP string `json:"lorawan_udp,omitempty"`
-	ClickHouse string `json:"clickhouse,omitempty"`
-	Version    string `json:"version"`
+	// LoRaWANStation is where LoRa Basics Stations connect.
+	LoRaWANStation string `json:"lorawan_station,omitempty"`
+	ClickHouse     string `json:"clickhouse,omitempty"`
+	Version        string `json:"version"`
 }
 
 const runFile = "run.json"

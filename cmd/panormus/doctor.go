@@ -65,6 +65,8 @@ func examine(ctx context.Context, cfg config) []finding {
 		} {
 			all = append(all, checkListen(l.name, l.key, l.addr))
 		}
+		all = append(all, checkListenUDP("LoRaWAN packet forwarders (UDP)", "lorawan-udp", cfg.LoRaWANUDP),
+			checkListen("LoRa Basics Station", "lorawan.station", cfg.LoRaWAN.Station))
 	}
 	all = append(all, finding{what: "listeners beyond this machine are protected", err: checkProtected(cfg)})
 	if cfg.ClickHouse == "embedded" {
@@ -147,6 +149,20 @@ func checkListen(name, key, addr string) finding {
 	}
 	f := finding{what: fmt.Sprintf("%s: %s is free", name, addr)}
 	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		f.err = listenError(name, key, addr, err)
+		return f
+	}
+	f.err = l.Close()
+	return f
+}
+
+func checkListenUDP(name, key, addr string) finding {
+	if addr == "none" || addr == "" {
+		return finding{what: name + ": not asked for"}
+	}
+	f := finding{what: fmt.Sprintf("%s: %s is free", name, addr)}
+	l, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		f.err = listenError(name, key, addr, err)
 		return f

@@ -8,17 +8,15 @@ import (
 
 	"panormus/ingest"
 	"panormus/ingest/broker"
-	"panormus/ingest/lorawan"
 	"panormus/ingest/mqtt"
 	"panormus/ingest/telemetry"
 )
 
 // decoders are the ones that routes can name.
-func decoders() map[string]ingest.Decoder {
-	return map[string]ingest.Decoder{
-		"json": telemetry.JSON, "senml": telemetry.SenML, "senml-cbor": telemetry.SenMLCBOR,
-		"chirpstack": lorawan.ChirpStack,
-	}
+func decoders(r *radioSide) map[string]ingest.Decoder {
+	all := r.network.Decoders(r.frames)
+	all["json"], all["senml"], all["senml-cbor"] = telemetry.JSON, telemetry.SenML, telemetry.SenMLCBOR
+	return all
 }
 
 // startIngest starts the pump and the sources that feed it.
@@ -30,9 +28,14 @@ func (n *node) startIngest(ctx context.Context) error {
 	for _, r := range n.cfg.Ingest.Routes {
 		routes = append(routes, ingest.Route{Filter: r.Topic, Decoder: r.Decoder, Domain: r.Domain})
 	}
-	routes = append(routes, ingest.DefaultRoutes()...)
+	routes = append(append(routes, ingest.DefaultRoutes()...), ingest.GatheredRoutes()...)
+	radio, err := n.newRadioSide(ctx)
+	if err != nil {
+		return err
+	}
 	pump, err := ingest.New(ingest.Config{
-		Log: n.stream, Registry: n.registry, Decoders: decoders(), Routes: routes, Linger: n.cfg.Ingest.Linger,
+		Log: n.stream, Registry: n.registry, Decoders: decoders(radio), Routes: routes, Linger: n.cfg.Ingest.Linger,
+		Takers:        map[string]ingest.Taker{"bridge": radio.network.Bridge(radio.intake.Gatherer)},
 		RefuseUnknown: n.cfg.Ingest.UnknownDevices == "refuse", Logger: n.log, Metrics: n.reg,
 	})
 	if err != nil {
@@ -55,10 +58,18 @@ func (n *node) startIngest(ctx context.Context) error {
 		}
 		sources = append(sources, source)
 	}
+	if err := n.listenForGateways(radio); err != nil {
+		return err
+	}
+	sources = append(sources, radio.intake.Feed(pump))
+	if err := n.openSessions(ctx, radio.sessions); err != nil {
+		return err
+	}
 	older, err := pump.Remember(ctx, n.stream)
 	if err != nil {
 		return err
 	}
+	n.keepSessions(n.stage(), radio, pump)
 	in := n.stage()
 	in.must("ingest", func(ctx context.Context) error { return ingest.Run(ctx, pump, sources...) })
 	in.once("memory of older messages", older)

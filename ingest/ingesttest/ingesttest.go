@@ -14,15 +14,18 @@ import (
 	"panormus/devices"
 	"panormus/ingest"
 	"panormus/ingest/lorawan"
+	"panormus/ingest/lorawan/frame"
+	"panormus/ingest/lorawan/raw"
 	"panormus/ingest/telemetry"
 	"panormus/stream/batch"
 )
 
 // Decoders are all there are.
 func Decoders() map[string]ingest.Decoder {
-	return map[string]ingest.Decoder{
-		"json": telemetry.JSON, "senml": telemetry.SenML, "senml-cbor": telemetry.SenMLCBOR, "chirpstack": lorawan.ChirpStack,
-	}
+	var n lorawan.Network
+	all := n.Decoders(&raw.Decoder{Table: frame.NewTable(0), Registry: NewRegistry()})
+	all["json"], all["senml"], all["senml-cbor"] = telemetry.JSON, telemetry.SenML, telemetry.SenMLCBOR
+	return all
 }
 
 // A Log keeps batches in memory, decoded.

@@ -112,7 +112,7 @@ func New(cfg Config) (*Source, error) {
 	s := &Source{cfg: cfg, filters: map[string]byte{}}
 	for _, r := range cfg.Pump.Routes() {
 		filter := r.Filter
-		if r.Decoder == ingest.Ignore {
+		if r.Decoder == ingest.Ignore || r.Internal {
 			continue
 		}
 		if cfg.ShareGroup != "" {

@@ -133,6 +133,13 @@ func (p *Parser) statsMember(name string, m *Message) error {
 		return p.uint64(name, &s.DownReceived)
 	case "txPacketsEmitted":
 		return p.uint64(name, &s.DownSent)
+	case "rxPacketsForwarded": // AppendStats
+		return p.uint64(name, &s.Forwarded)
+	case "ackPercent":
+		return p.number(name, &s.AckPercent)
+	case "temperature":
+		s.HasTemp = true
+		return p.number(name, &s.TempC)
 	case "configVersion":
 		return p.kept(name, &s.Version)
 	case "metadata", "metaData":
@@ -295,6 +302,59 @@ func AppendFrame(out []byte, m *Message) []byte {
 		out = m.Radio.Receptions[i].append(out, m.Payload.BadCRC)
 	}
 	return append(out, ']', '}')
+}
+
+// AppendStats appends a gateway's report as the JSON of the bridge's stats event, with what only the
+// packet forwarder tells beside: what Bridge reads.
+func AppendStats(out []byte, m *Message) []byte {
+	s := &m.Stats
+	out = append(out, `{"gatewayId":`...)
+	out = appendString(out, []byte(m.Gateway))
+	if m.Time != 0 {
+		out = append(out, `,"time":"`...)
+		out = append(appendTime(out, m.Time), '"')
+	}
+	if s.At.Known {
+		out = append(out, `,"location":{"latitude":`...)
+		out = append(appendFloat(out, s.At.Lat), `,"longitude":`...)
+		out = append(appendFloat(out, s.At.Lon), `,"altitude":`...)
+		out = append(appendFloat(out, s.At.AltitudeM), '}')
+	}
+	for _, c := range []struct {
+		name  string
+		count uint64
+	}{
+		{"rxPacketsReceived", s.Received}, {"rxPacketsReceivedOk", s.ReceivedOK}, {"rxPacketsForwarded", s.Forwarded},
+		{"txPacketsReceived", s.DownReceived}, {"txPacketsEmitted", s.DownSent},
+	} {
+		out = append(append(append(out, `,"`...), c.name...), `":`...)
+		out = strconv.AppendUint(out, c.count, 10)
+	}
+	if s.AckPercent != 0 {
+		out = appendFloat(append(out, `,"ackPercent":`...), s.AckPercent)
+	}
+	if s.HasTemp {
+		out = appendFloat(append(out, `,"temperature":`...), s.TempC)
+	}
+	if len(s.Version) > 0 {
+		out = appendString(append(out, `,"configVersion":`...), s.Version)
+	}
+	if len(s.Model) > 0 {
+		out = append(appendString(append(out, `,"metadata":{"model":`...), s.Model), '}')
+	}
+	return append(out, '}')
+}
+
+// AppendAck appends a gateway's word about a downlink as the JSON of the bridge's ack event.
+func AppendAck(out []byte, m *Message) []byte {
+	out = appendString(append(out, `{"gatewayId":`...), []byte(m.Gateway))
+	status := m.Ack.Error
+	if m.Ack.Acknowledged {
+		status = txStatus[1]
+	} else if len(status) == 0 {
+		status = []byte("INTERNAL_ERROR")
+	}
+	return append(appendString(append(out, `,"items":[{"status":`...), status), `}]}`...)
 }
 
 func (r *Reception) append(out []byte, badCRC bool) []byte {

@@ -9,6 +9,12 @@ import (
 //
 // proto3 leaves zeros out, so a port or counter that is not there is 0.
 func (p *Parser) ChirpStack(event string, data []byte, m *Message) error {
+	return p.ChirpStackOf(0, event, data, m)
+}
+
+// ChirpStackOf reads an event of a device that its topic names, for events that do not say whose
+// they are; what the event says counts.
+func (p *Parser) ChirpStackOf(device frame.EUI, event string, data []byte, m *Message) error {
 	if err := p.begin(data, m); err != nil {
 		return err
 	}
@@ -39,6 +45,9 @@ func (p *Parser) ChirpStack(event string, data []byte, m *Message) error {
 	}
 	if err != nil {
 		return err
+	}
+	if m.DevEUI == 0 {
+		m.DevEUI = device
 	}
 	switch {
 	case m.DevEUI == 0:

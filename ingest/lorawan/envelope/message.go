@@ -136,6 +136,8 @@ type GatewayStats struct {
 	Forwarded               uint64 // frames forwarded (UDP only)
 	DownReceived, DownSent  uint64
 	AckPercent              float64 // datagrams acknowledged (UDP only)
+	TempC                   float64 // of the gateway's electronics, in degrees Celsius
+	HasTemp                 bool
 	At                      Position
 	Version, Model, Station []byte
 }

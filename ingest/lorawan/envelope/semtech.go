@@ -270,6 +270,9 @@ func (p *Parser) stat(m *Message) error {
 			return p.uint64(name, &s.DownSent)
 		case "ackr":
 			return p.number(name, &s.AckPercent)
+		case "temp":
+			s.HasTemp = true
+			return p.number(name, &s.TempC)
 		case "pfrm":
 			return p.kept(name, &s.Model)
 		}

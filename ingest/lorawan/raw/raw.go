@@ -96,7 +96,8 @@ func (d *Decoder) Frame(in *ingest.Input, out *ingest.Decoded) error {
 	if err := frame.Parse(phy, &w.frame); err != nil {
 		return reject(err)
 	}
-	entry, opened, err := d.Table.Open(&w.opener, &w.frame, m.Radio.Link(region))
+	link := m.Radio.Link(region)
+	entry, opened, err := d.open(w, link, in.Again)
 	if err != nil {
 		return reject(err)
 	}
@@ -108,10 +109,34 @@ func (d *Decoder) Frame(in *ingest.Input, out *ingest.Decoded) error {
 	if opened.Outcome == frame.Repeat {
 		return nil
 	}
-	if d.Heard != nil {
+	if d.Heard != nil && in.Again == "" {
 		d.Heard(entry.Device, &opened, &m.Radio, in.Received)
 	}
 	return d.fill(w, asset, &opened, in, out)
+}
+
+// open finds the device that signed the frame in w. In a replay of the dead letter the table learns
+// nothing, and a frame that was refused for another reason than its counter is not held against the
+// counters that came since.
+func (d *Decoder) open(w *work, link frame.Link, again ingest.Reason) (*frame.Entry, frame.Opened, error) {
+	if again == "" {
+		return d.Table.Open(&w.opener, &w.frame, link)
+	}
+	var err error = frame.Rejectf(frame.ReasonDevAddr, "dev_addr %s, of which no session is known", w.frame.DevAddr)
+	for _, e := range d.Table.Candidates(w.frame.DevAddr) {
+		st, policy := e.State(), e.Policy
+		if again != ingest.ReasonFrameCounter {
+			st, policy = frame.State{Any: st.Any, Last: st.Last}, frame.Accept
+		}
+		var opened frame.Opened
+		if opened, err = w.opener.Open(&w.frame, e.Session, &st, link, policy); err == nil {
+			return e, opened, nil
+		}
+		if r, ok := err.(*frame.Reject); ok && r.Reason != frame.ReasonMIC {
+			break
+		}
+	}
+	return nil, frame.Opened{}, err
 }
 
 // join tells of a device that wants to join. Only one that is registered is taken for real: anybody
@@ -121,7 +146,7 @@ func (d *Decoder) join(m *envelope.Message, in *ingest.Input, out *ingest.Decode
 	if err != nil {
 		return reject(err)
 	}
-	if d.Join != nil {
+	if d.Join != nil && in.Again == "" {
 		d.Join(j, m, in.Received)
 	}
 	a := d.Registry.LookupDevEUI(j.DevEUI.String())

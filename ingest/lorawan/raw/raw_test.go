@@ -1,4 +1,4 @@
-package raw
+package raw_test
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"panormus/ingest/lorawan/frame"
 	"panormus/ingest/lorawan/gather"
 	"panormus/ingest/lorawan/radio"
+	"panormus/ingest/lorawan/raw"
 	"panormus/ingest/udp"
 	"panormus/stream/log/logtest"
 )
@@ -42,7 +43,7 @@ func lamp(id, eui string) *devices.Asset {
 }
 
 // power is a native codec: 2 bytes of tenths of a watt, 1 of dimming in percent.
-func power(p *Payload, out *ingest.Decoded) error {
+func power(p *raw.Payload, out *ingest.Decoded) error {
 	if len(p.Bytes) != 3 {
 		return ingest.Rejectf(ingest.ReasonSyntax, "payload of %d bytes, want 3", len(p.Bytes))
 	}
@@ -93,7 +94,7 @@ func TestFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	joins, heard := 0, 0
-	d := &Decoder{
+	d := &raw.Decoder{
 		Table: table, Registry: registry{"pole-7": lamp("pole-7", "0000000000000007"), "pole-8": lamp("pole-8", "0000000000000008")}, Codec: power,
 		Join:  func(frame.Join, *envelope.Message, int64) { joins++ },
 		Heard: func(string, *frame.Opened, *envelope.Radio, int64) { heard++ },
@@ -153,7 +154,7 @@ func TestFrame(t *testing.T) {
 }
 
 func TestFrameRefusesEveryPrefix(t *testing.T) {
-	d := &Decoder{Table: frame.NewTable(0), Registry: registry{}}
+	d := &raw.Decoder{Table: frame.NewTable(0), Registry: registry{}}
 	m := envelope.Message{Kind: envelope.Uplink}
 	m.Payload.Raw = phy(t, 7, 1, 10, []byte{1})
 	m.Radio.Receptions = []envelope.Reception{{Gateway: "g"}}
@@ -197,7 +198,7 @@ func benchToLog(b *testing.B, frames int) {
 		head := binary.BigEndian.AppendUint64([]byte{2, 0, 0, 0}, uint64(n%32))
 		datagrams = append(datagrams, append(append(head, json...), `]}`...))
 	}
-	d := &Decoder{Table: table, Registry: assets, Codec: power}
+	d := &raw.Decoder{Table: table, Registry: assets, Codec: power}
 	pump := ingesttest.NewPump(b, logtest.New(b, nil), func(c *ingest.Config) {
 		c.Registry, c.Linger = reg, 40*time.Millisecond
 		c.Decoders = map[string]ingest.Decoder{"lorawan-frame": d.Frame}

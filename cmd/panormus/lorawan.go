@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"panormus/ingest"
+	"panormus/ingest/lorawan"
+	"panormus/ingest/lorawan/frame"
+	"panormus/ingest/lorawan/gather"
+	"panormus/ingest/lorawan/raw"
+	"panormus/ingest/station"
+	"panormus/ingest/udp"
+	"panormus/stream/batch"
+)
+
+// lorawanConfig is about gateways and raw frames.
+type lorawanConfig struct {
+	Gateways   []string `yaml:"gateways"`    // EUIs that are let in; empty lets in any
+	Station    string   `yaml:"station"`     // address for LoRa Basics Station; none for none
+	StationTLS tlsFiles `yaml:"station_tls"` // ca: ask gateways for client certificates signed by it
+	StationURI string   `yaml:"station_uri"` // where gateways find it from outside, wss://…; empty for the host they asked
+}
+
+func (c *lorawanConfig) allow() ([]frame.EUI, error) {
+	var all []frame.EUI
+	for _, g := range c.Gateways {
+		eui, err := frame.ParseEUI(strings.NewReplacer("-", "", ":", "").Replace(g))
+		if err != nil {
+			return nil, fmt.Errorf("lorawan.gateways: %q, want 16 hexadecimal digits", g)
+		}
+		all = append(all, eui)
+	}
+	return all, nil
+}
+
+// radioSide is what LoRaWAN takes beside the pump.
+type radioSide struct {
+	table    *frame.Table
+	sessions *lorawan.Sessions
+	joins    *lorawan.Joins
+	network  *lorawan.Network
+	frames   *raw.Decoder
+	intake   *lorawan.Intake
+}
+
+// newRadioSide makes the parts and starts nothing.
+func (n *node) newRadioSide(ctx context.Context) (*radioSide, error) {
+	bucket, err := n.stream.KV(ctx, "lorawan")
+	if err != nil {
+		return nil, err
+	}
+	r := &radioSide{table: frame.NewTable(0), intake: lorawan.NewIntake()}
+	codecs := lorawan.NewCodecs()
+	r.sessions = &lorawan.Sessions{Table: r.table, Codecs: codecs, Registry: n.registry, Bucket: bucket, Log: n.log}
+	r.joins = lorawan.NewJoins(n.registry, n.log, func(ctx context.Context, id string, events []batch.Event) error {
+		data, err := batch.EncodeEvents(events)
+		if err != nil {
+			return err
+		}
+		_, err = n.stream.Publish(ctx, batch.KindEvents, 0, id, data)
+		return err
+	})
+	r.network = &lorawan.Network{Registry: n.registry, Codecs: codecs, Joined: r.joins.Joined}
+	r.frames = &raw.Decoder{Table: r.table, Registry: n.registry, Codec: codecs.Decode, Join: r.joins.Heard}
+	return r, r.measure(n.reg)
+}
+
+// measure registers the metrics of what has none of its own.
+func (r *radioSide) measure(reg prometheus.Registerer) error {
+	gauge := func(name, help string, read func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "panormus_ingest_lorawan_" + name, Help: help}, read)
+	}
+	counter := func(name, help string, read func() float64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "panormus_ingest_lorawan_" + name, Help: help}, read)
+	}
+	g := r.intake.Gatherer
+	for _, c := range []prometheus.Collector{
+		gauge("sessions", "Devices whose raw frames can be read.", func() float64 { return float64(r.table.Len()) }),
+		gauge("waiting_frames", "Raw frames that wait for copies of other gateways.", func() float64 { return float64(g.Stats().Waiting) }),
+		counter("downlinks_heard_total", "Downlinks that another gateway heard, dropped.", func() float64 { return float64(g.Stats().Downlinks) }),
+		counter("dropped_reports_total", "Reports of gateways dropped because the log is behind.", func() float64 { return float64(r.intake.Dropped()) }),
+		counter("unreported_joins_total", "Join requests that were too many to report.", func() float64 { return float64(r.joins.Dropped()) }),
+	} {
+		if err := reg.Register(c); err != nil {
+			return fmt.Errorf("lorawan: register metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+// openSessions reads the registry's sessions and codecs, and the counters where they were left.
+func (n *node) openSessions(ctx context.Context, s *lorawan.Sessions) error {
+	seq, ok, err := s.Load(ctx)
+	if err != nil {
+		return err
+	}
+	if ok {
+		err = s.CatchUp(ctx, n.stream, seq)
+	} else if seq, err = n.stream.LastSeq(ctx, batch.KindUplinks); err == nil {
+		err = s.Save(ctx, s.Snapshot(seq)) // whence to catch up if this process is killed soon
+	}
+	if err != nil {
+		return err
+	}
+	s.Follow()
+	return nil
+}
+
+// keepSessions keeps the counters until the stage ends, after the pump.
+func (n *node) keepSessions(s *stage, r *radioSide, pump *ingest.Pump) {
+	s.again("frame counters", func(ctx context.Context) error {
+		return r.sessions.Run(ctx, pump.Flush, func(ctx context.Context) (uint64, error) { return n.stream.LastSeq(ctx, batch.KindUplinks) })
+	})
+	s.again("join requests", r.joins.Run)
+}
+
+// listenForGateways binds what gateways speak to.
+func (n *node) listenForGateways(r *radioSide) error {
+	allow, err := n.cfg.LoRaWAN.allow()
+	if err != nil {
+		return err
+	}
+	if n.cfg.LoRaWANUDP != "none" && n.cfg.LoRaWANUDP != "" {
+		l, err := udp.Listen(udp.Config{
+			Addr: n.cfg.LoRaWANUDP, Allow: allow, Logger: n.log, Metrics: n.reg,
+			Receiver: func(int) udp.Receiver { return &gather.Datagrams{To: r.intake.Gatherer} },
+		})
+		if err != nil {
+			return listenError("LoRaWAN", "lorawan-udp", n.cfg.LoRaWANUDP, err)
+		}
+		n.info.LoRaWANUDP = l.Addr().String()
+		r.intake.Sources = append(r.intake.Sources, l)
+	}
+	if n.cfg.LoRaWAN.Station != "none" && n.cfg.LoRaWAN.Station != "" {
+		t, err := n.cfg.LoRaWAN.StationTLS.server()
+		if err != nil {
+			return fmt.Errorf("lorawan.station_tls: %w", err)
+		}
+		l, err := net.Listen("tcp", n.cfg.LoRaWAN.Station)
+		if err != nil {
+			return fmt.Errorf("lorawan.station: %w", err)
+		}
+		n.info.LoRaWANStation = l.Addr().String()
+		r.intake.Sources = append(r.intake.Sources, &stationServer{
+			listener: l, tls: t, log: n.log, station: station.New(station.Config{
+				Receiver: func(frame.EUI) station.Receiver { return gather.Station{To: r.intake.Gatherer} },
+				Allow:    allow, URI: n.cfg.LoRaWAN.StationURI, Logger: n.log,
+			}),
+		})
+	}
+	return nil
+}
+
+// A stationServer serves gateways with LoRa Basics Station; it is an ingest.Source.
+type stationServer struct {
+	listener net.Listener
+	tls      *tls.Config
+	station  *station.Server
+	log      *slog.Logger
+}
+
+// Run implements ingest.Source.
+func (s *stationServer) Run(ctx context.Context) error {
+	srv := &http.Server{
+		Handler: s.station, TLSConfig: s.tls, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerSize,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() {
+		if s.tls != nil {
+			ended <- srv.ServeTLS(s.listener, "", "")
+		} else {
+			ended <- srv.Serve(s.listener)
+		}
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	s.station.Close()
+	srv.Close()
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
