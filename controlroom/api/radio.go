@@ -160,6 +160,7 @@ type radioDevicesBody struct {
 }
 
 type radioQuery struct {
+	Device  string `query:"device" maxLength:"128" doc:"only this one"`
 	Gateway string `query:"gateway" maxLength:"128" doc:"only devices that it heard; their figures are of all gateways"`
 	Sort    string `query:"sort" enum:"device,loss,seen,rssi,snr,uplinks,airtime" default:"loss" doc:"by id, or worst first: most lost, longest silent, weakest, fewest uplinks, most airtime"`
 	Window
@@ -207,7 +208,7 @@ func (a *api) radio() {
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/radio/devices", Summary: "Devices and how they are heard", Tags: tags, Errors: faults,
 		Description: "Devices of which an uplink was heard in the window. All pages of a list are of its first page's time."},
 		func(c *call, in *radioQuery) (*radioDevicesBody, error) {
-			found, next, err := c.radioDevices(in.Window, RadioQuery{Gateway: in.Gateway, Sort: in.Sort}, in.Limit, in.Cursor)
+			found, next, err := c.radioDevices(in.Window, RadioQuery{Device: in.Device, Gateway: in.Gateway, Sort: in.Sort}, in.Limit, in.Cursor)
 			if err != nil {
 				return nil, err
 			}

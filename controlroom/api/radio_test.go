@@ -94,14 +94,14 @@ func TestRadio(t *testing.T) {
 		Devices []object
 		Next    string
 	}
-	s.get("/api/v1/radio/devices?gateway=gw-b&limit=7&window=1h", &list)
+	s.get("/api/v1/radio/devices?gateway=gw-b&device=meter&limit=7&window=1h", &list)
 	device := object{"id": "meter", "name": "Contatore", "domain": "lorawan", "zone": "", "dev_eui": "0102030405060708", "seen": "1970-01-01T00:01:30.000Z", "uplinks": 3., "gateways": 2., "rssi_dbm": -90.,
 		"snr_db": 7., "data_rates": []any{}, "expected": 0., "lost": 0., "loss": nil, "resets": 0., "airtime_ms": 150.,
 		"last": object{"gateway": "gw-b", "rssi_dbm": -91., "snr_db": 6., "data_rate": "SF9BW125", "frequency_hz": 868_100_000., "f_cnt": 17.}}
 	if len(list.Devices) != 1 || !reflect.DeepEqual(list.Devices[0], device) || list.Next != "more" {
 		t.Errorf("devices %v\nwant %v", list, device)
 	}
-	if r.asked.Gateway != "gw-b" || r.asked.Sort != "loss" || r.limit != 7 || r.asked.To.Sub(r.asked.From) != time.Hour {
+	if r.asked.Gateway != "gw-b" || r.asked.Device != "meter" || r.asked.Sort != "loss" || r.limit != 7 || r.asked.To.Sub(r.asked.From) != time.Hour {
 		t.Errorf("asked for %+v, limit %d", r.asked, r.limit)
 	}
 	var whole object
