@@ -128,3 +128,33 @@ func live() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc + m.StackInuse
 }
+
+func BenchmarkCayenne(b *testing.B) {
+	in := Uplink{Bytes: unhex(b, "01670110 026850 0374014A 047103E8FC180000 0573274B")}
+	c := cayenneCodec{}
+	var out Result
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if err := c.DecodeInto(&in, &out); err != nil || len(out.Values) != 7 || out.Values[0].Number != 27.2 {
+			b.Fatal(out, err)
+		}
+		n += len(out.Values)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/value")
+}
+
+func BenchmarkLayout(b *testing.B) {
+	c := layoutCodecOf(b)
+	in := Uplink{FPort: 1, Bytes: unhex(b, "01FFD75192")}
+	var out Result
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		if err := c.DecodeInto(&in, &out); err != nil || len(out.Values) != 6 || out.Values[1].Number != 40.5 {
+			b.Fatal(out, err)
+		}
+		n += len(out.Values)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/value")
+}

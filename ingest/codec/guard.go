@@ -10,7 +10,7 @@ import (
 // Bounds of what one built-in function may be given or make. Payloads have 242 bytes: no codec that
 // decodes them comes near.
 const (
-	maxElements = 64 << 10  // elements of an array, array-like or iterable
+	maxElements = 16 << 10  // elements of an array, array-like or iterable
 	maxString   = 256 << 10 // UTF-16 units of a string
 	maxBuffer   = 64 << 10  // bytes of a typed array
 	maxWork     = 64 << 20  // units of work of one call; a unit is about a nanosecond
@@ -109,7 +109,7 @@ func must(err error) {
 func (g *guard) text(v goja.Value) goja.String {
 	s, ok := v.(goja.String)
 	if !ok {
-		s = v.ToString().(goja.String)
+		s = g.rt.ToValue(v.String()).(goja.String)
 	}
 	if s.Length() > maxString {
 		g.refuse("string of %d characters, want at most %d", s.Length(), maxString)
@@ -147,8 +147,8 @@ func isArray(o *goja.Object) bool { return o.ClassName() == "Array" }
 func (g *guard) elements(this goja.Value) goja.Value {
 	o, ok := this.(*goja.Object)
 	if !ok {
-		if s, ok := this.(goja.String); ok {
-			g.text(s)
+		if s, ok := this.(goja.String); ok && s.Length() > maxMessage {
+			g.refuse("method of arrays on a string of %d characters, want at most %d", s.Length(), maxMessage)
 		}
 		return this
 	}
@@ -206,6 +206,7 @@ func (g *guard) install(s *script, tools *goja.Object) {
 		must(global.DefineDataProperty(name, g.fn(f), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_FALSE))
 	}
 	hidden(guardSpread, func(c goja.FunctionCall) goja.Value { return g.list(c.Argument(0)) })
+	hidden(guardCopy, func(c goja.FunctionCall) goja.Value { g.members(c.Argument(0)); return c.Argument(0) })
 	if s.bigints {
 		hidden(guardMul, func(c goja.FunctionCall) goja.Value { return g.big('*', c.Argument(0), c.Argument(1)) })
 		hidden(guardPow, func(c goja.FunctionCall) goja.Value { return g.big('^', c.Argument(0), c.Argument(1)) })
@@ -250,6 +251,7 @@ func (g *guard) construct(global *goja.Object, name string, check func(args []go
 		}
 		return o
 	}).(*goja.Object)
+	must(ctor.SetPrototype(old.Prototype()))
 	for _, key := range old.GetOwnPropertyNames() {
 		switch key {
 		case "length", "name", "prototype", "caller", "arguments":
@@ -291,6 +293,33 @@ func (g *guard) functions(global, tools *goja.Object) {
 	g.symbols(global)
 	for _, name := range []string{"fromEntries", "groupBy"} {
 		g.before(object, name, g.listArg(0))
+	}
+	// These make an object or an array of every character of a string.
+	for _, name := range []string{
+		"assign", "entries", "values", "keys", "getOwnPropertyNames", "getOwnPropertyDescriptors", "defineProperties", "create", "freeze", "seal",
+		"isFrozen", "isSealed", "preventExtensions",
+	} {
+		g.before(object, name, func(c *goja.FunctionCall) {
+			for _, a := range c.Arguments {
+				g.members(a)
+			}
+		})
+	}
+}
+
+// members refuses a value with too many members for all of them to be copied.
+func (g *guard) members(v goja.Value) {
+	s, ok := v.(goja.String)
+	if o, boxed := v.(*goja.Object); boxed {
+		switch o.ClassName() {
+		case "String":
+			s, ok = o.ToString().(goja.String)
+		case "Array":
+			g.charge(int64(min(o.Get("length").ToInteger(), maxElements)))
+		}
+	}
+	if ok && s.Length() > maxElements {
+		g.refuse("members of a string of %d characters, want at most %d", s.Length(), maxElements)
 	}
 }
 

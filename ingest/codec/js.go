@@ -302,7 +302,7 @@ func (c *jsCodec) EncodeDownlink(data any, variables map[string]string) (Downlin
 		}
 		var res Result
 		x := reader{r: r, out: &res}
-		bytes := goja.Value(goja.Undefined())
+		var bytes goja.Value
 		switch {
 		case r.entry[entryEncodeDownlink] != nil:
 			input := r.rt.NewObject()

@@ -43,7 +43,7 @@ func (x *reader) object(v goja.Value, what string) (*Object, error) {
 	return nil, errorf(ReasonOutput, "%s is %.40q, want an object", what, v.String())
 }
 
-// absent is what tree returns for what JSON has no word for: it is left out.
+// absent is what tree returns for what JSON has no word for: undefined, functions, symbols.
 type absent struct{}
 
 func (x *reader) tree(v goja.Value, depth int) (any, error) {
@@ -66,13 +66,12 @@ func (x *reader) tree(v goja.Value, depth int) (any, error) {
 			return nil, nil
 		}
 		return s, nil
-	case "Number", "String", "Boolean", "BigInt":
-		switch e := o.Export().(type) {
-		case string:
-			return x.string(e)
-		case bool:
-			return e, nil
-		}
+	case "String":
+		return x.scalar(x.r.rt.ToValue(o.String()))
+	case "Boolean":
+		b, _ := o.Export().(bool)
+		return b, nil
+	case "Number", "BigInt":
 		return x.scalar(o.ToNumber())
 	case "Array":
 		return x.array(o, depth)
@@ -93,9 +92,10 @@ func (x *reader) tree(v goja.Value, depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, none := e.(absent); !none {
-			out.Keys, out.Values = append(out.Keys, k), append(out.Values, e)
+		if e == (absent{}) { // kept as null: published codecs count on the member
+			e = nil
 		}
+		out.Keys, out.Values = append(out.Keys, k), append(out.Values, e)
 	}
 	return out, nil
 }

@@ -121,7 +121,7 @@ func (f *field) read(b []byte, out *Result) {
 		f.text(b, out)
 		return
 	}
-	raw := load(b, f.little)
+	raw := loadBits(b, f.little)
 	raw = raw >> f.shift & f.mask
 	if !f.noMissing && raw == f.missing {
 		return
@@ -168,8 +168,8 @@ func (f *field) read(b []byte, out *Result) {
 	out.Values = append(out.Values, Value{Name: f.name, Number: v, Unit: f.unit})
 }
 
-// load reads up to 8 bytes.
-func load(b []byte, little bool) uint64 {
+// loadBits reads up to 8 bytes.
+func loadBits(b []byte, little bool) uint64 {
 	var raw uint64
 	for _, c := range b {
 		raw = raw<<8 | uint64(c)

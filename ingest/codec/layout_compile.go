@@ -47,10 +47,11 @@ const maxFields = 1024
 // LayoutFromYAML turns a layout written in YAML into the codec field of a profile: a list of fields,
 // or an object with the list as layout.
 func LayoutFromYAML(doc []byte) (json.RawMessage, error) {
-	var v any
-	if err := yaml.Unmarshal(doc, &v); err != nil {
+	var n yaml.Node
+	if err := yaml.Unmarshal(doc, &n); err != nil {
 		return nil, fmt.Errorf("layout: %w", err)
 	}
+	v := jsonTree(yamlTree(&n, 0))
 	if list, ok := v.([]any); ok {
 		v = map[string]any{"layout": list}
 	}
@@ -191,6 +192,10 @@ func (l *layoutField) compileValue(f *field) error {
 			return fmt.Errorf("%s: %v, want a number other than 0", s.name, *s.from)
 		}
 		*s.to = *s.from
+	}
+	// raw/10 is the double nearest to what was meant, raw*0.1 often is not.
+	if whole := math.Round(1 / f.scale); f.divisor == 1 && math.Abs(f.scale) < 1 && 1/whole == f.scale {
+		f.scale, f.divisor = 1, whole
 	}
 	if (f.kind == kindEnum) != (len(l.Values) > 0) {
 		return fmt.Errorf("values: %d for type %s, want some for an enum and none for another", len(l.Values), l.Type)

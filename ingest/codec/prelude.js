@@ -1,5 +1,7 @@
 // What codecs use of Node's Buffer and the web's TextDecoder and TextEncoder. Defined on first use:
-// most scripts never ask.
+// most scripts never ask. The names below are put together at run time, so they stand here for trim:
+// getInt8 getUint8 getInt16 getUint16 getInt32 getUint32 getFloat32 getFloat64
+// setInt8 setUint8 setInt16 setUint16 setInt32 setUint32 setFloat32 setFloat64
 (function (native) {
   'use strict';
   function lazy(name, make) {

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/metrics"
 	"strings"
 	"sync"
@@ -192,6 +193,9 @@ func (r *jsRuntime) run(limit time.Duration, f func() error) *Error {
 	r.tick.Stop()
 	r.ran += time.Since(start)
 	if stop := r.guard.stop.Load(); stop != nil {
+		if stop.Reason == ReasonMemory {
+			runtime.GC() // the garbage of one such call must not lie there when the next comes
+		}
 		return stop // even where the call made it to its end just then: the runtime was interrupted
 	}
 	return err

@@ -18,6 +18,7 @@ import (
 // Names of the guards that rewritten source calls. No source can spell them.
 const (
 	guardSpread = "\x00spread"
+	guardCopy   = "\x00copy"
 	guardMul    = "\x00mul"
 	guardPow    = "\x00pow"
 	guardShl    = "\x00shl"
@@ -30,7 +31,7 @@ const (
 	maxSourceDepth = 2000 // nesting of the syntax tree, counted in Go values
 	maxRegexpCost  = 4096
 	compileTime    = 5 * time.Second
-	maxTemplate    = 8 // expressions of a template literal that is left whole
+	maxTemplate    = 2 // expressions of a template literal that is left whole
 )
 
 // A script is a compiled source, shared by all its runtimes.
@@ -92,7 +93,7 @@ func compileUnbounded(src string) (s *script, err error) {
 	if !s.bigints {
 		s.bigints = findsBigInt(prg)
 	}
-	w := rewriter{file: prg.File, script: s, seen: map[any]bool{}, bounded: map[*ast.ArrayPattern]bool{}}
+	w := rewriter{file: prg.File, script: s, seen: map[any]bool{}, bounded: map[*ast.ArrayPattern]bool{}, copies: map[*ast.SpreadElement]bool{}}
 	w.walk(reflect.ValueOf(prg.Body), 0)
 	if w.err != nil {
 		return nil, fmt.Errorf("script: %w", w.err)
@@ -118,7 +119,9 @@ type rewriter struct {
 	seen   map[any]bool
 	// bounded are the array patterns with a rest element whose source is guarded.
 	bounded map[*ast.ArrayPattern]bool
-	err     error
+	// copies are the spread elements of object literals, which are no lists.
+	copies map[*ast.SpreadElement]bool
+	err    error
 }
 
 var (
@@ -184,7 +187,17 @@ func (w *rewriter) check(n any) {
 			w.refuse(n, "regular expression of cost %d, want at most %d", cost, maxRegexpCost)
 		}
 		w.script.regexpCost = max(w.script.regexpCost, cost)
+	case *ast.ObjectLiteral:
+		for _, p := range n.Value {
+			if p, ok := p.(*ast.SpreadElement); ok {
+				p.Expression = guarded(guardCopy, p.Expression)
+				w.copies[p] = true
+			}
+		}
 	case *ast.SpreadElement:
+		if w.copies[n] {
+			return
+		}
 		n.Expression = guarded(guardSpread, n.Expression)
 	case *ast.VariableStatement:
 		w.restBindings(n.List)
