@@ -10,6 +10,7 @@ import (
 
 	"panormus/devices"
 	"panormus/simulators/city"
+	"panormus/simulators/lorawan"
 )
 
 type cityOptions struct {
@@ -30,37 +31,56 @@ func simulateCity(ctx context.Context, o cityOptions) error {
 }
 
 // startSimulation enters the simulated city's devices into the registry and lets them publish to
-// the embedded broker, over a connection like any other device's.
+// the embedded broker, over a connection like any other device's. LoRaWAN gateways send by UDP
+// besides, where this process listens for them.
 func (n *node) startSimulation() {
 	if n.cfg.Simulate != "palermo" {
 		return
 	}
 	c := n.parts.city
-	n.stage().once("simulation", func(ctx context.Context) error {
-		if err := enroll(ctx, n.registry, c); err != nil {
+	simulation := n.stage()
+	simulation.once("simulation", func(ctx context.Context) error {
+		if err := enroll(ctx, n.registry, c.Zones(), c); err != nil {
 			return fmt.Errorf("enter the simulated city: %w", err)
 		}
 		return c.Run(ctx, city.MQTTOptions{Broker: n.info.MQTT, Log: n.log})
 	})
+	if n.info.MQTT == "" && n.info.LoRaWANUDP == "" {
+		return
+	}
+	nodes := max(lorawanNodes*c.Len()/city.Natural, 1)
+	radio := lorawan.New(lorawan.Config{Seed: int64(n.cfg.Simulation.Seed), Nodes: nodes, Rate: float64(nodes) / lorawanNodes})
+	simulation.once("simulated LoRaWAN", func(ctx context.Context) error {
+		if err := enroll(ctx, n.registry, nil, radio); err != nil {
+			return fmt.Errorf("enter the simulated LoRaWAN: %w", err)
+		}
+		return radio.Run(ctx, lorawan.Options{UDP: n.info.LoRaWANUDP, Broker: n.info.MQTT, Log: n.log})
+	})
 }
 
+// lorawanNodes is how many LoRaWAN nodes the whole city has; one of them speaks each second.
+const lorawanNodes = 300
+
 // enroll enters what the registry does not hold yet, or holds otherwise.
-func enroll(ctx context.Context, r *devices.Registry, c *city.City) error {
-	for _, z := range c.Zones() {
+func enroll(ctx context.Context, r *devices.Registry, zones []devices.Zone, from interface {
+	Profiles() []devices.Profile
+	Devices() []devices.Device
+}) error {
+	for _, z := range zones {
 		if held := r.Zone(z.ID); held == nil || !sameJSON(held, z) {
 			if err := r.PutZone(ctx, z); err != nil {
 				return err
 			}
 		}
 	}
-	for _, p := range c.Profiles() {
+	for _, p := range from.Profiles() {
 		if held := r.Profile(p.ID); held == nil || !sameJSON(held, p) {
 			if err := r.PutProfile(ctx, p); err != nil {
 				return err
 			}
 		}
 	}
-	for _, d := range c.Devices() {
+	for _, d := range from.Devices() {
 		// What an operator changed of a simulated device stays; one that only published is claimed.
 		if held := r.Lookup(d.ID); held == nil || held.Status == devices.Unclaimed {
 			if err := r.PutDevice(ctx, d); err != nil {

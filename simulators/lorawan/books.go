@@ -6,7 +6,7 @@ import (
 )
 
 // A Book is the account of one node since the start of Run. Nodes that the registry knows are named
-// by their id there, and so are strangers, whom it does not know.
+// by their id there, and so are strangers, whom it does not know. Gateways have none.
 //
 // A receiver that is right, was given Devices and Profiles, had heard nothing of the nodes before
 // and refuses counters that go back, has Observations of the device and Receptions rows of radio

@@ -27,16 +27,26 @@ type field struct {
 
 var kinds = []*kind{&waterMeters, &soilProbes, &binSensors, &manholes}
 
-// Profiles returns what the nodes measure and the codecs of their payloads: a layout, Cayenne LPP
-// and a script of TS013.
+// Profiles returns what the nodes and gateways measure and the codecs of the nodes' payloads: two
+// layouts, Cayenne LPP and a script of TS013.
 func (n *Network) Profiles() []devices.Profile {
 	period := time.Duration(1.25 * float64(n.config.Nodes) / n.config.Rate * float64(time.Second))
-	ps := make([]devices.Profile, len(kinds))
+	ps := make([]devices.Profile, len(kinds), len(kinds)+1)
 	for i, k := range kinds {
 		ps[i] = devices.Profile{ID: k.profile, Domain: k.domain, Codec: k.codec, Metrics: k.metrics, ExpectedPeriod: devices.Duration(max(period.Round(time.Second), time.Second))}
 	}
-	return ps
+	return append(ps, devices.Profile{ID: gatewayProfile, Domain: "lorawan", ExpectedPeriod: devices.Duration(reportEvery), Metrics: map[string]devices.Metric{
+		"rx_packets":           metric("1", 0, 1e6, "Frames heard", "Trame ricevute"),
+		"rx_packets_ok":        metric("1", 0, 1e6, "Frames heard whole", "Trame ricevute integre"),
+		"acknowledged_percent": metric("%", 0, 100, "Datagrams acknowledged", "Datagrammi confermati"),
+	}})
 }
+
+// gatewayProfile is of the gateways, which tell their own state each reportEvery.
+const (
+	gatewayProfile = "lorawan_gateway"
+	reportEvery    = 30 * time.Second
+)
 
 func metric(unit string, least, greatest float64, en, it string) devices.Metric {
 	return devices.Metric{Unit: unit, Min: &least, Max: &greatest, Label: map[string]string{"en": en, "it": it}}

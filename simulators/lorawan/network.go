@@ -170,13 +170,22 @@ func (nd *node) register() {
 	nd.device.LoRaWAN = told.registered(nd.devEUI)
 }
 
-// Devices returns the nodes as the registry takes them, with their keys; strangers are left out.
+// Devices returns the nodes as the registry takes them, with their keys, and the gateways under
+// their EUIs; strangers are left out.
 func (n *Network) Devices() []devices.Device {
-	ds := make([]devices.Device, 0, len(n.nodes))
+	ds := make([]devices.Device, 0, len(n.nodes)+len(n.gateways))
 	for i := range n.nodes {
 		if n.nodes[i].fault != stranger {
 			ds = append(ds, n.nodes[i].device)
 		}
+	}
+	for i := range n.gateways {
+		g := &n.gateways[i]
+		lat, lon := g.place.Lat, g.place.Lon
+		ds = append(ds, devices.Device{
+			ID: g.id(), Domain: "lorawan", Profile: gatewayProfile, Zone: g.place.Zone, Name: fmt.Sprintf("Gateway %d, %s", i+1, g.place.Street),
+			Lat: &lat, Lon: &lon, Tags: map[string]string{"street": g.place.Street}, Status: devices.Claimed,
+		})
 	}
 	return ds
 }

@@ -40,7 +40,7 @@ func (n *Network) Run(ctx context.Context, o Options) error {
 		o.KeepAlive = 10 * time.Second
 	}
 	if o.Status <= 0 {
-		o.Status = 30 * time.Second
+		o.Status = reportEvery
 	}
 	r := runner{Network: n, options: &o, air: make([]activity, len(n.gateways)), acks: make([]int64, len(n.gateways)), outbox: make([][]byte, len(n.gateways)), packets: make([]int, len(n.gateways))}
 	var readers sync.WaitGroup
