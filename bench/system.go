@@ -27,6 +27,7 @@ type system struct {
 	info struct {
 		PID                    int
 		HTTP, MQTT, ClickHouse string
+		LoRaWANUDP             string `json:"lorawan_udp"`
 	}
 }
 
