@@ -127,6 +127,16 @@ try {
     await fits(page, `${size.name} table`);
     await shot(page, `table-${size.name}`);
     await accessible(page, `${size.name} table`);
+
+    // The radio view has its address and its headings, with or without gateways.
+    await page.getByTestId('nav-radio').click();
+    await appears(page, '[data-testid=radio-gateways]', at('the radio view lists gateways'));
+    await appears(page, '[data-testid=radio-devices]', at('the radio view lists devices'));
+    check(new URL(page.url()).pathname === '/radio', at('the radio view has an address'));
+    await page.waitForTimeout(800);
+    await fits(page, `${size.name} radio`);
+    await shot(page, `radio-${size.name}`);
+    await accessible(page, `${size.name} radio`);
     await page.getByTestId('nav-map').click();
 
     // The search opens the asset's panel with its values and its last hour.

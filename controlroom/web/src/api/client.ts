@@ -55,6 +55,45 @@ export interface EventQuery {
   cursor?: string;
 }
 
+/** A gateway over the window asked for; loss is 0 to 1, null where nothing can be said. */
+export interface Gateway {
+  id: string;
+  name: string;
+  seen: string | null;
+  uplinks: number;
+  devices: number;
+  rssi_dbm: number | null;
+  snr_db: number | null;
+  loss: number | null;
+  airtime_ms: number;
+}
+
+/** How a device is heard over the window asked for; the signal is the best. */
+export interface RadioDevice {
+  id: string;
+  name: string;
+  seen: string;
+  uplinks: number;
+  gateways: number;
+  rssi_dbm: number | null;
+  snr_db: number | null;
+  data_rates: string[];
+  expected: number;
+  lost: number;
+  loss: number | null;
+  airtime_ms: number;
+  last: { gateway: string; rssi_dbm: number | null; snr_db: number | null; data_rate: string };
+}
+
+export interface RadioQuery {
+  window?: string;
+  gateway?: string;
+  device?: string;
+  sort?: string;
+  limit?: number;
+  cursor?: string;
+}
+
 export interface Page<T> {
   items: T[];
   next: string | null;
@@ -96,7 +135,6 @@ export const api = {
     return answer.devices ?? [];
   },
 
-
   async events(query: EventQuery, signal?: AbortSignal): Promise<Page<CityEvent>> {
     const answer = await get<{ events: CityEvent[] | null; next?: string | null }>('/api/v1/events', { ...query }, signal);
     return { items: answer.events ?? [], next: answer.next || null };
@@ -105,6 +143,22 @@ export const api = {
   series(device: string, metric: string, from: Date, to: Date, step: string, signal?: AbortSignal): Promise<Series> {
     const query = { device, metric, from: from.toISOString(), to: to.toISOString(), step, agg: 'avg' };
     return get<Series>('/api/v1/series', query, signal);
+  },
+
+  async gateways(window: string, signal?: AbortSignal): Promise<Gateway[]> {
+    const found: Gateway[] = [];
+    let cursor: string | undefined;
+    do {
+      const answer = await get<{ gateways: Gateway[]; next?: string }>('/api/v1/gateways', { window, limit: 1000, cursor }, signal);
+      found.push(...answer.gateways);
+      cursor = answer.next;
+    } while (cursor && found.length < 10_000);
+    return found;
+  },
+
+  async radioDevices(query: RadioQuery, signal?: AbortSignal): Promise<Page<RadioDevice>> {
+    const answer = await get<{ devices: RadioDevice[]; next?: string }>('/api/v1/radio/devices', { ...query }, signal);
+    return { items: answer.devices, next: answer.next || null };
   },
 
   /** Zones as features; both a FeatureCollection and the list form are read. */

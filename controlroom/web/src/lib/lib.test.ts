@@ -76,6 +76,8 @@ describe('addresses', () => {
     for (const route of [
       { view: 'map', asset: null, domain: '' },
       { view: 'table', asset: null, domain: 'waste' },
+      { view: 'radio', asset: null, domain: '' },
+      { view: 'radio', asset: 'meter 7', domain: 'water' },
       { view: 'map', asset: 'lamp.7', domain: '' },
       { view: 'table', asset: '€ %2F&?', domain: 'lighting' },
     ] as const) {

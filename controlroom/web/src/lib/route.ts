@@ -2,7 +2,7 @@ import routes from '../routes.json';
 
 /** Where the page is. Every view is an address: it can be sent to a colleague or opened on the wall. */
 export interface Route {
-  view: 'map' | 'table';
+  view: 'map' | 'table' | 'radio';
   /** the asset whose panel is open */
   asset: string | null;
   /** '' shows all domains */
@@ -14,23 +14,25 @@ export function parseRoute(pathname: string, search: string): Route {
   const params = new URLSearchParams(search);
   const route: Route = { view: 'map', asset: null, domain: params.get('domain') ?? '' };
   if (pathname === routes.table) route.view = 'table';
+  else if (pathname === routes.radio) route.view = 'radio';
   else if (pathname.startsWith(routes.asset) && pathname.length > routes.asset.length) {
     try {
       route.asset = decodeURIComponent(pathname.slice(routes.asset.length));
     } catch {
       route.asset = null; // a broken % escape names no asset
     }
-    if (params.get('view') === 'table') route.view = 'table';
+    const view = params.get('view');
+    if (view === 'table' || view === 'radio') route.view = view;
   }
   return route;
 }
 
 export function formatRoute(route: Route): string {
   const params = new URLSearchParams();
-  let path: string = route.view === 'table' ? routes.table : routes.home;
+  let path: string = { map: routes.home, table: routes.table, radio: routes.radio }[route.view];
   if (route.asset !== null) {
     path = routes.asset + encodeURIComponent(route.asset);
-    if (route.view === 'table') params.set('view', 'table');
+    if (route.view !== 'map') params.set('view', route.view);
   }
   if (route.domain) params.set('domain', route.domain);
   return params.size > 0 ? `${path}?${params}` : path;
