@@ -9,9 +9,10 @@ import (
 // by their id there, and so are strangers, whom it does not know. Gateways have none.
 //
 // A receiver that is right, was given Devices and Profiles, had heard nothing of the nodes before
-// and refuses counters that go back, has Observations of the device and Receptions rows of radio
-// metadata, whatever Resets, Replays and Refused say. One that accepts such counters has Resets
-// more uplinks, with ResetObservations and ResetReceptions.
+// and refuses counters that go back, has Observations of the device, whatever Resets, Replays and
+// Refused say, and Receptions rows of radio metadata, less what reached it too late to be taken
+// for the same frame: copies leave within 75 ms of each other, but machines and networks add to that.
+// One that accepts such counters has Resets more uplinks, with ResetObservations and ResetReceptions.
 type Book struct {
 	Device string
 	// Fault is "wrong key", "stranger", "resetting" (its counter restarts), "replayed" or nothing.

@@ -174,7 +174,7 @@ var binSensors = kind{
 		distance := uint16((1 - full) * float64(depth) * 10)
 		temperature := int8(19 + 8*season(u.at) + 5*math.Cos(2*math.Pi*(part-0.6)) + within(-1, 1, nd.key, 't'))
 		tilted := hash(nd.key, 'T', uint64(u.slot/40))%60 == 0
-		battery := byte(within(12, 100, nd.key, 'b'))
+		battery := byte(within(21, 100, nd.key, 'b')) // a warning might count as an observation
 		u.port, u.payload = 3, []byte{byte(distance >> 8), byte(distance), depth, byte(temperature), byte(truth(tilted)), battery}
 		level := clamp(1-float64(distance)/(float64(depth)*10), 0, 1)
 		u.fields = []field{

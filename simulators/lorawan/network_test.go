@@ -154,7 +154,7 @@ func TestFieldsAreCredible(t *testing.T) {
 				several++
 			}
 			for _, h := range u.heard {
-				if h.after >= 150*time.Millisecond || h.rssi > -20 || h.rssi < -145 {
+				if h.after >= 75*time.Millisecond || h.rssi > -20 || h.rssi < -145 {
 					t.Fatalf("%s: reception %+v", nd.name, h)
 				}
 			}

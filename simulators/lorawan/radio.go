@@ -93,7 +93,7 @@ type reception struct {
 	gateway int
 	rssi    float64       // dBm, whole
 	snr     float64       // dB, quarters
-	after   time.Duration // from the transmission until the gateway has forwarded it, under 150 ms
+	after   time.Duration // from the transmission until the gateway has forwarded it, under 75 ms
 }
 
 // receptions are who hears n's frame of a slot. One in fifty is lost at each gateway to collisions,
@@ -109,7 +109,7 @@ func (n *node) receptions(slot int64) []reception {
 		}
 		rs = append(rs, reception{
 			gateway: l.gateway, rssi: math.Round(rssi), snr: math.Round(snr*4) / 4,
-			after: 10*time.Millisecond + time.Duration(hash(k, 'd')%120)*time.Millisecond,
+			after: 5*time.Millisecond + time.Duration(hash(k, 'd')%70)*time.Millisecond,
 		})
 	}
 	return rs
