@@ -49,6 +49,7 @@ type Registry struct {
 	writing  sync.Mutex
 	sighted  chan Device
 	follow   atomic.Pointer[func(kind Kind, id string)]
+	vet      atomic.Pointer[func(Profile) error]
 }
 
 // A Kind is one of the kinds of entries.
@@ -188,9 +189,23 @@ func (r *Registry) zoneAt(lat, lon float64) string {
 	return ""
 }
 
+// Vet adds to what CheckProfile reports: what whoever uses a profile cannot use.
+func (r *Registry) Vet(check func(Profile) error) { r.vet.Store(&check) }
+
+// CheckProfile reports what of p is not acceptable, by itself or for those who use profiles.
+func (r *Registry) CheckProfile(p Profile) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	if check := r.vet.Load(); check != nil {
+		return (*check)(p)
+	}
+	return nil
+}
+
 // PutProfile enters or replaces a profile.
 func (r *Registry) PutProfile(ctx context.Context, p Profile) error {
-	if err := p.Check(); err != nil {
+	if err := r.CheckProfile(p); err != nil {
 		return err
 	}
 	r.writing.Lock()

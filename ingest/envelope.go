@@ -81,6 +81,7 @@ const (
 	ReasonDevAddr      Reason = "unknown_dev_addr" // no session has this DevAddr
 	ReasonMIC          Reason = "mic"              // no session of this DevAddr signed the frame
 	ReasonFrameCounter Reason = "frame_counter"    // the counter went back and the profile refuses that
+	ReasonReplay       Reason = "frame_replay"     // bit for bit a frame that came before
 	ReasonCRC          Reason = "crc"              // the gateway says the frame is damaged
 	ReasonRegion       Reason = "wrong_region"     // a frequency or data rate outside the region's plan
 	ReasonGateway      Reason = "unknown_gateway"  // not on the list of gateways, or one too many
@@ -105,7 +106,7 @@ var Reasons = []Reason{
 	ReasonTime, ReasonNumber, ReasonName, ReasonDuplicate, ReasonNoMetrics, ReasonSenML, ReasonUnknownDevice,
 	ReasonNoCodec, ReasonEncrypted, ReasonInternal,
 	ReasonMissing, ReasonIdentity, ReasonEvent, ReasonFrameShort, ReasonFrameLong, ReasonFrameMajor, ReasonFrameType, ReasonFramePort,
-	ReasonDevAddr, ReasonMIC, ReasonFrameCounter, ReasonCRC, ReasonRegion, ReasonGateway, ReasonGatewayRate,
+	ReasonDevAddr, ReasonMIC, ReasonFrameCounter, ReasonReplay, ReasonCRC, ReasonRegion, ReasonGateway, ReasonGatewayRate,
 	ReasonCodecThrow, ReasonCodecTimeout, ReasonCodecMemory, ReasonCodecOutput, ReasonCodecErrors, ReasonCodecInput, ReasonCodecSyntax,
 	ReasonCodecSuspended,
 }

@@ -86,6 +86,9 @@ func (r *radioSide) measure(reg prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		gauge("sessions", "Devices whose raw frames can be read.", func() float64 { return float64(r.table.Len()) }),
 		gauge("waiting_frames", "Raw frames that wait for copies of other gateways.", func() float64 { return float64(g.Stats().Waiting) }),
+		counter("copies_total", "Raw frames taken in, one a gateway that heard them.", func() float64 { return float64(g.Stats().Copies) }),
+		counter("frames_total", "Raw frames handed on, their copies merged.", func() float64 { return float64(g.Stats().Frames) }),
+		counter("late_copies_total", "Copies that came within 5 s after their frame was handed on, dropped.", func() float64 { return float64(g.Stats().Late) }),
 		counter("downlinks_heard_total", "Downlinks that another gateway heard, dropped.", func() float64 { return float64(g.Stats().Downlinks) }),
 		counter("dropped_reports_total", "Reports of gateways dropped because the log is behind.", func() float64 { return float64(r.intake.Dropped()) }),
 		counter("unreported_joins_total", "Join requests that were too many to report.", func() float64 { return float64(r.joins.Dropped()) }),

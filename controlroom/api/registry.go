@@ -272,7 +272,7 @@ func (a *api) profiles() {
 			if err := readOne(in, &p, &p.ID); err != nil {
 				return nil, err
 			}
-			if err := p.Check(); err != nil {
+			if err := a.Registry.CheckProfile(p); err != nil {
 				return nil, badBody(err)
 			}
 			if err := a.Registry.PutProfile(c.ctx, p); err != nil {

@@ -33,11 +33,28 @@ func (c *Codecs) Put(id string, p *devices.Profile) error {
 	if p == nil {
 		return c.set.Put(id, nil)
 	}
+	return c.set.Put(id, fieldOf(p))
+}
+
+// Check reports why the codec of a profile does not compile.
+func (c *Codecs) Check(p devices.Profile) error {
+	field := fieldOf(&p)
+	if len(field) == 0 || string(field) == "null" || string(field) == `""` {
+		return nil
+	}
+	if _, err := c.set.Compile(field); err != nil {
+		return fmt.Errorf("profile %q: %w", p.ID, err)
+	}
+	return nil
+}
+
+// fieldOf is the codec field of a profile with what its radio policy asks for.
+func fieldOf(p *devices.Profile) json.RawMessage {
 	field := p.Codec
 	if p.LoRaWAN != nil && p.LoRaWAN.FreshRuntime && len(field) > 0 && field[0] == '"' && string(field) != `"cayenne_lpp"` {
 		field = fmt.Appendf(nil, `{"javascript":%s,"fresh":true}`, field)
 	}
-	return c.set.Put(id, field)
+	return field
 }
 
 func (c *Codecs) has(a *devices.Asset) bool { return c.of(a) != nil }

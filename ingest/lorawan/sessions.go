@@ -104,6 +104,7 @@ func (s *Sessions) read(b []byte) {
 
 // Follow makes the table and the codecs what the registry says, now and at every change.
 func (s *Sessions) Follow() {
+	s.Registry.Vet(s.Codecs.Check)
 	s.Registry.Follow(s.changed)
 	for _, p := range s.Registry.Profiles() {
 		s.changed(devices.KindProfile, p.ID)

@@ -26,6 +26,7 @@ const (
 	ReasonDevAddr  Reason = "unknown_dev_addr" // no session has this DevAddr
 	ReasonMIC      Reason = "mic"              // no session of this DevAddr signed the frame
 	ReasonCounter  Reason = "frame_counter"    // the counter went back and the profile refuses that
+	ReasonReplay   Reason = "frame_replay"     // bit for bit a frame that came before
 	ReasonCRC      Reason = "crc"              // the gateway says the frame is damaged
 	ReasonRegion   Reason = "wrong_region"     // a frequency or data rate outside the region's plan
 	ReasonGateway  Reason = "unknown_gateway"  // not on the list of gateways, or one too many
@@ -36,7 +37,7 @@ const (
 var Reasons = []Reason{
 	ReasonSyntax, ReasonUTF8, ReasonDepth, ReasonNumber, ReasonType, ReasonTime, ReasonTooMany, ReasonMissing,
 	ReasonIdentity, ReasonEvent, ReasonShort, ReasonLong, ReasonMajor, ReasonMType, ReasonPort, ReasonDevAddr,
-	ReasonMIC, ReasonCounter, ReasonCRC, ReasonRegion, ReasonGateway, ReasonRate,
+	ReasonMIC, ReasonCounter, ReasonReplay, ReasonCRC, ReasonRegion, ReasonGateway, ReasonRate,
 }
 
 // A Reject is a message that no retry can mend: the same bytes will fail again.

@@ -107,6 +107,11 @@ func (d *Decoder) Frame(in *ingest.Input, out *ingest.Decoded) error {
 		out.Domain = asset.Domain
 	}
 	if opened.Outcome == frame.Repeat {
+		// Copies that gateways and devices send within seconds are merged before; this one came
+		// after. A profile with another policy takes it for a device that repeats itself.
+		if entry.Policy == frame.Refuse {
+			return reject(frame.Rejectf(frame.ReasonReplay, "device %q: counter %d came before with the same content", entry.Device, opened.FCnt))
+		}
 		return nil
 	}
 	if d.Heard != nil && in.Again == "" {
@@ -125,7 +130,7 @@ func (d *Decoder) open(w *work, link frame.Link, again ingest.Reason) (*frame.En
 	var err error = frame.Rejectf(frame.ReasonDevAddr, "dev_addr %s, of which no session is known", w.frame.DevAddr)
 	for _, e := range d.Table.Candidates(w.frame.DevAddr) {
 		st, policy := e.State(), e.Policy
-		if again != ingest.ReasonFrameCounter {
+		if again != ingest.ReasonFrameCounter && again != ingest.ReasonReplay {
 			st, policy = frame.State{Any: st.Any, Last: st.Last}, frame.Accept
 		}
 		var opened frame.Opened

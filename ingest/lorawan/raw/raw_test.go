@@ -108,7 +108,7 @@ func TestFrame(t *testing.T) {
 		reject ingest.Reason
 	}{
 		{name: "data", raw: phy(t, 7, 1, 10, []byte{3, 0x40, 70}), want: "pole-7 lighting uplinks=2 power_w=83.2 dimming=0.7"},
-		{name: "again", raw: phy(t, 7, 1, 10, []byte{3, 0x40, 70}), want: "pole-7 lighting uplinks=0"},
+		{name: "again", raw: phy(t, 7, 1, 10, []byte{3, 0x40, 70}), reject: ingest.ReasonReplay},
 		{name: "status", raw: phy(t, 7, 2, 0, []byte{6, 254, 10}), want: "pole-7 lighting uplinks=2 lorawan_margin_db=10 lorawan_battery_percent=100"},
 		{name: "on the mains", raw: phy(t, 7, 3, 0, []byte{6, 0, 10}), want: "pole-7 lighting uplinks=2 lorawan_margin_db=10 lorawan_external_power=1"},
 		{name: "nothing to read", raw: phy(t, 7, 4, 0, []byte{2}), want: "pole-7 lighting uplinks=2"},
