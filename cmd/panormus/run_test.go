@@ -245,6 +245,8 @@ func TestRefusedStarts(t *testing.T) {
 		{"folder in use", "in use by another panormus", []string{"--data", c.data, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"}},
 		{"open to the world", "--insecure", []string{"--data", t.TempDir(), "--http", "0.0.0.0:0", "--mqtt", "127.0.0.1:0"}},
 		{"broker open to the world", "--insecure", []string{"--data", t.TempDir(), "--http", "127.0.0.1:0", "--mqtt", "0.0.0.0:0"}},
+		{"packet forwarders open to the world", "LoRaWAN UDP at 0.0.0.0:0", []string{"--data", t.TempDir(), "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--lorawan-udp", "0.0.0.0:0"}},
+		{"packet forwarders' port in use", "another program has it", []string{"--data", t.TempDir(), "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--lorawan-udp", c.info.LoRaWANUDP}},
 		{"unknown flag", "flag provided but not defined", []string{"--htpp", "x"}},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
