@@ -33,7 +33,6 @@ type Measurement struct {
 // A Result is what a codec made of an uplink.
 type Result struct {
 	Values     []Value       // data, flattened, at most MaxValues
-	Data       *Object       // data as the script gave it; nil for native codecs
 	Warnings   []string      // of the codec, then of this package about what it left out
 	Errors     []string      // of the codec; where there are any, Values is empty
 	Normalized []Measurement // of normalizeUplink; names and units are those of the device repository

@@ -14,7 +14,7 @@ import (
 // Bounds of an engine.
 const (
 	// maxIdle is how many runtimes wait for their next call, those of all codecs together. One takes
-	// 200 to 300 KiB; a script called again after its runtime went gets a new one in about a millisecond.
+	// about 200 KiB; a script called again after its runtime went gets a new one in about a millisecond.
 	maxIdle = 256
 	// perCodec is how many calls of one codec may be under way: a slow script holds that many places
 	// and no more.

@@ -44,6 +44,8 @@ type flattener struct {
 	vals []Value
 	path []byte
 	seen map[string]struct{}
+	// names keeps the names of earlier results, so that each is made once; nil where nothing does.
+	names *map[string]string
 }
 
 // flatten appends the members of o to into as the contract says: a number is a value, a boolean 0
@@ -62,7 +64,7 @@ func flatten(o *Object, into []Value, out *Result) ([]Value, error) {
 
 func (f *flattener) add(v any) error {
 	switch v := v.(type) {
-	case nil:
+	case nil, absent:
 		return nil
 	case bool:
 		n := 0.0
@@ -104,7 +106,7 @@ func (f *flattener) put(number float64, text string) error {
 	if len(f.path) == 0 || len(f.path) > MaxName {
 		return errorf(ReasonOutput, "metric name %.64q of %d bytes, want 1 to %d", f.path, len(f.path), MaxName)
 	}
-	name := metricName(f.path)
+	name := f.name()
 	if len(f.vals) >= MaxValues {
 		return errorf(ReasonOutput, "metric %q is number %d, want at most %d", name, MaxValues+1, MaxValues)
 	}
@@ -121,6 +123,26 @@ func (f *flattener) put(number float64, text string) error {
 	}
 	f.vals = append(f.vals, Value{Name: name, Number: number, Text: text})
 	return nil
+}
+
+// maxNames bounds the names a flattener keeps.
+const maxNames = 2 * MaxValues
+
+func (f *flattener) name() string {
+	if f.names == nil {
+		return metricName(f.path)
+	}
+	if name, ok := (*f.names)[string(f.path)]; ok {
+		return name
+	}
+	name := metricName(f.path)
+	if *f.names == nil {
+		*f.names = map[string]string{}
+	}
+	if len(*f.names) < maxNames {
+		(*f.names)[string(f.path)] = name
+	}
+	return name
 }
 
 // few is up to how many names comparing each with each is faster than a set.

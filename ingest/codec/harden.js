@@ -62,12 +62,7 @@
     kinds: [Function.prototype, proto(function* () { }), proto(async function () { })],
     iterators: proto([][Symbol.iterator]()),
     times: function (f) { text = f; },
-    input: function (fPort, bytes, ms, variables) {
-      var input = { fPort: fPort, bytes: bytes };
-      if (ms !== undefined) input.recvTime = toDates(new date(ms), dates);
-      if (variables !== undefined) input.variables = variables;
-      return input;
-    },
+    date: function (ms) { return toDates(new date(ms), dates); },
     freeze: function () {
       for (var k = 0; k < own.length; k++) for (var j = 0; j < own[k][1].length; j++) overridable(own[k][0], own[k][1][j]);
       for (var i = 1; i < held.length; i++) freeze(held[i]);

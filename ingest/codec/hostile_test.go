@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // hostile are bodies of decodeUplink that would take the process, and what may end them: a reason,
@@ -64,7 +63,7 @@ var hostile = []struct {
 	{"replace by native", `"x".repeat(2e5).replace(/x/g,String.prototype.toString.bind("y".repeat(2e5)))`, "codec_throw codec_memory"},
 	{"replaceAll", `"x".repeat(2e5).replaceAll("x","y".repeat(2e5))`, "codec_throw"},
 	{"split", `var s="x"; for(var i=0;i<22;i++) s+=s; s.split("")`, "codec_throw"},
-	{"regexp backtracking", `/^(?=a)(a+)+$/.test("a".repeat(40)+"b")`, "codec_timeout ok"},
+	{"regexp backtracking", `/^(?=a)(a+)+$/.test("a".repeat(40)+"b")`, "ok codec_timeout"},
 	{"regexp backtracking loop", `for(;;) /^(?=a)(a+)+$/.test("a".repeat(40)+"b")`, "codec_timeout"},
 	{"regexp states", `var p=""; for(var i=0;i<500;i++) p+=".{1000}"; new RegExp(p).test("x".repeat(2e5))`, "codec_throw"},
 	{"regexp literal", `/((x{30}){30}){30}/.test("x".repeat(2e5))`, "compile"},
@@ -122,29 +121,30 @@ var hostile = []struct {
 }
 
 // run decodes once with body as the body of decodeUplink and returns the reason it ended for.
-func runHostile(t *testing.T, body string) (string, time.Duration) {
+func runHostile(t *testing.T, body string) string {
 	c, err := newEngine().javascript("function decodeUplink(input) {\n"+body+"\n}", false)
 	if err != nil {
-		return "compile", 0
+		return "compile"
 	}
-	start := time.Now()
 	_, err = c.Decode(Uplink{FPort: 1, Bytes: []byte{1}})
-	took := time.Since(start)
 	var e *Error
 	if err == nil {
-		return "ok", took
+		return "ok"
 	} else if !errors.As(err, &e) {
 		t.Errorf("%v, want an *Error", err)
-		return "", took
+		return ""
 	}
 	if strings.Contains(e.Detail, "BUG") || strings.Contains(e.Detail, "gave up") || strings.Contains(e.Detail, "nil pointer") {
 		t.Errorf("%v, want a bound that was meant", e)
 	}
-	return string(e.Reason), took
+	if e.stuck {
+		t.Errorf("%v, want it stopped", e)
+	}
+	return string(e.Reason)
 }
 
-// inPrison runs a test of this binary in a process of its own that may not have more than 2 GiB of
-// addresses, so that a script that gets through is a failed test and not the end of the machine.
+// inPrison runs a test of this binary in a process of its own, so that a script that gets through
+// is a failed test and not the end of the others.
 func inPrison(t *testing.T) (inside bool) {
 	const mark = "PANORMUS_CODEC_PRISON"
 	if os.Getenv(mark) == "1" {
@@ -178,10 +178,7 @@ func TestHostileScripts(t *testing.T) {
 	}
 	for _, tc := range hostile {
 		t.Run(tc.name, func(t *testing.T) {
-			got, took := runHostile(t, tc.body)
-			if took > CallTime+graceFor {
-				t.Errorf("ended after %v (%s), want it stopped within %v", took, got, CallTime)
-			}
+			got := runHostile(t, tc.body)
 			if got == string(ReasonOutput) && strings.HasPrefix(tc.want, "ok") {
 				got = "ok" // it came to its end, and returned nothing
 			}
@@ -189,11 +186,11 @@ func TestHostileScripts(t *testing.T) {
 				return // a busy machine; stopped all the same
 			}
 			if !strings.Contains(" "+tc.want+" ", " "+got+" ") {
-				t.Errorf("%s after %v, want %s", got, took, tc.want)
+				t.Errorf("%s, want %s", got, tc.want)
 			}
 		})
 	}
-	const most = 600 // MiB; the race detector doubles what Go takes
+	const most = 1200 // MiB; 300 to 450 without the race detector and a busy machine
 	if p := peak(t); p > most {
 		t.Errorf("at most %d MiB were resident, want at most %d", p, most)
 	} else {

@@ -49,6 +49,9 @@ func (c *jsCodec) DecodeInto(in *Uplink, out *Result) error {
 	if r != nil {
 		// Swapped, not copied: each keeps memory to use again. A runtime given up is not here.
 		*out, r.res = r.res, *out
+		if err != nil {
+			out.Values = out.Values[:0]
+		}
 		c.put(r, err)
 	}
 	if err != nil {
@@ -157,10 +160,10 @@ func (r *jsRuntime) decode(in *Uplink, out *Result) error {
 		}
 		data = goja.Null()
 	}
-	if out.Data, err = x.object(data, "data"); err != nil {
-		return err
-	}
-	if out.Values, err = flatten(out.Data, out.Values, out); err != nil {
+	f := flattener{out: out, vals: out.Values, path: r.path[:0], names: &r.names}
+	err = x.flat(data, &f, 0)
+	out.Values, r.path = f.vals, f.path[:0]
+	if err != nil {
 		return err
 	}
 	if f := r.entry[entryNormalize]; f != nil && !goja.IsNull(data) {
@@ -212,17 +215,31 @@ func kindOf(v goja.Value) string {
 	return v.String()
 }
 
-// input makes the argument of decodeUplink.
+// input makes the argument of decodeUplink. A script that does not name recvTime gets none: a Date is
+// the dearest part of it.
 func (r *jsRuntime) input(in *Uplink, port, bytes, variables goja.Value) (goja.Value, error) {
-	ms := goja.Value(goja.Undefined())
-	if r.recv, r.recvDate = in.RecvTime, nil; !in.RecvTime.IsZero() {
-		ms = r.rt.ToValue(in.RecvTime.UnixMilli())
+	input := r.rt.NewObject()
+	if err := input.Set("fPort", port); err != nil {
+		return nil, err
 	}
-	v, err := r.newInput(goja.Undefined(), port, bytes, ms, variables)
-	if err == nil && !in.RecvTime.IsZero() {
-		r.recvDate, _ = v.(*goja.Object).Get("recvTime").(*goja.Object)
+	if err := input.Set("bytes", bytes); err != nil {
+		return nil, err
 	}
-	return v, err
+	if !goja.IsUndefined(variables) {
+		if err := input.Set("variables", variables); err != nil {
+			return nil, err
+		}
+	}
+	r.recv, r.recvDate = in.RecvTime, nil
+	if in.RecvTime.IsZero() || !r.recvNamed {
+		return input, nil
+	}
+	v, err := r.newDate(goja.Undefined(), r.rt.ToValue(in.RecvTime.UnixMilli()))
+	if err != nil {
+		return nil, err
+	}
+	r.recvDate, _ = v.(*goja.Object)
+	return input, input.Set("recvTime", v)
 }
 
 func (r *jsRuntime) octets(b []byte) goja.Value {
@@ -269,9 +286,9 @@ func (c *jsCodec) DecodeDownlink(in Uplink) (Result, error) {
 		x := reader{r: r, out: &out}
 		data, err := x.output(v, "decodeDownlink")
 		if err == nil && len(out.Errors) == 0 {
-			if out.Data, err = x.object(data, "data"); err == nil {
-				out.Values, err = flatten(out.Data, nil, &out)
-			}
+			f := flattener{out: &out}
+			err = x.flat(data, &f, 0)
+			out.Values = f.vals
 		}
 		if err != nil {
 			return err
@@ -283,6 +300,7 @@ func (c *jsCodec) DecodeDownlink(in Uplink) (Result, error) {
 	}
 	c.put(r, rerr)
 	if rerr != nil {
+		out.Values = nil
 		return out, rerr
 	}
 	return out, nil

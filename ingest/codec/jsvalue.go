@@ -43,6 +43,63 @@ func (x *reader) object(v goja.Value, what string) (*Object, error) {
 	return nil, errorf(ReasonOutput, "%s is %.40q, want an object", what, v.String())
 }
 
+// flat appends the fields of v, which is or is in the data, to f without building a tree of it: the
+// names and bounds are the same.
+func (x *reader) flat(v goja.Value, f *flattener, depth int) error {
+	o, ok := v.(*goja.Object)
+	if !ok || depth > 0 && o.ClassName() != "Object" && o.ClassName() != "Array" {
+		t, err := x.tree(v, depth)
+		if err != nil {
+			return err
+		}
+		if depth > 0 {
+			return f.add(t)
+		}
+		if t != nil {
+			return errorf(ReasonOutput, "data is %s, want an object", kindOf(v))
+		}
+		return nil
+	}
+	if x.nodes++; depth >= maxDepth {
+		return errorf(ReasonOutput, "nested deeper than %d, or in a cycle", maxDepth)
+	}
+	if t := o.ExportType(); o.ClassName() == "Array" || t != nil && t.Kind() == reflect.Slice {
+		t, err := x.array(o, depth)
+		if err != nil {
+			return err
+		}
+		if depth > 0 {
+			return f.add(t)
+		}
+		for i, e := range t.([]any) {
+			f.path = strconv.AppendInt(f.path[:0], int64(i), 10)
+			if err := f.add(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	keys := o.Keys()
+	if len(keys) > maxNodes-x.nodes {
+		return errorf(ReasonOutput, "an object of %d members, want at most %d values in all", len(keys), maxNodes)
+	}
+	parent := len(f.path)
+	for _, k := range keys {
+		if f.path = f.path[:parent]; depth > 0 {
+			f.path = append(f.path, '_')
+		}
+		if len(k) > MaxName {
+			return errorf(ReasonOutput, "metric name %.64q of %d bytes, want at most %d", k, len(k), MaxName)
+		}
+		f.path = append(f.path, k...)
+		if err := x.flat(o.Get(k), f, depth+1); err != nil {
+			return err
+		}
+	}
+	f.path = f.path[:parent]
+	return nil
+}
+
 // absent is what tree returns for what JSON has no word for: undefined, functions, symbols.
 type absent struct{}
 

@@ -200,11 +200,24 @@ func (c *jsCodec) published(name string, input *Object) (got, normalized *Object
 			}
 			v, err = r.entry[entryEncodeDownlink](goja.Undefined(), arg)
 		case name == "decodeUplink" && r.entry[entryDecodeUplink] == nil:
-			r.res.Reset()
-			err := r.decode(&in, &r.res)
+			bytes, port := r.octets(in.Bytes), r.rt.ToValue(int64(in.FPort))
+			if f := r.entry[entryDecode]; f != nil {
+				v, err = f(goja.Undefined(), port, bytes)
+			} else if f := r.entry[entryDecoder]; f != nil {
+				v, err = f(goja.Undefined(), bytes, port)
+			} else {
+				return errorf(ReasonThrow, "the script has no decoder")
+			}
+			if err != nil {
+				return err
+			}
+			data, err := x.object(v, "the decoder")
+			if err != nil {
+				return err
+			}
 			got = &Object{}
-			got.Set("data", r.res.Data)
-			return err
+			got.Set("data", data)
+			return nil
 		default:
 			f := r.entry[entryDecodeUplink]
 			if name == "decodeDownlink" {

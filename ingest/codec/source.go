@@ -41,6 +41,7 @@ type script struct {
 	regexpCost int        // of its costliest literal
 	unnamed    [][]uint64 // see trim
 	host       bool       // it names Buffer or its like
+	recvTime   bool       // it names recvTime
 }
 
 // compile parses, checks, rewrites and compiles src. The parser knows no time limit, so it runs
@@ -90,6 +91,7 @@ func compileUnbounded(src string) (s *script, err error) {
 	}
 	s = &script{bigints: strings.Contains(src, "BigInt") || strings.Contains(src, "BigUint")}
 	s.unnamed, s.host = unnamed(src)
+	s.recvTime = strings.Contains(src, "recvTime")
 	if !s.bigints {
 		s.bigints = findsBigInt(prg)
 	}
