@@ -35,6 +35,7 @@ type Result struct {
 	Values     []Value       // data, flattened, at most MaxValues
 	Warnings   []string      // of the codec, then of this package about what it left out
 	Errors     []string      // of the codec; where there are any, Values is empty
+	Console    []string      // what the script wrote to its console, bounded
 	Normalized []Measurement // of normalizeUplink; names and units are those of the device repository
 }
 

@@ -120,10 +120,14 @@ func (c *jsCodec) judge(err *Error) {
 
 // decode calls the script's decoder and normalizer.
 func (r *jsRuntime) decode(in *Uplink, out *Result) error {
-	variables, err := r.variables(in.Variables)
-	if err != nil {
-		return err
+	variables := goja.Value(goja.Undefined())
+	if r.varsNamed || r.entry[entryDecodeUplink] == nil {
+		var err error
+		if variables, err = r.variables(in.Variables); err != nil {
+			return err
+		}
 	}
+	var err error
 	bytes, port := r.octets(in.Bytes), r.rt.ToValue(int64(in.FPort))
 	x := reader{r: r, out: out}
 	var data goja.Value
@@ -174,8 +178,9 @@ func (r *jsRuntime) decode(in *Uplink, out *Result) error {
 	return r.report(out)
 }
 
-// report adds the console's lines to the warnings and turns errors into one.
+// report ends a result: the console's lines, and the errors as one.
 func (r *jsRuntime) report(out *Result) error {
+	out.Console = r.host.lines
 	if len(out.Errors) == 0 {
 		return nil
 	}

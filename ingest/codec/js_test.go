@@ -98,6 +98,9 @@ func TestScripts(t *testing.T) {
 			if got := shown(out.Values); got != tc.want {
 				t.Errorf("%s\nwant %s", got, tc.want)
 			}
+			if tc.name == "console" && strings.Join(out.Console, "|") != "a 1 [object Object]|b" {
+				t.Errorf("console %q, want both lines", out.Console)
+			}
 			if got := strings.Join(out.Warnings, "|"); got != tc.warnings {
 				t.Errorf("warnings %q, want %q", got, tc.warnings)
 			}

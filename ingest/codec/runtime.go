@@ -83,24 +83,24 @@ type jsRuntime struct {
 	host    host
 	entry   [entryCount]goja.Callable
 	newDate goja.Callable // milliseconds to a Date that is also a text
-	// recvNamed says that the script names recvTime.
-	recvNamed bool
-	recv      time.Time
-	recvDate  *goja.Object
-	ran       time.Duration // of all calls
-	tick      *time.Timer
-	done      chan *Error
-	begun     atomic.Bool // the call under way has been given a processor
-	res       Result
-	path      []byte
-	names     map[string]string // metric names seen, each made once
+	// What of its input the script names; the rest is not made.
+	recvNamed, varsNamed bool
+	recv                 time.Time
+	recvDate             *goja.Object
+	ran                  time.Duration // of all calls
+	tick                 *time.Timer
+	done                 chan *Error
+	begun                atomic.Bool // the call under way has been given a processor
+	res                  Result
+	path                 []byte
+	names                map[string]string // metric names seen, each made once
 }
 
 // newRuntime makes a runtime and runs the script's top level.
 func newRuntime(s *script) (*jsRuntime, *Error) {
 	rt := goja.New()
 	rt.SetMaxCallStackSize(maxStack)
-	r := &jsRuntime{rt: rt, recvNamed: s.recvTime, guard: &guard{rt: rt}, tick: time.NewTimer(time.Hour), done: make(chan *Error, 1)}
+	r := &jsRuntime{rt: rt, recvNamed: s.recvTime, varsNamed: s.variables, guard: &guard{rt: rt}, tick: time.NewTimer(time.Hour), done: make(chan *Error, 1)}
 	r.tick.Stop()
 	r.host.g = r.guard
 	err := r.run(loadTime, func() error {

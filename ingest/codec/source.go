@@ -41,7 +41,8 @@ type script struct {
 	regexpCost int        // of its costliest literal
 	unnamed    [][]uint64 // see trim
 	host       bool       // it names Buffer or its like
-	recvTime   bool       // it names recvTime
+	recvTime   bool       // it names recvTime, and so on
+	variables  bool
 }
 
 // compile parses, checks, rewrites and compiles src. The parser knows no time limit, so it runs
@@ -91,7 +92,7 @@ func compileUnbounded(src string) (s *script, err error) {
 	}
 	s = &script{bigints: strings.Contains(src, "BigInt") || strings.Contains(src, "BigUint")}
 	s.unnamed, s.host = unnamed(src)
-	s.recvTime = strings.Contains(src, "recvTime")
+	s.recvTime, s.variables = strings.Contains(src, "recvTime"), strings.Contains(src, "variables")
 	if !s.bigints {
 		s.bigints = findsBigInt(prg)
 	}
