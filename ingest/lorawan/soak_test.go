@@ -33,7 +33,7 @@ import (
 )
 
 // phy is a frame of the reference library's: two bytes, its counter.
-func phy(t *testing.T, addr, fcnt uint32, key byte) []byte {
+func phy(t testing.TB, addr, fcnt uint32, key byte) []byte {
 	port := uint8(1)
 	p := reference.PHYPayload{
 		MHDR: reference.MHDR{MType: reference.UnconfirmedDataUp},
