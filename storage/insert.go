@@ -20,6 +20,11 @@ func insertSettings(token string) clickhouse.Settings {
 		"materialized_views_ignore_errors":                   0,
 		"parallel_view_processing":                           0,
 		"input_format_parallel_parsing":                      0,
+		// The rollup of a large group is one block too: a two-level aggregation would give 256, each
+		// a part of its own to write, merge and remove.
+		"group_by_two_level_threshold":       0,
+		"group_by_two_level_threshold_bytes": 0,
+		"max_block_size":                     1 << 20,
 		// A text in an event's context stays the text it is, though it may look like a date.
 		"input_format_try_infer_dates":     0,
 		"input_format_try_infer_datetimes": 0,
