@@ -101,7 +101,8 @@ func (s *system) rules() (int, error) {
 		return 0, err
 	}
 	var list struct{ Rules []json.RawMessage }
-	return len(list.Rules), json.Unmarshal(b, &list)
+	err = json.Unmarshal(b, &list)
+	return len(list.Rules), err
 }
 
 // restart measures how soon a system with the run's data is ready.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -34,6 +35,9 @@ func runCommand(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	data, err := openDataDir(cfg.Data)
 	if err != nil {
 		return err
@@ -43,6 +47,10 @@ func runCommand(ctx context.Context, args []string, out io.Writer) error {
 	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return n.run(ctx)
 }
+
+// memoryLimit is where the collector begins to work harder; with what the embedded database is
+// given it keeps the whole under 2 GiB. GOMEMLIMIT, where set, stands instead.
+const memoryLimit = 800 << 20
 
 // A node is one process: the parts it is made of, in the order they are started. It is wiring and
 // nothing else.
