@@ -26,7 +26,7 @@ const (
 	loadTime = time.Second      // to run the top level of a script, which may build tables
 	graceFor = 2 * time.Second  // from the end of a call's time until it is given up as stuck
 	watchAt  = time.Millisecond // how often a call under way is looked at; most have ended by then
-	maxHeap  = 64 << 20         // growth of the process's heap during a call that is looked at
+	maxHeap  = 32 << 20         // growth of the process's heap during a call that is looked at
 	lifetime = CallTime         // of calls, after which a runtime is replaced: what it kept is gone
 	maxStack = 400              // script functions under way, one in another
 )
