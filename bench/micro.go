@@ -10,9 +10,9 @@ import (
 
 // micro runs the hot path's own benchmarks, each of which checks its answers.
 func micro(ctx context.Context, quick bool, w io.Writer) error {
-	benchtime := "1s"
+	benchtime := "200ms"
 	if quick {
-		benchtime = "100ms"
+		benchtime = "50ms"
 	}
 	fmt.Fprintf(w, "\n## The parts of the hot path\n`go test -run - -bench . -benchtime %s`, one package at a time.\n\n```\n", benchtime)
 	for _, pkg := range []string{

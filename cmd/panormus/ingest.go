@@ -72,7 +72,14 @@ func (n *node) startIngest(ctx context.Context) error {
 	n.keepSessions(n.stage(), radio, pump)
 	in := n.stage()
 	in.must("ingest", func(ctx context.Context) error { return ingest.Run(ctx, pump, sources...) })
-	in.once("memory of older messages", older)
+	in.once("memory of older messages", func(ctx context.Context) error {
+		select {
+		case <-n.ready: // it reads much, and nobody waits for it: not while the process starts
+			return older(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	return nil
 }
 

@@ -63,6 +63,7 @@ type node struct {
 	started time.Time
 
 	failed chan error
+	ready  chan struct{} // closed once everything is there
 	stages []*stage // the last one stops first
 	base   *stage   // HTTP, the database, the log's keeper
 	reads  *stage   // what reads the log
@@ -96,7 +97,7 @@ func orEnded(err error) error {
 }
 
 func (n *node) run(ctx context.Context) (err error) {
-	n.failed = make(chan error, 1)
+	n.failed, n.ready = make(chan error, 1), make(chan struct{})
 	defer func() {
 		n.data.withdraw()
 		for i := len(n.stages) - 1; i >= 0; i-- {
@@ -122,10 +123,10 @@ func (n *node) run(ctx context.Context) (err error) {
 	if err := n.startIngest(ctx); err != nil {
 		return err
 	}
-	ready := make(chan error, 1)
+	opened := make(chan error, 1)
 	opening, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { ready <- n.openRest(opening) })
+	wg.Go(func() { opened <- n.openRest(opening) })
 	defer wg.Wait()
 	defer cancel()
 	for {
@@ -135,7 +136,7 @@ func (n *node) run(ctx context.Context) (err error) {
 			return nil
 		case err := <-n.failed:
 			return err
-		case err := <-ready:
+		case err := <-opened:
 			if err != nil && ctx.Err() == nil {
 				return err
 			}
@@ -144,7 +145,7 @@ func (n *node) run(ctx context.Context) (err error) {
 					return err
 				}
 			}
-			ready = nil
+			opened = nil
 		}
 	}
 }
@@ -250,6 +251,7 @@ func (n *node) announce() error {
 	if err := n.data.announce(n.info); err != nil {
 		return err
 	}
+	close(n.ready)
 	n.log.Info("ready", "after", time.Since(n.started).Round(time.Millisecond), "http", n.info.HTTP, "mqtt", n.info.MQTT,
 		"clickhouse", n.info.ClickHouse)
 	if n.front != nil {
