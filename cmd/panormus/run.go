@@ -64,9 +64,9 @@ type node struct {
 
 	failed chan error
 	ready  chan struct{} // closed once everything is there
-	stages []*stage // the last one stops first
-	base   *stage   // HTTP, the database, the log's keeper
-	reads  *stage   // what reads the log
+	stages []*stage      // the last one stops first
+	base   *stage        // HTTP, the database, the log's keeper
+	reads  *stage        // what reads the log
 
 	stream   *streamlog.Log
 	registry *devices.Registry
