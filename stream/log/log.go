@@ -80,12 +80,16 @@ type streamSpec struct {
 	dedup       time.Duration
 }
 
+// repeated is how long the server knows a batch's id again: several time-outs of Publish. It reads
+// that much of the log at every start.
+const repeated = 30 * time.Second
+
 var streamSpecs = []streamSpec{
-	{batch.KindObservations, "obs", true, 14, 2 * time.Minute},
-	{batch.KindDetections, "det", true, 2, 2 * time.Minute},
-	{batch.KindUplinks, "upl", true, 2, 2 * time.Minute},
-	{batch.KindEvents, "evt", false, 1, 2 * time.Minute},
-	{batch.KindRejected, "rej", false, 1, 2 * time.Minute},
+	{batch.KindObservations, "obs", true, 14, repeated},
+	{batch.KindDetections, "det", true, 2, repeated},
+	{batch.KindUplinks, "upl", true, 2, repeated},
+	{batch.KindEvents, "evt", false, 1, repeated},
+	{batch.KindRejected, "rej", false, 1, repeated},
 }
 
 func specOf(kind batch.Kind) streamSpec {
@@ -245,8 +249,8 @@ func Partition(device string, n int) int {
 
 // Publish stores one batch and returns its sequence. It blocks while the log is full or away,
 // saying so once, and returns an error only when ctx ends or the batch can never be stored (it is
-// too large). The id, where not empty, makes a repeated Publish of the same batch harmless for two
-// minutes.
+// too large). The id, where not empty, makes a repeated Publish of the same batch harmless for half a
+// minute.
 func (l *Log) Publish(ctx context.Context, kind batch.Kind, partition int, id string, data []byte) (uint64, error) {
 	if len(data) > maxPayload {
 		return 0, fmt.Errorf("publish %s: %d bytes, want at most %d", kind, len(data), maxPayload)
