@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"slices"
 
 	"panormus/controlroom/live"
-	"panormus/devices"
 	"panormus/ingest"
 	"panormus/simulators/city"
 	"panormus/storage"
@@ -37,7 +35,7 @@ func (n *node) startConsumers(ctx context.Context) error {
 		return err
 	}
 	n.parts.store = &rules.Store{
-		Dir: n.cfg.Rules.Dir, Defaults: true, Bucket: bucket, Log: n.log, Known: func() []string { return knownMetrics(n.registry) },
+		Dir: n.cfg.Rules.Dir, Defaults: true, Bucket: bucket, Log: n.log, Known: func() []string { return rules.KnownMetrics(n.registry.Profiles()) },
 	}
 	read := make(chan struct{})
 	n.base.again("rule files", func(ctx context.Context) error { return n.parts.store.Run(ctx, onceClosed(read)) })
@@ -64,16 +62,4 @@ func onceClosed(c chan struct{}) func() {
 			close(c)
 		}
 	}
-}
-
-// knownMetrics are the names that profiles give, for telling a mistyped one in a rule.
-func knownMetrics(r *devices.Registry) []string {
-	var names []string
-	for _, p := range r.Profiles() {
-		for name := range p.Metrics {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }

@@ -11,6 +11,7 @@ import (
 	"panormus/controlroom/live"
 	"panormus/controlroom/web"
 	"panormus/simulators/city"
+	"panormus/storage"
 )
 
 // startControlRoom starts the live state and what shows it, and returns once the state is whole.
@@ -29,7 +30,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 	h := history{n.parts.db}
 	whole := make(chan struct{})
 	n.base.again("live state", func(ctx context.Context) error {
-		return state.Run(ctx, live.Feeding{Log: n.stream, History: h, Writer: writerName, Ready: onceClosed(whole)})
+		return state.Run(ctx, live.Feeding{Log: n.stream, History: h, Writer: storage.Consumer, Ready: onceClosed(whole)})
 	})
 	n.base.again("feed", hub.Run)
 	select {

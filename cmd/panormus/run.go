@@ -19,6 +19,7 @@ import (
 	"panormus/storage"
 	"panormus/storage/embedded"
 	streamlog "panormus/stream/log"
+	"panormus/stream/rules"
 )
 
 // runCommand plays the roles it is given until ctx ends.
@@ -155,7 +156,7 @@ func (n *node) openSpine(ctx context.Context, base *stage) error {
 	cfg := streamlog.Config{
 		Dir: n.data.join("log"), Partitions: n.cfg.Stream.Partitions, MaxBytes: int64(n.cfg.Stream.MaxBytes),
 		MaxAge: n.cfg.Stream.MaxAge, Sync: time.Duration(n.cfg.Stream.Sync), MinFree: int64(n.cfg.Stream.MinFree),
-		Replicas: n.cfg.Stream.Replicas, Consumers: []string{writerName, rulesName}, Log: n.log, Metrics: n.reg,
+		Replicas: n.cfg.Stream.Replicas, Consumers: []string{storage.Consumer, rules.Consumer}, Log: n.log, Metrics: n.reg,
 	}
 	if n.cfg.NATS != "embedded" {
 		cfg.URL = n.cfg.NATS
@@ -171,9 +172,8 @@ func (n *node) openSpine(ctx context.Context, base *stage) error {
 	}
 	n.registry = devices.NewRegistry(kv, n.log)
 	synced := make(chan struct{})
-	var once sync.Once
 	base.again("device registry", func(ctx context.Context) error {
-		return n.registry.Run(ctx, func() { once.Do(func() { close(synced) }) })
+		return n.registry.Run(ctx, onceClosed(synced))
 	})
 	select {
 	case <-synced:
@@ -184,12 +184,6 @@ func (n *node) openSpine(ctx context.Context, base *stage) error {
 		return ctx.Err()
 	}
 }
-
-// Names of consumers in the log.
-const (
-	writerName = "writer"
-	rulesName  = "rules"
-)
 
 // openRest starts what needs the database, waiting for it as long as it takes: until then the log
 // keeps what comes in.
