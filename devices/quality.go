@@ -16,4 +16,6 @@ const (
 	QualityLate
 	// QualityUnknown marks an observation of a device that nobody has claimed.
 	QualityUnknown
+	// QualityRefresh marks video metadata that repeats a state which was told before: it is no news.
+	QualityRefresh
 )

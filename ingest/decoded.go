@@ -38,6 +38,11 @@ type Decoded struct {
 	Values  []Value
 	// Uplinks is the radio side of the message, a row a gateway. Device is filled in by the pump.
 	Uplinks []batch.Uplink
+	// Detections is what a camera told. Camera, Received, Purpose and what is derived from Plate and
+	// Extra are filled in by the pump.
+	Detections []Detection
+	// Refresh says that a retained message was taken as the state that it is: its rows are marked.
+	Refresh bool
 	// Scan and Path are at the decoder's disposal.
 	Scan jsonscan.Scanner
 	Path []byte
@@ -46,6 +51,7 @@ type Decoded struct {
 	names *names
 	texts *names
 	seen  map[string]struct{}
+	arena []byte // of Copy
 }
 
 func newDecoded(metricNames, texts *names) *Decoded {
@@ -59,6 +65,9 @@ func NewDecoded() *Decoded { return newDecoded(newNames(4096), newNames(4096)) }
 func (d *Decoded) Reset() {
 	d.Domain, d.Device, d.DevEUI = "", "", ""
 	d.Records, d.Values, d.Uplinks, d.Path = d.Records[:0], d.Values[:0], d.Uplinks[:0], d.Path[:0]
+	clear(d.Detections) // they may hold what nobody is to find later
+	clear(d.arena)
+	d.Detections, d.arena, d.Refresh = d.Detections[:0], d.arena[:0], false
 }
 
 // Begin starts the next record.

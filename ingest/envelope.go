@@ -100,6 +100,16 @@ const (
 	ReasonCodecSuspended Reason = "codec_suspended" // it failed by time or memory again and again and rests
 )
 
+// The reasons of video metadata, as package vds has them. Nothing of such a message is kept with
+// them: it may hold personal data.
+const (
+	ReasonNoPurpose  Reason = "no_purpose"  // the registry has no lawful ground for the camera
+	ReasonNoKey      Reason = "no_key"      // the key that a plate is hashed with cannot be had
+	ReasonXML        Reason = "xml"         // not XML, or more of it than is read: entities, DTDs
+	ReasonFormat     Reason = "format"      // not what the vendor documents
+	ReasonCoordinate Reason = "coordinates" // a box or point that lies nowhere
+)
+
 // Reasons lists every reason.
 var Reasons = []Reason{
 	ReasonTopic, ReasonTooLarge, ReasonEmpty, ReasonSyntax, ReasonUTF8, ReasonDepth, ReasonTooMany, ReasonType,
@@ -109,6 +119,7 @@ var Reasons = []Reason{
 	ReasonDevAddr, ReasonMIC, ReasonFrameCounter, ReasonReplay, ReasonCRC, ReasonRegion, ReasonGateway, ReasonGatewayRate,
 	ReasonCodecThrow, ReasonCodecTimeout, ReasonCodecMemory, ReasonCodecOutput, ReasonCodecErrors, ReasonCodecInput, ReasonCodecSyntax,
 	ReasonCodecSuspended,
+	ReasonNoPurpose, ReasonNoKey, ReasonXML, ReasonFormat, ReasonCoordinate,
 }
 
 // A Reject is a message that no retry can mend: the same bytes will fail again.
@@ -152,6 +163,8 @@ const (
 	MaxDepth = 32
 	// MaxName is how many bytes the name of a metric may have.
 	MaxName = 128
+	// MaxDetections is how many rows of video metadata a message may bring.
+	MaxDetections = 4096
 	// maxUplinks is how many rows of radio metadata a message may bring; more are cut.
 	maxUplinks = 256
 )
@@ -160,8 +173,12 @@ const (
 type Input struct {
 	// Domain and Device are those of the topic.
 	Domain, Device string
-	Payload        []byte
-	Received       int64 // Unix ms
+	// Topic as it came.
+	Topic string
+	// Retained says that the message is old state: a decoder of video metadata may refresh with it.
+	Retained bool
+	Payload  []byte
+	Received int64 // Unix ms
 	// Again is why the message was rejected before, in a replay of the dead letter; else empty.
 	Again Reason
 }

@@ -13,6 +13,7 @@ import (
 // hand is one batch being filled or published, with what is owed for it.
 type hand struct {
 	obs      batch.Observations
+	det      batch.Detections
 	uplinks  []batch.Uplink
 	rejected []batch.Rejected
 
@@ -30,6 +31,7 @@ func (h *hand) messages() int { return h.decoded + h.dups + len(h.rejected) }
 
 func (h *hand) reset() {
 	h.obs.Reset()
+	h.det.Reset()
 	h.domains, h.metrics, h.texts = codes{}, codes{}, codes{}
 	clear(h.uplinks)
 	clear(h.rejected)
@@ -81,8 +83,8 @@ type lane struct {
 
 // laneCounters count what the lane has finished; received also what it holds.
 type laneCounters struct {
-	received, decoded, duplicates, observations, uplinks, batches uint64
-	rejected                                                      map[Reason]uint64
+	received, decoded, duplicates, observations, detections, uplinks, batches uint64
+	rejected                                                                  map[Reason]uint64
 }
 
 func newLane(p *Pump, partition int) *lane {
@@ -124,7 +126,7 @@ func (l *lane) enter(s *Session) error {
 
 func (l *lane) isFull() bool {
 	h := l.open
-	return h.obs.Len() >= l.pump.cfg.BatchRows || h.bytes >= l.pump.cfg.BatchBytes ||
+	return h.obs.Len() >= l.pump.cfg.BatchRows || h.det.Len() >= l.pump.cfg.BatchRows || h.bytes >= l.pump.cfg.BatchBytes ||
 		len(h.uplinks) > batch.MaxRows-maxUplinks || len(h.rejected) >= batch.MaxRows || h.decoded >= batch.MaxRows || h.dups >= batch.MaxRows
 }
 
@@ -225,6 +227,12 @@ func (l *lane) publish(ctx context.Context, h *hand, n int) error {
 			return err
 		}
 	}
+	if h.det.Len() > 0 {
+		data, err := h.det.Encode()
+		if err := put(batch.KindDetections, data, err); err != nil {
+			return err
+		}
+	}
 	if h.obs.Len() > 0 {
 		data, err := h.obs.Encode()
 		if err := put(batch.KindObservations, data, err); err != nil {
@@ -242,6 +250,7 @@ func (l *lane) publish(ctx context.Context, h *hand, n int) error {
 	l.count.decoded += uint64(h.decoded)
 	l.count.duplicates += uint64(h.dups)
 	l.count.observations += uint64(h.obs.Len())
+	l.count.detections += uint64(h.det.Len())
 	l.count.uplinks += uint64(len(h.uplinks))
 	for i := range h.rejected {
 		l.count.rejected[Reason(h.rejected[i].Reason)]++

@@ -14,6 +14,7 @@ type Stats struct {
 	Duplicates   uint64 // messages that were on the log already
 	InFlight     uint64 // messages on their way to the log
 	Observations uint64 // rows on the log
+	Detections   uint64 // rows of video metadata on the log
 	Uplinks      uint64 // rows of radio metadata on the log
 	Batches      uint64 // on the log
 	Blocked      uint64 // Handles waiting for the log now
@@ -33,6 +34,7 @@ func (p *Pump) Stats() Stats {
 		s.Decoded += l.count.decoded
 		s.Duplicates += l.count.duplicates
 		s.Observations += l.count.observations
+		s.Detections += l.count.detections
 		s.Uplinks += l.count.uplinks
 		s.Batches += l.count.batches
 		s.InFlight += uint64(l.out + l.open.messages())
@@ -68,6 +70,7 @@ var (
 	descIgnored      = desc("ignored_messages_total", "Messages that were not to be stored, by why.", "why")
 	descInFlight     = desc("in_flight_messages", "Messages on their way to the log.")
 	descObservations = desc("observations_total", "Observations on the log.")
+	descDetections   = desc("detections_total", "Rows of video metadata on the log.")
 	descUplinks      = desc("uplinks_total", "Rows of radio metadata on the log.")
 	descBatches      = desc("batches_total", "Batches put on the log.")
 	descBlocked      = desc("blocked_senders", "Senders that wait because the log is behind.")
@@ -76,7 +79,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descReceived, descDecoded, descRejected, descIgnored, descInFlight, descObservations, descUplinks, descBatches, descBlocked,
+		descReceived, descDecoded, descRejected, descIgnored, descInFlight, descObservations, descDetections, descUplinks, descBatches, descBlocked,
 	} {
 		ch <- d
 	}
@@ -101,6 +104,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descInFlight, s.InFlight)
 	counter(descObservations, s.Observations)
+	counter(descDetections, s.Detections)
 	counter(descUplinks, s.Uplinks)
 	counter(descBatches, s.Batches)
 	gauge(descBlocked, s.Blocked)

@@ -14,6 +14,7 @@ import (
 
 	"panormus/devices"
 	"panormus/stream/batch"
+	"panormus/stream/privacy"
 )
 
 // A Publisher is the part of the log the pump writes to. Publish blocks until the batch is stored
@@ -38,6 +39,11 @@ type Config struct {
 	Registry Directory
 	// Decoders by the names that routes use.
 	Decoders map[string]Decoder
+	// Video are further decoders, of video metadata: what they refuse is filed without its payload,
+	// and they see retained messages. Privacy, which says what of it may be kept, must be given with
+	// them.
+	Video   map[string]Decoder
+	Privacy *privacy.Guard
 	// Takers by the names of decoders: where a name has one, the decoder is for replays only.
 	Takers map[string]Taker
 	// Routes in order of precedence; nil for DefaultRoutes.
@@ -119,8 +125,11 @@ func New(cfg Config) (*Pump, error) {
 	}
 	p := &Pump{cfg: cfg, names: newNames(4096), texts: newNames(4096), started: time.Now(), id: rand.Text()[:12], stop: make(chan struct{})}
 	p.decoded.New = func() any { return newDecoded(p.names, p.texts) }
+	if len(cfg.Video) > 0 && cfg.Privacy == nil {
+		return nil, errors.New("ingest: decoders of video metadata and no Privacy, want both")
+	}
 	for i, r := range cfg.Routes {
-		c, err := compile(r, cfg.Decoders)
+		c, err := compile(r, cfg.Decoders, cfg.Video)
 		if err != nil {
 			return nil, fmt.Errorf("ingest: route %d, %q: %w", i+1, r.Filter, err)
 		}

@@ -21,41 +21,48 @@ const (
 	rememberWait = 2 * time.Second
 )
 
+// fingerprinted are the kinds of batches that say which messages they are of.
+var fingerprinted = []batch.Kind{batch.KindObservations, batch.KindDetections}
+
 // Remember reads the end of the log, so that messages which came before a restart and come again
-// are recognised. Call it before any session is opened. It reads the newest 512 batches, at least
-// a second of full load, and returns; older ones, up to 8,192 batches or 256 MiB, are read by the
-// function it returns, which may run beside the work and ends with ctx.
+// are recognised. Call it before any session is opened. It reads the newest 512 batches of each
+// kind, at least a second of full load, and returns; older ones, up to 8,192 batches or 256 MiB, are
+// read by the function it returns, which may run beside the work and ends with ctx.
 func (p *Pump) Remember(ctx context.Context, l *log.Log) (older func(context.Context) error, err error) {
-	last, err := l.LastSeq(ctx, batch.KindObservations)
-	if err != nil {
-		return nil, fmt.Errorf("remember what is on the log: %w", err)
-	}
-	from := last - min(last, rememberNow)
-	if _, err := p.rememberPiece(ctx, l, from, last); err != nil {
-		return nil, err
+	from, last := make([]uint64, len(fingerprinted)), make([]uint64, len(fingerprinted))
+	for i, kind := range fingerprinted {
+		if last[i], err = l.LastSeq(ctx, kind); err != nil {
+			return nil, fmt.Errorf("remember what is on the log: %w", err)
+		}
+		from[i] = last[i] - min(last[i], rememberNow)
+		if _, err := p.rememberPiece(ctx, l, kind, from[i], last[i]); err != nil {
+			return nil, err
+		}
 	}
 	return func(ctx context.Context) error {
-		for bytes, to := 0, from; to > 0 && last-to < rememberLater && bytes < rememberBytes; {
-			after := to - min(to, rememberPiece)
-			n, err := p.rememberPiece(ctx, l, after, to)
-			if err != nil {
-				return err
+		for i, kind := range fingerprinted {
+			for bytes, to := 0, from[i]; to > 0 && last[i]-to < rememberLater && bytes < rememberBytes; {
+				after := to - min(to, rememberPiece)
+				n, err := p.rememberPiece(ctx, l, kind, after, to)
+				if err != nil {
+					return err
+				}
+				if n == 0 {
+					break // purged from here on
+				}
+				bytes, to = bytes+n, after
 			}
-			if n == 0 {
-				return nil // purged from here on
-			}
-			bytes, to = bytes+n, after
 		}
 		return nil
 	}, nil
 }
 
 // rememberPiece reads the batches (after, last] and returns their bytes.
-func (p *Pump) rememberPiece(ctx context.Context, l *log.Log, after, last uint64) (bytes int, err error) {
+func (p *Pump) rememberPiece(ctx context.Context, l *log.Log, kind batch.Kind, after, last uint64) (bytes int, err error) {
 	if after >= last {
 		return 0, nil
 	}
-	r, err := l.Read(ctx, batch.KindObservations, after)
+	r, err := l.Read(ctx, kind, after)
 	if err != nil {
 		return 0, fmt.Errorf("remember what is on the log: %w", err)
 	}
@@ -74,7 +81,7 @@ func (p *Pump) rememberPiece(ctx context.Context, l *log.Log, after, last uint64
 			return bytes, nil
 		}
 		bytes += len(m.Data)
-		prints, err := batch.Fingerprints(m.Data)
+		prints, err := batch.Fingerprints(m.Kind, m.Data)
 		if err != nil {
 			// Whoever stores the batch will say so too; here it means only that its messages
 			// would not be recognised.

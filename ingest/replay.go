@@ -23,7 +23,7 @@ type Replayed struct {
 	Read       uint64 // that Replay selects
 	Decoded    uint64 // stored now; with DryRun, that could be
 	Duplicates uint64 // stored before
-	Skipped    uint64 // kept only in part
+	Skipped    uint64 // kept only in part, or without what they said
 	Rejected   map[Reason]uint64
 }
 
@@ -75,7 +75,7 @@ func ReplayRejected(ctx context.Context, p *Pump, l *log.Log, r Replay) (Replaye
 				continue
 			}
 			out.Read++
-			if Reason(row.Reason) == ReasonTooLarge {
+			if r := Reason(row.Reason); r == ReasonTooLarge || len(row.Payload) == 0 && r != ReasonEmpty {
 				out.Skipped++
 				continue
 			}
@@ -114,7 +114,7 @@ func (r *replaying) note(again bool) bool {
 func (r Replay) selector() (func(*batch.Rejected) bool, error) {
 	var topics *route
 	if r.Topic != "" {
-		c, err := compile(Route{Filter: r.Topic, Decoder: Ignore}, nil)
+		c, err := compile(Route{Filter: r.Topic, Decoder: Ignore}, nil, nil)
 		if err != nil {
 			return nil, fmt.Errorf("replay rejected messages: topic %q: %w", r.Topic, err)
 		}

@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -55,6 +56,39 @@ func DefaultRoutes() []Route {
 	}
 }
 
+// VideoRoutes are the topics of cameras and what analyses their pictures. They come behind the others.
+func VideoRoutes() []Route {
+	return []Route{
+		// ONVIF over MQTT: the level before is the camera, whatever comes before that.
+		{Filter: "+/onvif-ej/#", Decoder: "onvif-event", Domain: safety},
+		{Filter: "+/+/onvif-ej/#", Decoder: "onvif-event", Domain: safety},
+		{Filter: "+/+/+/onvif-ej/#", Decoder: "onvif-event", Domain: safety},
+		{Filter: "+/onvif-mj/#", Decoder: "onvif-frame", Domain: safety},
+		{Filter: "+/+/onvif-mj/#", Decoder: "onvif-frame", Domain: safety},
+		{Filter: "+/+/+/onvif-mj/#", Decoder: "onvif-frame", Domain: safety},
+		// Axis: Object Analytics and other events.
+		{Filter: "axis/+/event/#", Decoder: "axis-event", Domain: safety},
+		// Frigate names the camera in the message.
+		{Filter: "frigate/events", Decoder: "frigate-event", Domain: safety},
+		{Filter: "frigate/reviews", Decoder: "frigate-review", Domain: safety},
+		{Filter: "frigate/tracked_object_update", Decoder: "frigate-update", Domain: safety},
+		// Those whose topics are whatever was configured at the camera: ours say what is in them.
+		{Filter: "vds/+/onvif-xml", Decoder: "onvif-xml", Domain: safety},
+		{Filter: "vds/+/onvif-event", Decoder: "onvif-event", Domain: safety},
+		{Filter: "vds/+/onvif-frame", Decoder: "onvif-frame", Domain: safety},
+		{Filter: "vds/+/axis-scene", Decoder: "axis-scene", Domain: safety},
+		{Filter: "vds/+/axis-track", Decoder: "axis-track", Domain: safety},
+		{Filter: "vds/+/hikvision", Decoder: "hikvision", Domain: safety},
+		{Filter: "vds/+/dahua", Decoder: "dahua", Domain: safety},
+		{Filter: "vds/+/deepstream", Decoder: "deepstream", Domain: safety},
+		{Filter: "vds/+/rekor", Decoder: "rekor", Domain: safety},
+		{Filter: "vds/+/platerecognizer", Decoder: "platerecognizer", Domain: safety},
+	}
+}
+
+// safety is the domain of cameras that nobody has given another.
+const safety = "safety"
+
 // lorawan is the domain of LoRaWAN devices that nobody has given another.
 const lorawan = "lorawan"
 
@@ -69,9 +103,9 @@ func GatheredRoutes() []Route {
 }
 
 // CheckRoutes reports what of routes is not acceptable.
-func CheckRoutes(routes []Route, decoders map[string]Decoder) error {
+func CheckRoutes(routes []Route, decoders, video map[string]Decoder) error {
 	for i, r := range routes {
-		if _, err := compile(r, decoders); err != nil {
+		if _, err := compile(r, decoders, video); err != nil {
 			return fmt.Errorf("route %d, %q: %w", i+1, r.Filter, err)
 		}
 	}
@@ -81,12 +115,13 @@ func CheckRoutes(routes []Route, decoders map[string]Decoder) error {
 type route struct {
 	levels         []string
 	decoder        Decoder // nil: ignore
-	taker          Taker   // nil: decode
+	video          bool
+	taker          Taker // nil: decode
 	domain         string
-	domainAt, idAt int // which level; domainAt -1 where domain is given
+	domainAt, idAt int // which level; domainAt -1 where domain is given, idAt -1 where the message names the device
 }
 
-func compile(r Route, decoders map[string]Decoder) (route, error) {
+func compile(r Route, decoders, video map[string]Decoder) (route, error) {
 	c := route{levels: strings.Split(r.Filter, "/"), domain: r.Domain, domainAt: -1, idAt: -1}
 	var plus []int
 	for i, level := range c.levels {
@@ -101,10 +136,11 @@ func compile(r Route, decoders map[string]Decoder) (route, error) {
 	if r.Decoder != Ignore {
 		ok := false
 		if c.decoder, ok = decoders[r.Decoder]; !ok {
-			known := []string{Ignore}
-			for name := range decoders {
-				known = append(known, name)
-			}
+			c.decoder, ok = video[r.Decoder]
+			c.video = ok
+		}
+		if !ok {
+			known := slices.AppendSeq(slices.AppendSeq([]string{Ignore}, maps.Keys(decoders)), maps.Keys(video))
 			slices.Sort(known)
 			return c, fmt.Errorf("decoder %q, want one of %s", r.Decoder, strings.Join(known, ", "))
 		}
@@ -117,6 +153,8 @@ func compile(r Route, decoders map[string]Decoder) (route, error) {
 	switch {
 	case r.Decoder == Ignore:
 		return c, nil
+	case len(plus) == 0 && c.video && r.Domain != "":
+		return c, nil // cameras behind one another's server: each message names its own
 	case len(plus) == 0:
 		return c, errors.New("no + level, want one for the device")
 	case len(plus) == 1 && r.Domain == "":

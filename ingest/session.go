@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -11,6 +12,7 @@ import (
 	"panormus/devices"
 	"panormus/stream/batch"
 	"panormus/stream/log"
+	"panormus/stream/privacy"
 )
 
 // A Session is one sender's way into the pump. It belongs to one goroutine.
@@ -43,6 +45,7 @@ type Topic struct {
 	name    string
 	decoder Decoder // nil: ignore
 	taker   Taker   // nil: decode
+	video   bool
 	reject  *Reject // the topic names no device
 	// What the topic names, and what the last message named instead.
 	topicDomain, topicDevice        string
@@ -55,6 +58,10 @@ type Topic struct {
 	asset   *devices.Asset
 	version uint64 // of the registry when asset was looked up
 	ranges  []valueRange
+
+	// What the camera's purpose allows, by the registry of that version.
+	grant        *privacy.Grant
+	grantVersion uint64
 }
 
 // valueRange is the credible range of the i-th value of a topic's last message.
@@ -111,14 +118,14 @@ func (p *Pump) topic(name []byte) *Topic {
 		if !ok {
 			continue
 		}
-		t := &Topic{name: string(name), decoder: r.decoder, taker: r.taker}
+		t := &Topic{name: string(name), decoder: r.decoder, taker: r.taker, video: r.video}
 		if r.decoder == nil {
 			return t
 		}
 		t.topicDomain, t.topicDevice = strings.Clone(domain), strings.Clone(device)
 		if err := devices.CheckDomain(domain); err != nil {
 			t.reject = Rejectf(ReasonTopic, "topic: domain: %v", err)
-		} else if err := devices.CheckID(device); err != nil {
+		} else if err := devices.CheckID(device); err != nil && r.idAt >= 0 {
 			t.reject = Rejectf(ReasonTopic, "topic: device: %v", err)
 		}
 		return t
@@ -158,14 +165,16 @@ func (s *Session) ignore(e *Envelope, w why) {
 // among the rejected. Handle blocks while the log is behind. Its only error is ErrClosed: the
 // message was not taken in.
 func (s *Session) Handle(e *Envelope) error {
-	if e.Retained {
-		s.ignore(e, whyRetained)
-		return nil
-	}
 	t := s.Topic(e.Topic)
 	switch {
+	case e.Retained && (t == nil || !t.video):
+		s.ignore(e, whyRetained)
+		return nil
 	case t == nil:
 		s.ignore(e, whyUnrouted)
+		return nil
+	case t.video && len(e.Payload) == 0: // a state of a camera is over, and forgotten
+		s.ignore(e, whyCleared)
 		return nil
 	case t.decoder == nil:
 		s.ignore(e, whyEvent)
@@ -178,6 +187,10 @@ func (s *Session) Handle(e *Envelope) error {
 	d.Reset()
 	if err := s.decode(t, e, d); err != nil {
 		return s.reject(e, err)
+	}
+	if e.Retained && !d.Refresh {
+		s.ignore(e, whyRetained)
+		return nil
 	}
 	return s.store(t, e, d)
 }
@@ -215,6 +228,11 @@ func check(t *Topic, e *Envelope) *Reject {
 func (s *Session) decode(t *Topic, e *Envelope, d *Decoded) (reject *Reject) {
 	defer func() {
 		if p := recover(); p != nil {
+			if t.video { // the panic's value may quote the message
+				s.pump.cfg.Logger.Error("a decoder of video metadata panicked", "topic", t.name, "stack", string(debug.Stack()))
+				reject = Rejectf(ReasonInternal, "decoder panicked")
+				return
+			}
 			s.pump.cfg.Logger.Error("a decoder panicked", "topic", t.name, "panic", p)
 			reject = Rejectf(ReasonInternal, "decoder panicked: %v", p)
 		}
@@ -222,7 +240,7 @@ func (s *Session) decode(t *Topic, e *Envelope, d *Decoded) (reject *Reject) {
 	if reject := check(t, e); reject != nil {
 		return reject
 	}
-	d.in = Input{Domain: t.topicDomain, Device: t.topicDevice, Payload: e.Payload, Received: e.Received}
+	d.in = Input{Domain: t.topicDomain, Device: t.topicDevice, Topic: t.name, Retained: e.Retained, Payload: e.Payload, Received: e.Received}
 	if s.replay != nil {
 		d.in.Again = s.replay.reason
 	}
@@ -298,7 +316,15 @@ func (s *Session) store(t *Topic, e *Envelope, d *Decoded) error {
 	if t.asset.Domain != t.domain {
 		base |= devices.QualityIdentity
 	}
-	own := len(d.Records) > 0
+	if len(d.Detections) > 0 {
+		if reject := s.admit(t, d, e.Received, base); reject != nil {
+			return s.reject(e, reject)
+		}
+	}
+	own := len(d.Records)+len(d.Detections) > 0
+	for i := range d.Detections {
+		own = own && d.Detections[i].OwnTime
+	}
 	for i := range d.Records {
 		own = own && d.Records[i].OwnTime
 	}
@@ -346,7 +372,13 @@ func (s *Session) store(t *Topic, e *Envelope, d *Decoded) error {
 		d.Uplinks[i].Device = t.device
 		h.uplinks = append(h.uplinks, d.Uplinks[i])
 	}
-	if print != 0 && len(d.Values) > 0 {
+	for i := range d.Detections {
+		h.det.Append(&d.Detections[i].Detection)
+	}
+	if print != 0 && len(d.Detections) > 0 {
+		l.prints.add(print)
+		h.det.Fingerprints = append(h.det.Fingerprints, print)
+	} else if print != 0 && len(d.Values) > 0 {
 		l.prints.add(print)
 		h.obs.Fingerprints = append(h.obs.Fingerprints, print)
 	}
@@ -456,6 +488,9 @@ func (s *Session) reject(e *Envelope, why *Reject) error {
 	}
 	l := s.pump.deadLetter()
 	payload := e.Payload
+	if t := s.Topic(e.Topic); t != nil && t.video {
+		payload = nil // it may hold what is not to be kept
+	}
 	if why.Reason == ReasonTooLarge && len(payload) > keptOfTooLarge {
 		payload = payload[:keptOfTooLarge]
 	}

@@ -36,6 +36,7 @@ type Log struct {
 	obs      []*batch.Observations
 	uplinks  []batch.Uplink
 	rejected []batch.Rejected
+	det      []*batch.Detections
 	perLane  map[int]int
 	publish  int
 }
@@ -89,6 +90,11 @@ func (l *Log) Publish(ctx context.Context, kind batch.Kind, partition int, id st
 			l.obs = append(l.obs, o)
 			l.perLane[partition] += o.Len()
 		}
+	case batch.KindDetections:
+		var d *batch.Detections
+		if d, err = batch.DecodeDetections(data); err == nil {
+			l.det = append(l.det, d)
+		}
 	case batch.KindUplinks:
 		var rows []batch.Uplink
 		rows, err = batch.DecodeUplinks(data)
@@ -100,6 +106,19 @@ func (l *Log) Publish(ctx context.Context, kind batch.Kind, partition int, id st
 	}
 	l.publish++
 	return uint64(l.publish), err
+}
+
+// Detections returns every row of video metadata on the log.
+func (l *Log) Detections() []batch.Detection {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []batch.Detection
+	for _, d := range l.det {
+		for i := range d.Len() {
+			out = append(out, d.Row(i))
+		}
+	}
+	return out
 }
 
 // A Row is one observation, flat.

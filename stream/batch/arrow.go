@@ -22,6 +22,8 @@ const (
 	KindUplinks      Kind = "uplinks"
 	KindEvents       Kind = "events"
 	KindRejected     Kind = "rejected"
+	KindTracks       Kind = "tracks"
+	KindCounts       Kind = "counts"
 )
 
 // schemaVersion is written into every batch; a reader refuses one it does not know.
@@ -30,6 +32,7 @@ const schemaVersion = "1"
 var (
 	timestampMs = &arrow.TimestampType{Unit: arrow.Millisecond, TimeZone: "UTC"}
 	dictType    = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int16, ValueType: arrow.BinaryTypes.String}
+	dictBinary  = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int16, ValueType: arrow.BinaryTypes.Binary}
 )
 
 func encode(kind Kind, fields []arrow.Field, meta map[string]string, rows int, cols []arrow.Array) ([]byte, error) {
@@ -73,6 +76,10 @@ func float64s(s []float64) arrow.Array {
 	return array.MakeFromData(column(arrow.PrimitiveTypes.Float64, len(s), asBytes(s)))
 }
 
+func float32s(s []float32) arrow.Array {
+	return array.MakeFromData(column(arrow.PrimitiveTypes.Float32, len(s), asBytes(s)))
+}
+
 func int64s(s []int64) arrow.Array {
 	return array.MakeFromData(column(arrow.PrimitiveTypes.Int64, len(s), asBytes(s)))
 }
@@ -102,9 +109,14 @@ func binaryColumn(s []string) arrow.Array {
 	return array.MakeFromData(stringData(arrow.BinaryTypes.Binary, s))
 }
 
-func dictionary(d *Dict) arrow.Array {
-	values := stringData(arrow.BinaryTypes.String, d.Values)
-	return array.MakeFromData(array.NewDataWithDictionary(dictType, len(d.Index),
+func dictionary(d *Dict) arrow.Array { return dictionaryOf(dictType, d) }
+
+// binaryDictionary is a dictionary of bytes that are no text.
+func binaryDictionary(d *Dict) arrow.Array { return dictionaryOf(dictBinary, d) }
+
+func dictionaryOf(t *arrow.DictionaryType, d *Dict) arrow.Array {
+	values := stringData(t.ValueType, d.Values)
+	return array.MakeFromData(array.NewDataWithDictionary(t, len(d.Index),
 		[]*memory.Buffer{nil, memory.NewBufferBytes(asBytes(d.Index))}, 0, 0, values))
 }
 
@@ -180,16 +192,23 @@ func (d *decoded) times(i int) []int64 {
 }
 
 func (d *decoded) float64s(i int) []float64 { return d.rec.Column(i).(*array.Float64).Float64Values() }
+func (d *decoded) float32s(i int) []float32 { return d.rec.Column(i).(*array.Float32).Float32Values() }
 func (d *decoded) int64s(i int) []int64     { return d.rec.Column(i).(*array.Int64).Int64Values() }
 func (d *decoded) uint8s(i int) []uint8     { return d.rec.Column(i).(*array.Uint8).Uint8Values() }
 
 // dict reads a dictionary column and checks every index against it.
 func (d *decoded) dict(i int) Dict {
 	col := d.rec.Column(i).(*array.Dictionary)
-	values := col.Dictionary().(*array.String)
-	out := Dict{Index: col.Indices().(*array.Int16).Int16Values(), Values: make([]string, values.Len())}
-	for j := range out.Values {
-		out.Values[j] = strings.Clone(values.Value(j))
+	out := Dict{Index: col.Indices().(*array.Int16).Int16Values(), Values: make([]string, col.Dictionary().Len())}
+	switch values := col.Dictionary().(type) {
+	case *array.String:
+		for j := range out.Values {
+			out.Values[j] = strings.Clone(values.Value(j))
+		}
+	case *array.Binary:
+		for j := range out.Values {
+			out.Values[j] = string(values.Value(j))
+		}
 	}
 	for _, x := range out.Index {
 		if int(x) < 0 || int(x) >= len(out.Values) {

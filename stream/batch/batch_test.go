@@ -43,7 +43,7 @@ func TestObservationsRoundTrip(t *testing.T) {
 				t.Fatalf("row %d: %s, want %s", i, g, w)
 			}
 		}
-		prints, err := Fingerprints(data)
+		prints, err := Fingerprints(KindObservations, data)
 		if err != nil || len(prints) != messages || (messages > 0 && !reflect.DeepEqual(prints, want.Fingerprints)) {
 			t.Fatalf("fingerprints %v, %v; want %v", prints, err, want.Fingerprints)
 		}

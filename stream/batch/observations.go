@@ -82,15 +82,7 @@ func (o *Observations) Encode() ([]byte, error) {
 	if n > limitRows {
 		return nil, fmt.Errorf("encode observations: %d rows, want at most %d", n, limitRows)
 	}
-	var meta map[string]string
-	if len(o.Fingerprints) > 0 {
-		raw := make([]byte, 0, 8*len(o.Fingerprints))
-		for _, f := range o.Fingerprints {
-			raw = binary.LittleEndian.AppendUint64(raw, f)
-		}
-		meta = map[string]string{fingerprintsKey: base64.RawStdEncoding.EncodeToString(raw)}
-	}
-	return encode(KindObservations, observationsSchema, meta, n, []arrow.Array{
+	return encode(KindObservations, observationsSchema, fingerprintsMeta(o.Fingerprints), n, []arrow.Array{
 		timestamps(o.Time), timestamps(o.Received), dictionary(&o.Domain), dictionary(&o.Device),
 		dictionary(&o.Metric), float64s(o.Value), dictionary(&o.Text), uint8s(o.Quality),
 	})
@@ -116,9 +108,21 @@ func DecodeObservations(data []byte) (*Observations, error) {
 	return o, nil
 }
 
-// Fingerprints reads only the fingerprints of an encoded batch of observations.
-func Fingerprints(data []byte) ([]uint64, error) {
-	meta, err := metadata(KindObservations, data)
+// fingerprintsMeta is how fingerprints are kept beside a schema; nil for none.
+func fingerprintsMeta(prints []uint64) map[string]string {
+	if len(prints) == 0 {
+		return nil
+	}
+	raw := make([]byte, 0, 8*len(prints))
+	for _, f := range prints {
+		raw = binary.LittleEndian.AppendUint64(raw, f)
+	}
+	return map[string]string{fingerprintsKey: base64.RawStdEncoding.EncodeToString(raw)}
+}
+
+// Fingerprints reads only the fingerprints of an encoded batch of observations or detections.
+func Fingerprints(kind Kind, data []byte) ([]uint64, error) {
+	meta, err := metadata(kind, data)
 	if err != nil {
 		return nil, err
 	}

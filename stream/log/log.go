@@ -85,11 +85,13 @@ type streamSpec struct {
 const repeated = 30 * time.Second
 
 var streamSpecs = []streamSpec{
-	{batch.KindObservations, "obs", true, 14, repeated},
+	{batch.KindObservations, "obs", true, 12, repeated},
 	{batch.KindDetections, "det", true, 2, repeated},
 	{batch.KindUplinks, "upl", true, 2, repeated},
 	{batch.KindEvents, "evt", false, 1, repeated},
 	{batch.KindRejected, "rej", false, 1, repeated},
+	{batch.KindTracks, "trk", true, 1, repeated},
+	{batch.KindCounts, "cnt", true, 1, repeated},
 }
 
 func specOf(kind batch.Kind) streamSpec {

@@ -130,10 +130,10 @@ func TestFullLogWaitsForConsumers(t *testing.T) {
 		seq, err := l.Publish(short, batch.KindObservations, 0, "", data)
 		cancel()
 		if err != nil {
-			break // 14 MiB are for observations
+			break // 12 MiB are for observations
 		}
 		if taken = seq; taken > 20 {
-			t.Fatal("20 MiB fit into 14")
+			t.Fatal("20 MiB fit into 12")
 		}
 	}
 	if err := l.SetPosition(within(t), "rules", batch.KindObservations, log.Position{Seq: taken}); err != nil {

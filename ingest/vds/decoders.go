@@ -1,0 +1,8 @@
+package vds
+
+import "panormus/ingest"
+
+// Decoders are those of this package, by the names that routes use.
+func Decoders() map[string]ingest.Decoder {
+	return map[string]ingest.Decoder{}
+}
