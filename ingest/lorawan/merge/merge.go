@@ -7,7 +7,6 @@
 package merge
 
 import (
-	"container/list"
 	"encoding/binary"
 	"time"
 
@@ -60,21 +59,52 @@ type Merger[T any] struct {
 	// Better reports whether a is the better copy of the two.
 	Better func(a, b *T) bool
 
-	waiting map[Key]*group[T]
-	queue   list.List // of *group[T], in order of arrival
-	done    map[Key]time.Time
-	gone    []Key // of done, in order, from gone[first]
-	first   int
-	free    []*group[T]
-	stats   Stats
+	// One map for those that wait and those remembered: at a city's rate each look-up is a miss of
+	// the processor's cache. Both are also in lists by time.
+	groups    map[Key]*group[T]
+	start     time.Time // of the first Add; times below are since then, as the monotonic clock says
+	waiting   fifo[T]
+	done      fifo[T]
+	freeGroup *group[T]
+	freeCopy  [][]T
+	stats     Stats
 }
 
 type group[T any] struct {
 	key    Key
-	due    time.Time
-	copies []T
+	until  time.Duration // since start: handed out then, or forgotten
+	done   bool          // handed out
+	over   bool          // its key is a later group's
 	best   int
-	place  *list.Element
+	copies []T
+	next   *group[T] // in its list, or of the free ones
+}
+
+// A fifo is a list of groups in order of time.
+type fifo[T any] struct {
+	first, last *group[T]
+	n           int
+}
+
+func (f *fifo[T]) push(g *group[T]) {
+	g.next = nil
+	if f.last == nil {
+		f.first = g
+	} else {
+		f.last.next = g
+	}
+	f.last = g
+	f.n++
+}
+
+func (f *fifo[T]) pop() *group[T] {
+	g := f.first
+	if f.first = g.next; f.first == nil {
+		f.last = nil
+	}
+	g.next = nil
+	f.n--
+	return g
 }
 
 // Stats count what a Merger did. Copies = Merged copies handed out + Dropped + Late + those waiting.
@@ -101,11 +131,14 @@ type Merged[T any] struct {
 // Add takes in a copy that came at the time now. It hands to out what had to make room for it, if
 // anything. A copy is reported as late when its frame was handed out before: it is dropped.
 func (m *Merger[T]) Add(now time.Time, k Key, copy T, out func(Merged[T])) (late bool) {
-	if m.waiting == nil {
-		m.waiting, m.done = map[Key]*group[T]{}, map[Key]time.Time{}
+	if m.groups == nil {
+		m.groups, m.start = map[Key]*group[T]{}, now
 	}
+	at := now.Sub(m.start)
 	m.stats.Copies++
-	if g := m.waiting[k]; g != nil {
+	g := m.groups[k]
+	switch {
+	case g != nil && !g.done:
 		if len(g.copies) >= m.Copies {
 			m.stats.Dropped++
 			return false
@@ -115,93 +148,85 @@ func (m *Merger[T]) Add(now time.Time, k Key, copy T, out func(Merged[T])) (late
 			g.best = last
 		}
 		return false
-	}
-	if until, ok := m.done[k]; ok && now.Before(until) {
+	case g != nil && at < g.until:
 		m.stats.Late++
 		return true
+	case g != nil: // remembered beyond its time
+		g.over = true
 	}
-	if len(m.waiting) >= m.Max {
+	if m.waiting.n >= m.Max {
 		m.stats.Early++
-		m.hand(m.queue.Front().Value.(*group[T]), now, out)
+		m.hand(at, out)
 	}
-	g := m.group()
-	g.key, g.due = k, now.Add(m.Window)
+	if g = m.freeGroup; g != nil {
+		m.freeGroup = g.next
+	} else {
+		g = &group[T]{}
+	}
+	*g = group[T]{key: k, until: at + m.Window}
+	if n := len(m.freeCopy); n > 0 {
+		g.copies, m.freeCopy = m.freeCopy[n-1], m.freeCopy[:n-1]
+	}
 	g.copies = append(g.copies, copy)
-	m.waiting[k] = g
-	g.place = m.queue.PushBack(g)
+	m.groups[k] = g
+	m.waiting.push(g)
 	return false
-}
-
-func (m *Merger[T]) group() *group[T] {
-	if n := len(m.free); n > 0 {
-		g := m.free[n-1]
-		m.free = m.free[:n-1]
-		return g
-	}
-	return &group[T]{}
 }
 
 // Due hands out the frames whose time has come, oldest first.
 func (m *Merger[T]) Due(now time.Time, out func(Merged[T])) {
-	for e := m.queue.Front(); e != nil; e = m.queue.Front() {
-		g := e.Value.(*group[T])
-		if g.due.After(now) {
-			break
-		}
-		m.hand(g, now, out)
+	at := now.Sub(m.start)
+	for m.waiting.n > 0 && m.waiting.first.until <= at {
+		m.hand(at, out)
 	}
-	m.forget(now, 0)
+	m.forget(at, 0)
 }
 
 // Flush hands out everything that waits.
 func (m *Merger[T]) Flush(now time.Time, out func(Merged[T])) {
-	for e := m.queue.Front(); e != nil; e = m.queue.Front() {
-		m.hand(e.Value.(*group[T]), now, out)
+	for m.waiting.n > 0 {
+		m.hand(now.Sub(m.start), out)
 	}
 }
 
 // Next is when Due has something to do; ok is false while nothing waits.
 func (m *Merger[T]) Next() (at time.Time, ok bool) {
-	if e := m.queue.Front(); e != nil {
-		return e.Value.(*group[T]).due, true
+	if m.waiting.n == 0 {
+		return time.Time{}, false
 	}
-	return time.Time{}, false
+	return m.start.Add(m.waiting.first.until), true
 }
 
 // Waiting is how many frames wait.
-func (m *Merger[T]) Waiting() int { return len(m.waiting) }
+func (m *Merger[T]) Waiting() int { return m.waiting.n }
 
 // Stats since the start.
 func (m *Merger[T]) Stats() Stats { return m.stats }
 
-// hand hands a group out and remembers its key for a while.
-func (m *Merger[T]) hand(g *group[T], now time.Time, out func(Merged[T])) {
-	m.queue.Remove(g.place)
-	delete(m.waiting, g.key)
+// freeMost bounds the memory that is kept for groups and copies to come.
+const freeMost = 16_384
+
+// hand hands the oldest group out and remembers its key for a while.
+func (m *Merger[T]) hand(at time.Duration, out func(Merged[T])) {
+	g := m.waiting.pop()
 	m.stats.Frames++
 	out(Merged[T]{Key: g.key, Copies: g.copies, Best: g.best})
-	m.forget(now, 1)
-	m.done[g.key] = now.Add(m.Late)
-	m.gone = append(m.gone, g.key)
 	clear(g.copies)
-	*g = group[T]{copies: g.copies[:0]}
-	if len(m.free) < 1024 {
-		m.free = append(m.free, g)
+	if len(m.freeCopy) < freeMost {
+		m.freeCopy = append(m.freeCopy, g.copies[:0])
 	}
+	m.forget(at, 1)
+	g.copies, g.done, g.until = nil, true, at+m.Late
+	m.done.push(g)
 }
 
 // forget drops the keys whose time is over, and the oldest until room more fit.
-func (m *Merger[T]) forget(now time.Time, room int) {
-	for m.first < len(m.gone) {
-		k := m.gone[m.first]
-		if until, ok := m.done[k]; ok && now.Before(until) && len(m.gone)-m.first+room <= m.Max {
-			break
+func (m *Merger[T]) forget(at time.Duration, room int) {
+	for m.done.n > 0 && (m.done.first.until <= at || m.done.n+room > m.Max) {
+		g := m.done.pop()
+		if !g.over {
+			delete(m.groups, g.key)
 		}
-		delete(m.done, k)
-		m.first++
-	}
-	if m.first > 1024 && m.first > len(m.gone)/2 {
-		m.gone = append(m.gone[:0], m.gone[m.first:]...)
-		m.first = 0
+		g.next, m.freeGroup = m.freeGroup, g
 	}
 }

@@ -66,7 +66,10 @@ func TestMerge(t *testing.T) {
 	}
 	m.Flush(at(6000), out)
 	expect("1 best e: e")
-	if s := m.Stats(); s != (Stats{Copies: 6, Frames: 3, Late: 1}) || m.Waiting() != 0 {
+	if late := m.Add(at(6001), key(1), heard{"f", 1}, out); !late {
+		t.Error("a copy of the other frame is not late: what was forgotten took its key along")
+	}
+	if s := m.Stats(); s != (Stats{Copies: 7, Frames: 3, Late: 2}) || m.Waiting() != 0 {
 		t.Errorf("stats %+v, %d waiting", s, m.Waiting())
 	}
 }
@@ -85,8 +88,8 @@ func TestMergeIsBounded(t *testing.T) {
 				}
 			})
 		}
-		if m.Waiting() > 4 || len(m.done) > 4 {
-			t.Fatalf("%d wait, %d remembered, want at most 4", m.Waiting(), len(m.done))
+		if m.Waiting() > 4 || m.done.n > 4 || len(m.groups) != m.Waiting()+m.done.n {
+			t.Fatalf("%d wait, %d remembered, %d in all, want at most 4 each", m.Waiting(), m.done.n, len(m.groups))
 		}
 	}
 	if s := m.Stats(); out != 96 || s.Early != 96 || s.Dropped != 200 || s.Copies != 500 {
