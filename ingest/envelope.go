@@ -12,8 +12,11 @@ import (
 // An Envelope is one message as it came in. Topic and Payload belong to the source and are read
 // only until Session.Handle returns.
 type Envelope struct {
-	Topic    []byte
-	Payload  []byte
+	Topic   []byte
+	Payload []byte
+	// Parsed, where not nil, stands for Payload, which is then empty. It too is read only until
+	// Session.Handle returns.
+	Parsed   Parsed
 	Received int64 // Unix ms
 	// Token is what the session's Acker gets back once the log has the message. Zero asks for no
 	// acknowledgement (QoS 0).
@@ -25,6 +28,13 @@ type Envelope struct {
 	Dup bool
 	// Retained says that the message is old state handed out on subscribing, not news.
 	Retained bool
+}
+
+// A Parsed is a message that its source had to read anyway. The decoder of gathered frames takes it
+// as it is; its bytes are made only where they are wanted: for any other decoder, the dead letter, and
+// the fingerprint of a message that may be sent again, which one without a token never is.
+type Parsed interface {
+	AppendPayload(out []byte) []byte
 }
 
 // An Acker passes acknowledgements to one sender. Ack is called from the goroutines of the pump
@@ -178,7 +188,8 @@ type Input struct {
 	// Retained says that the message is old state: a decoder of video metadata may refresh with it.
 	Retained bool
 	Payload  []byte
-	Received int64 // Unix ms
+	Parsed   Parsed // where not nil, stands for Payload
+	Received int64  // Unix ms
 	// Again is why the message was rejected before, in a replay of the dead letter; else empty.
 	Again Reason
 }

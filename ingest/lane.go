@@ -14,7 +14,7 @@ import (
 type hand struct {
 	obs      batch.Observations
 	det      batch.Detections
-	uplinks  []batch.Uplink
+	uplinks  batch.Uplinks
 	rejected []batch.Rejected
 
 	domains, metrics, texts codes // of obs
@@ -33,10 +33,10 @@ func (h *hand) reset() {
 	h.obs.Reset()
 	h.det.Reset()
 	h.domains, h.metrics, h.texts = codes{}, codes{}, codes{}
-	clear(h.uplinks)
+	h.uplinks.Reset()
 	clear(h.rejected)
 	clear(h.ackers)
-	h.uplinks, h.rejected, h.ackers, h.tokens = h.uplinks[:0], h.rejected[:0], h.ackers[:0], h.tokens[:0]
+	h.rejected, h.ackers, h.tokens = h.rejected[:0], h.ackers[:0], h.tokens[:0]
 	h.decoded, h.dups, h.bytes = 0, 0, 0
 }
 
@@ -127,7 +127,7 @@ func (l *lane) enter(s *Session) error {
 func (l *lane) isFull() bool {
 	h := l.open
 	return h.obs.Len() >= l.pump.cfg.BatchRows || h.det.Len() >= l.pump.cfg.BatchRows || h.bytes >= l.pump.cfg.BatchBytes ||
-		len(h.uplinks) > batch.MaxRows-maxUplinks || len(h.rejected) >= batch.MaxRows || h.decoded >= batch.MaxRows || h.dups >= batch.MaxRows
+		h.uplinks.Len() > batch.MaxRows-maxUplinks || len(h.rejected) >= batch.MaxRows || h.decoded >= batch.MaxRows || h.dups >= batch.MaxRows
 }
 
 // leave unlocks the lane after a message was added to its open batch.
@@ -221,8 +221,8 @@ func (l *lane) publish(ctx context.Context, h *hand, n int) error {
 		return nil
 	}
 	// The uplinks go first: ending between the two repeats them, the other way round would lose them.
-	if len(h.uplinks) > 0 {
-		data, err := batch.EncodeUplinks(h.uplinks)
+	if h.uplinks.Len() > 0 {
+		data, err := h.uplinks.Encode()
 		if err := put(batch.KindUplinks, data, err); err != nil {
 			return err
 		}
@@ -251,7 +251,7 @@ func (l *lane) publish(ctx context.Context, h *hand, n int) error {
 	l.count.duplicates += uint64(h.dups)
 	l.count.observations += uint64(h.obs.Len())
 	l.count.detections += uint64(h.det.Len())
-	l.count.uplinks += uint64(len(h.uplinks))
+	l.count.uplinks += uint64(h.uplinks.Len())
 	for i := range h.rejected {
 		l.count.rejected[Reason(h.rejected[i].Reason)]++
 	}

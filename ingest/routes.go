@@ -92,11 +92,14 @@ const safety = "safety"
 // lorawan is the domain of LoRaWAN devices that nobody has given another.
 const lorawan = "lorawan"
 
+// framesDecoder is the name of the decoder that reads Envelope.Parsed.
+const framesDecoder = "lorawan-frame"
+
 // GatheredRoutes are the topics under which raw frames and what gateways tell of themselves come out
 // of package gather. Nobody publishes them; the dead letter has them.
 func GatheredRoutes() []Route {
 	return []Route{
-		{Filter: "lorawan/+/frame", Decoder: "lorawan-frame", Domain: lorawan, Internal: true},
+		{Filter: "lorawan/+/frame", Decoder: framesDecoder, Domain: lorawan, Internal: true},
 		{Filter: "lorawan/+/stats", Decoder: "bridge-stats", Domain: lorawan, Internal: true},
 		{Filter: "lorawan/+/ack", Decoder: "bridge-ack", Domain: lorawan, Internal: true},
 	}
@@ -117,12 +120,13 @@ type route struct {
 	decoder        Decoder // nil: ignore
 	video          bool
 	taker          Taker // nil: decode
+	parsed         bool  // the decoder reads Envelope.Parsed
 	domain         string
 	domainAt, idAt int // which level; domainAt -1 where domain is given, idAt -1 where the message names the device
 }
 
 func compile(r Route, decoders, video map[string]Decoder) (route, error) {
-	c := route{levels: strings.Split(r.Filter, "/"), domain: r.Domain, domainAt: -1, idAt: -1}
+	c := route{levels: strings.Split(r.Filter, "/"), domain: r.Domain, domainAt: -1, idAt: -1, parsed: r.Decoder == framesDecoder}
 	var plus []int
 	for i, level := range c.levels {
 		switch {

@@ -46,6 +46,7 @@ type Topic struct {
 	decoder Decoder // nil: ignore
 	taker   Taker   // nil: decode
 	video   bool
+	parsed  bool    // the decoder reads Envelope.Parsed
 	reject  *Reject // the topic names no device
 	// What the topic names, and what the last message named instead.
 	topicDomain, topicDevice        string
@@ -118,7 +119,7 @@ func (p *Pump) topic(name []byte) *Topic {
 		if !ok {
 			continue
 		}
-		t := &Topic{name: string(name), decoder: r.decoder, taker: r.taker, video: r.video}
+		t := &Topic{name: string(name), decoder: r.decoder, taker: r.taker, video: r.video, parsed: r.parsed}
 		if r.decoder == nil {
 			return t
 		}
@@ -179,7 +180,11 @@ func (s *Session) Handle(e *Envelope) error {
 	case t.decoder == nil:
 		s.ignore(e, whyEvent)
 		return nil
-	case t.taker != nil && s.replay == nil:
+	}
+	if e.Parsed != nil && !t.parsed {
+		e.unparse()
+	}
+	if t.taker != nil && s.replay == nil {
 		return s.pass(t, e)
 	}
 	d := s.pump.decoded.Get().(*Decoded)
@@ -193,6 +198,13 @@ func (s *Session) Handle(e *Envelope) error {
 		return nil
 	}
 	return s.store(t, e, d)
+}
+
+// unparse makes the bytes of a message that came parsed.
+func (e *Envelope) unparse() {
+	if e.Parsed != nil {
+		e.Payload, e.Parsed = e.Parsed.AppendPayload(nil), nil
+	}
 }
 
 // pass hands a message to its taker.
@@ -216,7 +228,7 @@ func check(t *Topic, e *Envelope) *Reject {
 	switch {
 	case t.reject != nil:
 		return t.reject
-	case len(e.Payload) == 0:
+	case len(e.Payload) == 0 && e.Parsed == nil:
 		return Rejectf(ReasonEmpty, "no payload, want at least 1 byte")
 	case len(e.Payload) > MaxPayload:
 		return TooLarge(len(e.Payload))
@@ -240,7 +252,10 @@ func (s *Session) decode(t *Topic, e *Envelope, d *Decoded) (reject *Reject) {
 	if reject := check(t, e); reject != nil {
 		return reject
 	}
-	d.in = Input{Domain: t.topicDomain, Device: t.topicDevice, Topic: t.name, Retained: e.Retained, Payload: e.Payload, Received: e.Received}
+	d.in = Input{
+		Domain: t.topicDomain, Device: t.topicDevice, Topic: t.name, Retained: e.Retained,
+		Payload: e.Payload, Parsed: e.Parsed, Received: e.Received,
+	}
 	if s.replay != nil {
 		d.in.Again = s.replay.reason
 	}
@@ -328,9 +343,13 @@ func (s *Session) store(t *Topic, e *Envelope, d *Decoded) error {
 	for i := range d.Records {
 		own = own && d.Records[i].OwnTime
 	}
+	if e.Token != 0 || s.replay != nil {
+		e.unparse()
+	}
 	var print uint64
 	consult := true
 	switch {
+	case e.Parsed != nil: // nobody sends it again
 	case own:
 		print = printOf(t.name, e.Payload)
 	case s.replay != nil:
@@ -368,9 +387,11 @@ func (s *Session) store(t *Topic, e *Envelope, d *Decoded) error {
 		}
 		h.append(t, at, e.Received, d.record(i), quality, d.Records[i].start(d, i))
 	}
-	for i := range d.Uplinks[:min(len(d.Uplinks), maxUplinks)] {
-		d.Uplinks[i].Device = t.device
-		h.uplinks = append(h.uplinks, d.Uplinks[i])
+	if len(d.Uplinks) > 0 {
+		device := h.uplinks.Device(t.device)
+		for i := range d.Uplinks[:min(len(d.Uplinks), maxUplinks)] {
+			h.uplinks.Append(device, &d.Uplinks[i])
+		}
 	}
 	for i := range d.Detections {
 		h.det.Append(&d.Detections[i].Detection)
@@ -487,6 +508,7 @@ func (s *Session) reject(e *Envelope, why *Reject) error {
 		return nil
 	}
 	l := s.pump.deadLetter()
+	e.unparse()
 	payload := e.Payload
 	if t := s.Topic(e.Topic); t != nil && t.video {
 		payload = nil // it may hold what is not to be kept

@@ -62,15 +62,15 @@ func NewJoins(r *devices.Registry, log *slog.Logger, publish func(ctx context.Co
 func (j *Joins) Dropped() uint64 { return j.dropped.Load() }
 
 // Heard reports a join request; it is raw.Decoder.Join.
-func (j *Joins) Heard(r frame.Join, m *envelope.Message, received int64) {
+func (j *Joins) Heard(r frame.Join, f *envelope.Frame, received int64) {
 	eui := r.DevEUI.String()
 	e := batch.Event{
 		Rule: JoinRule, RuleVersion: "1", Severity: "info", State: "raised", Received: time.UnixMilli(received).UTC(),
 		Domain: "lorawan", Device: eui, Key: eui,
 	}
 	e.Time = e.Received
-	if m.Time != 0 && m.Time <= received {
-		e.Time = time.UnixMilli(m.Time).UTC()
+	if f.Time != 0 && f.Time <= received {
+		e.Time = time.UnixMilli(f.Time).UTC()
 	}
 	if a := j.Registry.LookupDevEUI(eui); a != nil {
 		e.Domain, e.Device, e.Key, e.Zone = a.Domain, a.ID, a.ID, a.Zone
@@ -78,9 +78,9 @@ func (j *Joins) Heard(r frame.Join, m *envelope.Message, received int64) {
 		j.dropped.Add(1)
 		return
 	}
-	e.Text = fmt.Sprintf("%s asks to join, heard by %s", e.Device, m.Gateway)
+	e.Text = fmt.Sprintf("%s asks to join, heard by %s", e.Device, f.Gateway())
 	context, err := json.Marshal(map[string]any{
-		"dev_eui": eui, "join_eui": r.JoinEUI.String(), "nonce": r.Nonce, "type": r.Type.String(), "gateway": m.Gateway,
+		"dev_eui": eui, "join_eui": r.JoinEUI.String(), "nonce": r.Nonce, "type": r.Type.String(), "gateway": f.Gateway(),
 	})
 	if err != nil {
 		panic(fmt.Sprintf("BUG: %v", err))

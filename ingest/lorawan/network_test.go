@@ -17,6 +17,7 @@ import (
 // registry holds devices by id.
 type registry map[string]*devices.Asset
 
+func (r registry) Version() uint64                 { return 0 }
 func (r registry) Lookup(id string) *devices.Asset { return r[id] }
 func (r registry) LookupDevEUI(eui string) *devices.Asset {
 	for _, a := range r {
@@ -74,7 +75,7 @@ func TestNetwork(t *testing.T) {
 		Registry: registry{"a": device("plain", "7894e8000005874b"), "b": device("normal", "7894e8000005874c"), "gw": {Device: devices.Device{ID: "gw", Domain: "roofs"}}},
 		Codecs:   codecs, Joined: func(d frame.EUI, a frame.DevAddr) { joins = append(joins, d.String()+" "+a.String()) },
 	}
-	all := n.Decoders(&raw.Decoder{Table: frame.NewTable(0), Registry: n.Registry})
+	all := n.Decoders(&raw.Decoder{Table: frame.NewTable(0), Registry: n.Registry.(registry)})
 	const dev, other, stranger = `"deviceInfo":{"devEui":"7894e8000005874b"}`, `"deviceInfo":{"devEui":"7894e8000005874c"}`, `"deviceInfo":{"devEui":"0000000000000009","tags":{"domain":"noise"}}`
 	f := func(decoder, payload, want string) {
 		t.Helper()

@@ -8,7 +8,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 )
 
-// The kinds below are rare beside observations: they are plain rows in Go, columns on the log.
+// The kinds below are rare: they are plain rows in Go, columns on the log.
 
 // An Event is a state change of a rule's episode. The JSON form is the one of the HTTP API.
 type Event struct {
@@ -35,21 +35,6 @@ type Rejected struct {
 	Reason   string // one of the ingest's constants
 	Detail   string // what was found and what is allowed
 	Payload  []byte
-}
-
-// An Uplink is the radio side of one LoRaWAN message as one gateway heard it.
-type Uplink struct {
-	Time        time.Time
-	Device      string
-	DevEUI      string // 16 hexadecimal digits
-	Gateway     string
-	RSSIdBm     float64
-	SNRdB       float64
-	FrequencyHz float64
-	DataRate    string // "SF7BW125", as LoRaWAN's regional parameters write it
-	FCnt        int64
-	FPort       int64
-	AirtimeMs   float64
 }
 
 var eventsSchema = []arrow.Field{
@@ -148,57 +133,6 @@ func DecodeRejected(data []byte) ([]Rejected, error) {
 		out[i] = Rejected{
 			Received: time.UnixMilli(received[i]).UTC(), Source: source.At(i), Topic: topic[i],
 			Reason: reason.At(i), Detail: detail[i], Payload: []byte(payload[i]),
-		}
-	}
-	return out, nil
-}
-
-var uplinksSchema = []arrow.Field{
-	{Name: "time", Type: timestampMs}, {Name: "device", Type: dictType}, {Name: "dev_eui", Type: dictType},
-	{Name: "gateway", Type: dictType}, {Name: "rssi_dbm", Type: arrow.PrimitiveTypes.Float64},
-	{Name: "snr_db", Type: arrow.PrimitiveTypes.Float64}, {Name: "frequency_hz", Type: arrow.PrimitiveTypes.Float64},
-	{Name: "data_rate", Type: dictType}, {Name: "f_cnt", Type: arrow.PrimitiveTypes.Int64},
-	{Name: "f_port", Type: arrow.PrimitiveTypes.Int64}, {Name: "airtime_ms", Type: arrow.PrimitiveTypes.Float64},
-}
-
-// EncodeUplinks returns the uplinks as an Arrow IPC stream.
-func EncodeUplinks(rows []Uplink) ([]byte, error) {
-	if len(rows) > MaxRows {
-		return nil, fmt.Errorf("encode uplinks: %d rows, want at most %d", len(rows), MaxRows)
-	}
-	return encode(KindUplinks, uplinksSchema, nil, len(rows), []arrow.Array{
-		times(rows, func(u *Uplink) time.Time { return u.Time }),
-		dicts(rows, func(u *Uplink) string { return u.Device }),
-		dicts(rows, func(u *Uplink) string { return u.DevEUI }),
-		dicts(rows, func(u *Uplink) string { return u.Gateway }),
-		float64s(values(rows, func(u *Uplink) float64 { return u.RSSIdBm })),
-		float64s(values(rows, func(u *Uplink) float64 { return u.SNRdB })),
-		float64s(values(rows, func(u *Uplink) float64 { return u.FrequencyHz })),
-		dicts(rows, func(u *Uplink) string { return u.DataRate }),
-		int64s(values(rows, func(u *Uplink) int64 { return u.FCnt })),
-		int64s(values(rows, func(u *Uplink) int64 { return u.FPort })),
-		float64s(values(rows, func(u *Uplink) float64 { return u.AirtimeMs })),
-	})
-}
-
-// DecodeUplinks reads a batch of uplinks.
-func DecodeUplinks(data []byte) ([]Uplink, error) {
-	d, err := decode(KindUplinks, uplinksSchema, data)
-	if err != nil {
-		return nil, err
-	}
-	at, device, eui, gateway, rate := d.times(0), d.dict(1), d.dict(2), d.dict(3), d.dict(7)
-	rssi, snr, frequency, airtime := d.float64s(4), d.float64s(5), d.float64s(6), d.float64s(10)
-	fcnt, fport := d.int64s(8), d.int64s(9)
-	if d.err != nil {
-		return nil, d.err
-	}
-	out := make([]Uplink, len(at))
-	for i := range out {
-		out[i] = Uplink{
-			Time: time.UnixMilli(at[i]).UTC(), Device: device.At(i), DevEUI: eui.At(i), Gateway: gateway.At(i),
-			RSSIdBm: rssi[i], SNRdB: snr[i], FrequencyHz: frequency[i], DataRate: rate.At(i),
-			FCnt: fcnt[i], FPort: fport[i], AirtimeMs: airtime[i],
 		}
 	}
 	return out, nil

@@ -12,7 +12,7 @@ import (
 
 // Bridge reads an event of ChirpStack's gateway bridge, of version 4 or 3, in JSON or protobuf.
 // event is the last level of its topic: up, stats or ack. An up may have the receptions of several
-// gateways in an array, as AppendFrame writes them.
+// gateways in an array, as Frame.AppendPayload writes them.
 func (p *Parser) Bridge(event string, data []byte, m *Message) error {
 	if err := p.begin(data, m); err != nil {
 		return err
@@ -266,14 +266,36 @@ func (p *Parser) ackProto(data []byte, m *Message) error {
 	})
 }
 
-// AppendFrame appends a raw uplink as the JSON of the bridge's up event, its receptions in an
-// array: what Bridge reads, whatever the frame came in by. Parts that do not fit JSON are left out.
-func AppendFrame(out []byte, m *Message) []byte {
+// A Frame is a raw uplink with all its receptions, whatever it came in by.
+type Frame struct {
+	Raw    []byte
+	BadCRC bool
+	// Time is the clock of the first gateway that has one, Unix ms; 0 where none has.
+	Time  int64
+	Radio Radio
+}
+
+// Frame is the raw uplink that m tells of; it shares the memory of m.
+func (m *Message) Frame() Frame {
+	return Frame{Raw: m.Payload.Raw, BadCRC: m.Payload.BadCRC, Time: m.Time, Radio: m.Radio}
+}
+
+// Gateway is the one of the first reception.
+func (f *Frame) Gateway() string {
+	if len(f.Radio.Receptions) == 0 {
+		return ""
+	}
+	return f.Radio.Receptions[0].Gateway
+}
+
+// AppendPayload appends the JSON of the bridge's up event, receptions in an array: what Bridge reads.
+// Parts that do not fit JSON are left out. It implements ingest.Parsed.
+func (f *Frame) AppendPayload(out []byte) []byte {
 	out = append(out, `{"phyPayload":"`...)
-	out = base64.StdEncoding.AppendEncode(out, m.Payload.Raw)
+	out = base64.StdEncoding.AppendEncode(out, f.Raw)
 	out = append(out, `","txInfo":{"frequency":`...)
-	out = strconv.AppendUint(out, uint64(m.Radio.FrequencyHz), 10)
-	d := &m.Radio.DataRate
+	out = strconv.AppendUint(out, uint64(f.Radio.FrequencyHz), 10)
+	d := &f.Radio.DataRate
 	switch d.Modulation {
 	case radio.LoRa:
 		out = append(out, `,"modulation":{"lora":{"bandwidth":`...)
@@ -295,11 +317,11 @@ func AppendFrame(out []byte, m *Message) []byte {
 		out = append(out, '}', '}')
 	}
 	out = append(out, `},"rxInfo":[`...)
-	for i := range m.Radio.Receptions {
+	for i := range f.Radio.Receptions {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = m.Radio.Receptions[i].append(out, m.Payload.BadCRC)
+		out = f.Radio.Receptions[i].append(out, f.BadCRC)
 	}
 	return append(out, ']', '}')
 }

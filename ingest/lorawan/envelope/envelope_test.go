@@ -327,7 +327,7 @@ func TestAppendFrameIsReadBack(t *testing.T) {
 		m.Radio.DataRate = d
 		var p Parser
 		var got Message
-		if err := p.Bridge("up", AppendFrame(nil, &m), &got); err != nil {
+		if err := p.Bridge("up", bytesOf(&m), &got); err != nil {
 			t.Fatalf("%s: %v", d, err)
 		}
 		want := m
@@ -340,4 +340,10 @@ func TestAppendFrameIsReadBack(t *testing.T) {
 	if got := m.Radio.Best(); got != 1 {
 		t.Errorf("best reception is %d, want 1", got)
 	}
+}
+
+// bytesOf is the raw uplink that m tells of as the dead letter has it.
+func bytesOf(m *Message) []byte {
+	f := m.Frame()
+	return f.AppendPayload(nil)
 }

@@ -31,7 +31,7 @@ func fuzz(f *testing.F, parse func(p *Parser, data []byte, m *Message) error, se
 		if err == nil && m.Kind == Uplink && m.Payload.Raw != nil {
 			var again Message
 			var p2 Parser
-			if err := p2.Bridge("up", AppendFrame(nil, &m), &again); err != nil {
+			if err := p2.Bridge("up", bytesOf(&m), &again); err != nil {
 				t.Fatalf("reading back %s: %v", show(&m), err)
 			}
 		}

@@ -1,15 +1,20 @@
 package frame
 
-import (
-	"encoding/hex"
-	"fmt"
-)
+import "encoding/hex"
 
 // A DevAddr is the address of a session on the air, 32 bits; several devices may share one.
 type DevAddr uint32
 
 // String is a in 8 lower-case hexadecimal digits, most significant first.
-func (a DevAddr) String() string { return fmt.Sprintf("%08x", uint32(a)) }
+func (a DevAddr) String() string { return string(a.Append(nil)) }
+
+// Append appends what String returns.
+func (a DevAddr) Append(b []byte) []byte {
+	for shift := 28; shift >= 0; shift -= 4 {
+		b = append(b, "0123456789abcdef"[a>>shift&15])
+	}
+	return b
+}
 
 // An EUI is a 64-bit identifier of a device, gateway or join server.
 type EUI uint64

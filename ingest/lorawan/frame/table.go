@@ -3,6 +3,9 @@ package frame
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
+
+	"panormus/devices"
 )
 
 // Bounds of a Table.
@@ -35,9 +38,18 @@ type Entry struct {
 	Device  string // the registry's id
 	Policy  Policy
 	Session *Session
+	// Known is at the disposal of whoever opens frames, to save a look-up a frame.
+	Known atomic.Pointer[Known]
 
 	mu    sync.Mutex
 	state State
+}
+
+// Known is what was known of an Entry's device at some version of the registry.
+type Known struct {
+	Version uint64
+	Asset   *devices.Asset // nil for a device that left the registry meanwhile
+	DevEUI  string         // in lower case
 }
 
 // NewTable makes an empty table of at most max sessions; 0 for DefaultMaxSessions.

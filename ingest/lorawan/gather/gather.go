@@ -5,15 +5,14 @@
 //	station.Receiver --+-> Gatherer: copies wait 200 ms for each other --Envelope--> Session
 //	bridge topics -----+        <----------------- Ack -----------------
 //
-// A frame leaves as one envelope: topic lorawan/{dev_addr}/frame, payload the JSON of
-// envelope.AppendFrame with every gateway's reception, the best first. So the dead letter shows what
-// came in, and can be replayed. The decoder of that topic checks and decrypts.
+// A frame leaves as one envelope: topic lorawan/{dev_addr}/frame, Parsed an *envelope.Frame with every
+// gateway's reception, the best first. As bytes it is the JSON of a gateway bridge: so the dead letter
+// shows what came in, and can be replayed. The decoder of that topic checks and decrypts.
 package gather
 
 import (
 	"bytes"
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -47,10 +46,11 @@ const queueBound = 8192
 type Gatherer struct {
 	cfg  Config
 	wake chan struct{} // there is something to hand on, or to wait for
+	pool sync.Pool     // of *copied
 
 	mu       sync.Mutex
 	room     sync.Cond
-	merger   *merge.Merger[copied]
+	merger   *merge.Merger[*copied]
 	ready    []ready
 	ended    bool
 	next     uint64 // token
@@ -58,14 +58,15 @@ type Gatherer struct {
 	downlink uint64
 }
 
-// copied is a frame as it came from one sender.
+// copied is a frame as it came from one sender, in memory that is used again.
 type copied struct {
-	raw      []byte
-	badCRC   bool
-	radio    envelope.Radio
+	frame    envelope.Frame // its slices are of this copied alone
 	received int64
 	debt     debt
+	topic    [len(topicHead) + 8 + len(topicTail)]byte
 }
+
+const topicHead, topicTail = "lorawan/", "/frame"
 
 // debt is the acknowledgement that a sender waits for.
 type debt struct {
@@ -73,17 +74,23 @@ type debt struct {
 	token uint64
 }
 
-// ready is what goes to the Sink next.
+// ready is what goes to the Sink next: a frame, or a message that is refused.
 type ready struct {
-	envelope ingest.Envelope
-	reject   *ingest.Reject
+	frame    *copied
+	token    uint64
+	received int64
+
+	topic   string
+	message []byte
+	reject  *ingest.Reject
 }
 
 // New makes a gatherer. It hands nothing on until Run.
 func New(cfg Config) *Gatherer {
 	g := &Gatherer{cfg: cfg, wake: make(chan struct{}, 1), owed: map[uint64][]debt{}}
 	g.room.L = &g.mu
-	g.merger = merge.New(func(a, b *copied) bool { return best(&a.radio).Better(best(&b.radio)) })
+	g.pool.New = func() any { return &copied{} }
+	g.merger = merge.New(func(a, b **copied) bool { return best(&(*a).frame.Radio).Better(best(&(*b).frame.Radio)) })
 	if cfg.Window > 0 {
 		g.merger.Window = cfg.Window
 	}
@@ -105,7 +112,16 @@ func best(r *envelope.Radio) *envelope.Reception {
 // goes to Config.Event, and downlinks heard by another gateway are counted and dropped. Add blocks
 // while the log is behind, and returns ingest.ErrClosed after the end.
 func (g *Gatherer) Add(m *envelope.Message, received int64, acker ingest.Acker, token uint64) error {
-	d := debt{acker, token}
+	c := g.copy(m, received, debt{acker, token})
+	if c == nil {
+		return nil
+	}
+	return g.add(c)
+}
+
+// copy makes a copied of a message, or does what is to be done with one that is no frame to be
+// gathered and returns nil.
+func (g *Gatherer) copy(m *envelope.Message, received int64, d debt) *copied {
 	if m.Kind != envelope.Uplink || len(m.Payload.Raw) == 0 {
 		if g.cfg.Event != nil && (m.Kind == envelope.Stats || m.Kind == envelope.TxAck) {
 			g.cfg.Event(m, received)
@@ -113,31 +129,56 @@ func (g *Gatherer) Add(m *envelope.Message, received int64, acker ingest.Acker, 
 		d.pay()
 		return nil
 	}
-	phy := m.Payload.Raw
-	if frame.TypeOf(phy[0]).IsDown() {
+	if frame.TypeOf(m.Payload.Raw[0]).IsDown() {
 		g.mu.Lock()
 		g.downlink++
 		g.mu.Unlock()
 		d.pay()
 		return nil
 	}
-	c := copied{raw: bytes.Clone(phy), badCRC: m.Payload.BadCRC, radio: m.Radio, received: received, debt: d}
-	c.radio.Receptions = slices.Clone(m.Radio.Receptions)
-	for i := range c.radio.Receptions {
-		c.radio.Receptions[i].At.Source, c.radio.Receptions[i].At.Service = nil, nil
+	c := g.pool.Get().(*copied)
+	raw, receptions := c.frame.Raw[:0], c.frame.Radio.Receptions[:0]
+	c.frame = m.Frame()
+	c.frame.Raw = append(raw, m.Payload.Raw...)
+	c.frame.Radio.Receptions = append(receptions, m.Radio.Receptions...)
+	for i := range c.frame.Radio.Receptions {
+		at := &c.frame.Radio.Receptions[i].At
+		at.Source, at.Service = nil, nil
 	}
-	k := merge.RawKey(phy)
-	if m.Payload.BadCRC {
-		k.MIC ^= 0xffffffff // what is damaged does not join what is whole
-	}
+	c.received, c.debt = received, d
+	return c
+}
+
+// add hands copies to the merger, all under one lock.
+func (g *Gatherer) add(copies ...*copied) error {
 	if err := g.enter(); err != nil {
 		return err
 	}
+	now := time.Now()
 	first := g.merger.Waiting() == 0
-	late := g.merger.Add(time.Now(), k, c, g.out)
+	var late []debt
+	for i, c := range copies {
+		if i > 0 && len(g.ready) >= queueBound { // out made more ready
+			g.mu.Unlock()
+			g.signal()
+			if err := g.enter(); err != nil {
+				return err
+			}
+		}
+		k := merge.RawKey(c.frame.Raw)
+		if c.frame.BadCRC {
+			k.MIC ^= 0xffffffff // what is damaged does not join what is whole
+		}
+		if g.merger.Add(now, k, c, g.out) {
+			if c.debt.token != 0 {
+				late = append(late, c.debt)
+			}
+			g.free(c)
+		}
+	}
 	first = first || len(g.ready) > 0
 	g.mu.Unlock()
-	if late {
+	for _, d := range late {
 		d.pay()
 	}
 	if first {
@@ -146,14 +187,25 @@ func (g *Gatherer) Add(m *envelope.Message, received int64, acker ingest.Acker, 
 	return nil
 }
 
+// keepReceptions bounds the memory that waits to be used again.
+const keepReceptions = 16
+
+func (g *Gatherer) free(c *copied) {
+	if cap(c.frame.Radio.Receptions) > keepReceptions {
+		c.frame.Radio.Receptions = nil
+	}
+	c.debt = debt{}
+	g.pool.Put(c)
+}
+
 // Refuse files a message that cannot be read in the dead letter. topic says where it came in.
 func (g *Gatherer) Refuse(topic string, message []byte, why *frame.Reject, received int64) error {
 	if err := g.enter(); err != nil {
 		return err
 	}
 	g.ready = append(g.ready, ready{
-		envelope: ingest.Envelope{Topic: []byte(topic), Payload: append([]byte(nil), message...), Received: received},
-		reject:   &ingest.Reject{Reason: ingest.Reason(why.Reason), Detail: why.Detail},
+		topic: topic, message: bytes.Clone(message), received: received,
+		reject: &ingest.Reject{Reason: ingest.Reason(why.Reason), Detail: why.Detail},
 	})
 	g.mu.Unlock()
 	g.signal()
@@ -180,36 +232,34 @@ func (g *Gatherer) signal() {
 	}
 }
 
-// out makes one envelope of the copies of a frame. g.mu is held.
-func (g *Gatherer) out(f merge.Merged[copied]) {
-	chosen := &f.Copies[f.Best]
-	all := envelope.Message{Kind: envelope.Uplink, Radio: chosen.radio}
-	all.Payload.Raw, all.Payload.BadCRC = chosen.raw, chosen.badCRC
-	e := ingest.Envelope{Received: chosen.received}
+// out makes one frame of its copies. g.mu is held.
+func (g *Gatherer) out(f merge.Merged[*copied]) {
+	chosen := f.Copies[f.Best]
+	r := ready{frame: chosen, received: chosen.received}
 	var debts []debt
-	receptions := chosen.radio.Receptions
-	for i := range f.Copies {
-		c := &f.Copies[i]
-		e.Received = min(e.Received, c.received)
+	for i, c := range f.Copies {
+		r.received = min(r.received, c.received)
 		if c.debt.token != 0 && c.debt.acker != nil {
 			debts = append(debts, c.debt)
 		}
 		if i != f.Best {
-			receptions = append(receptions, c.radio.Receptions...)
+			chosen.frame.Radio.Receptions = append(chosen.frame.Radio.Receptions, c.frame.Radio.Receptions...)
+			g.free(c)
 		}
 	}
-	all.Radio.Receptions = receptions[:min(len(receptions), envelope.MaxReceptions)]
+	all := chosen.frame.Radio.Receptions
+	all = all[:min(len(all), envelope.MaxReceptions)]
+	chosen.frame.Radio.Receptions, chosen.frame.Time = all, 0
+	for i := 0; chosen.frame.Time == 0 && i < len(all); i++ {
+		chosen.frame.Time = all[i].Time
+	}
 	if len(debts) > 0 {
 		g.next++
-		e.Token = g.next
-		g.owed[e.Token] = debts
+		r.token = g.next
+		g.owed[r.token] = debts
 	}
-	topic := make([]byte, 0, len("lorawan/00000000/frame"))
-	topic = append(topic, "lorawan/"...)
-	topic = append(topic, f.Key.DevAddr.String()...)
-	e.Topic = append(topic, "/frame"...)
-	e.Payload = envelope.AppendFrame(make([]byte, 0, 256+96*len(receptions)), &all)
-	g.ready = append(g.ready, ready{envelope: e})
+	_ = append(f.Key.DevAddr.Append(append(chosen.topic[:0], topicHead...)), topicTail...)
+	g.ready = append(g.ready, r)
 }
 
 // Run hands on what was gathered until ctx ends, then what still waits, and returns.
@@ -217,6 +267,7 @@ func (g *Gatherer) Run(ctx context.Context, to Sink) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var batch []ready
+	var e ingest.Envelope // here, since passing it to a Sink puts it on the heap
 	for {
 		g.mu.Lock()
 		ending := ctx.Err() != nil
@@ -233,7 +284,7 @@ func (g *Gatherer) Run(ctx context.Context, to Sink) error {
 		g.mu.Unlock()
 
 		for i := range batch {
-			if err := hand(to, &batch[i]); err != nil {
+			if err := g.hand(to, &batch[i], &e); err != nil {
 				g.mu.Lock()
 				g.ended = true
 				g.room.Broadcast()
@@ -258,11 +309,16 @@ func (g *Gatherer) Run(ctx context.Context, to Sink) error {
 	}
 }
 
-func hand(to Sink, r *ready) error {
+func (g *Gatherer) hand(to Sink, r *ready, e *ingest.Envelope) error {
 	if r.reject != nil {
-		return to.Reject(&r.envelope, r.reject)
+		*e = ingest.Envelope{Topic: []byte(r.topic), Payload: r.message, Received: r.received}
+		return to.Reject(e, r.reject)
 	}
-	return to.Handle(&r.envelope)
+	c := r.frame
+	*e = ingest.Envelope{Topic: c.topic[:], Parsed: &c.frame, Received: r.received, Token: r.token}
+	err := to.Handle(e)
+	g.free(c)
+	return err
 }
 
 // Ack implements ingest.Acker for the Sink's session: it passes acknowledgements on to the senders

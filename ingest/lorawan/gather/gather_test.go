@@ -32,7 +32,7 @@ func (s *sink) Handle(e *ingest.Envelope) error {
 	defer s.mu.Unlock()
 	var p envelope.Parser
 	var m envelope.Message
-	if err := p.Bridge("up", e.Payload, &m); err != nil {
+	if err := p.Bridge("up", e.Parsed.AppendPayload(nil), &m); err != nil {
 		return err
 	}
 	line := fmt.Sprintf("%s %x at %d:", e.Topic, m.Payload.Raw, e.Received)

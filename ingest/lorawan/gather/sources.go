@@ -10,6 +10,7 @@ type Datagrams struct {
 	To     *Gatherer
 	parser envelope.Parser
 	msg    envelope.Message
+	copies []*copied // of one datagram
 }
 
 // Datagram implements udp.Receiver.
@@ -19,8 +20,16 @@ func (d *Datagrams) Datagram(in *envelope.Datagram, received int64) {
 			d.refuse(in.JSON, err, received)
 			return nil
 		}
-		return d.To.Add(m, received, nil, 0)
+		if c := d.To.copy(m, received, debt{}); c != nil {
+			d.copies = append(d.copies, c)
+		}
+		return nil
 	})
+	if len(d.copies) > 0 {
+		_ = d.To.add(d.copies...) // it fails at the end only, and UDP has nobody to tell
+		clear(d.copies)
+		d.copies = d.copies[:0]
+	}
 	if err != nil {
 		d.refuse(in.JSON, err, received)
 	}

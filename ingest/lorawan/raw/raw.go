@@ -29,6 +29,8 @@ type Payload struct {
 type Directory interface {
 	Lookup(id string) *devices.Asset
 	LookupDevEUI(eui string) *devices.Asset
+	// Version grows with every change.
+	Version() uint64
 }
 
 // A Decoder reads frames as package gather hands them on. Set its fields before the first use; it
@@ -43,7 +45,7 @@ type Decoder struct {
 	// ReasonNoCodec.
 	Codec func(p *Payload, out *ingest.Decoded) error
 	// Join is told of join and rejoin requests, which are not checked. nil for nobody.
-	Join func(j frame.Join, m *envelope.Message, received int64)
+	Join func(j frame.Join, f *envelope.Frame, received int64)
 	// Heard is told of every frame that was taken in, for the books of loss. nil for nobody.
 	Heard func(device string, o *frame.Opened, r *envelope.Radio, received int64)
 
@@ -54,6 +56,7 @@ type Decoder struct {
 type work struct {
 	parser  envelope.Parser
 	message envelope.Message
+	heard   envelope.Frame // of message
 	frame   frame.Frame
 	opener  frame.Opener
 	payload Payload
@@ -75,36 +78,44 @@ func (d *Decoder) Frame(in *ingest.Input, out *ingest.Decoded) error {
 		w = &work{}
 	}
 	defer d.pool.Put(w)
-	m := &w.message
-	if err := w.parser.Bridge("up", in.Payload, m); err != nil {
-		return reject(err)
+	f, ok := in.Parsed.(*envelope.Frame)
+	switch {
+	case !ok:
+		if err := w.parser.Bridge("up", in.Payload, &w.message); err != nil {
+			return reject(err)
+		}
+		w.heard = w.message.Frame()
+		f = &w.heard
+	case f.Gateway() == "":
+		return ingest.Rejectf(ingest.ReasonMissing, "no gateway")
+	case len(f.Raw) == 0:
+		return ingest.Rejectf(ingest.ReasonFrameShort, "no bytes")
 	}
 	region := d.Region
 	if region == nil {
 		region = &radio.EU868
 	}
-	phy := m.Payload.Raw
-	if m.Payload.BadCRC {
-		return reject(frame.Rejectf(frame.ReasonCRC, "%s says that the frame's CRC is wrong", m.Gateway))
+	if f.BadCRC {
+		return reject(frame.Rejectf(frame.ReasonCRC, "%s says that the frame's CRC is wrong", f.Gateway()))
 	}
-	if err := region.Check(m.Radio.FrequencyHz, m.Radio.DataRate, len(phy)); err != nil {
+	if err := region.Check(f.Radio.FrequencyHz, f.Radio.DataRate, len(f.Raw)); err != nil {
 		return reject(frame.Rejectf(frame.ReasonRegion, "%v", err))
 	}
-	if t := frame.TypeOf(phy[0]); t == frame.JoinRequest || t == frame.RejoinRequest {
-		return d.join(m, in, out)
+	if t := frame.TypeOf(f.Raw[0]); t == frame.JoinRequest || t == frame.RejoinRequest {
+		return d.join(f, in, out)
 	}
-	if err := frame.Parse(phy, &w.frame); err != nil {
+	if err := frame.Parse(f.Raw, &w.frame); err != nil {
 		return reject(err)
 	}
-	link := m.Radio.Link(region)
+	link := f.Radio.Link(region)
 	entry, opened, err := d.open(w, link, in.Again)
 	if err != nil {
 		return reject(err)
 	}
 	out.Device = entry.Device
-	asset := d.Registry.Lookup(entry.Device)
-	if asset != nil {
-		out.Domain = asset.Domain
+	known := d.known(entry)
+	if known.Asset != nil {
+		out.Domain = known.Asset.Domain
 	}
 	if opened.Outcome == frame.Repeat {
 		// Copies that gateways and devices send within seconds are merged before; this one came
@@ -115,9 +126,23 @@ func (d *Decoder) Frame(in *ingest.Input, out *ingest.Decoded) error {
 		return nil
 	}
 	if d.Heard != nil && in.Again == "" {
-		d.Heard(entry.Device, &opened, &m.Radio, in.Received)
+		d.Heard(entry.Device, &opened, &f.Radio, in.Received)
 	}
-	return d.fill(w, asset, &opened, in, out)
+	return d.fill(w, f, known, &opened, in, out)
+}
+
+// known looks the device of an entry up, unless nothing changed since the last time.
+func (d *Decoder) known(e *frame.Entry) *frame.Known {
+	version := d.Registry.Version()
+	if k := e.Known.Load(); k != nil && k.Version == version {
+		return k
+	}
+	k := &frame.Known{Version: version, Asset: d.Registry.Lookup(e.Device)}
+	if k.Asset != nil && k.Asset.LoRaWAN != nil {
+		k.DevEUI = strings.ToLower(k.Asset.LoRaWAN.DevEUI)
+	}
+	e.Known.Store(k)
+	return k
 }
 
 // open finds the device that signed the frame in w. In a replay of the dead letter the table learns
@@ -146,13 +171,13 @@ func (d *Decoder) open(w *work, link frame.Link, again ingest.Reason) (*frame.En
 
 // join tells of a device that wants to join. Only one that is registered is taken for real: anybody
 // can ask to join.
-func (d *Decoder) join(m *envelope.Message, in *ingest.Input, out *ingest.Decoded) error {
-	j, err := frame.ParseJoin(m.Payload.Raw)
+func (d *Decoder) join(f *envelope.Frame, in *ingest.Input, out *ingest.Decoded) error {
+	j, err := frame.ParseJoin(f.Raw)
 	if err != nil {
 		return reject(err)
 	}
 	if d.Join != nil && in.Again == "" {
-		d.Join(j, m, in.Received)
+		d.Join(j, f, in.Received)
 	}
 	a := d.Registry.LookupDevEUI(j.DevEUI.String())
 	if a == nil {
@@ -163,22 +188,18 @@ func (d *Decoder) join(m *envelope.Message, in *ingest.Input, out *ingest.Decode
 }
 
 // fill writes what was opened to out.
-func (d *Decoder) fill(w *work, asset *devices.Asset, o *frame.Opened, in *ingest.Input, out *ingest.Decoded) error {
-	m, p := &w.message, &w.payload
-	*p = Payload{Asset: asset, Port: w.frame.Port, FCnt: o.FCnt, Bytes: o.Payload, Time: m.Time}
+func (d *Decoder) fill(w *work, f *envelope.Frame, known *frame.Known, o *frame.Opened, in *ingest.Input, out *ingest.Decoded) error {
+	p := &w.payload
+	*p = Payload{Asset: known.Asset, Port: w.frame.Port, FCnt: o.FCnt, Bytes: o.Payload, Time: f.Time}
 	if p.Time == 0 {
 		p.Time = in.Received
 	}
-	eui := ""
-	if asset != nil && asset.LoRaWAN != nil {
-		eui = strings.ToLower(asset.LoRaWAN.DevEUI)
-	}
-	at, rate := time.UnixMilli(p.Time).UTC(), m.Radio.DataRate.String()
-	for i := range m.Radio.Receptions {
-		r := &m.Radio.Receptions[i]
+	at, rate := time.UnixMilli(p.Time).UTC(), f.Radio.DataRate.String()
+	for i := range f.Radio.Receptions {
+		r := &f.Radio.Receptions[i]
 		out.Uplinks = append(out.Uplinks, batch.Uplink{
-			Time: at, DevEUI: eui, Gateway: r.Gateway, RSSIdBm: r.RSSIdBm, SNRdB: r.SNRdB, FrequencyHz: float64(m.Radio.FrequencyHz),
-			DataRate: rate, FCnt: int64(o.FCnt), FPort: int64(w.frame.Port), AirtimeMs: float64(m.Radio.Airtime) / 1e6,
+			Time: at, DevEUI: known.DevEUI, Gateway: r.Gateway, RSSIdBm: r.RSSIdBm, SNRdB: r.SNRdB, FrequencyHz: float64(f.Radio.FrequencyHz),
+			DataRate: rate, FCnt: int64(o.FCnt), FPort: int64(w.frame.Port), AirtimeMs: float64(f.Radio.Airtime) / 1e6,
 		})
 	}
 	status, told := frame.FindDevStatus(o.MAC)
@@ -186,7 +207,7 @@ func (d *Decoder) fill(w *work, asset *devices.Asset, o *frame.Opened, in *inges
 		return nil
 	}
 	record := out.Begin()
-	record.Time, record.OwnTime = m.Time, m.Time != 0
+	record.Time, record.OwnTime = f.Time, f.Time != 0
 	if told {
 		if err := addStatus(status, out); err != nil {
 			return err

@@ -28,6 +28,7 @@ import (
 // registry holds lamps.
 type registry map[string]*devices.Asset
 
+func (r registry) Version() uint64                 { return 0 }
 func (r registry) Lookup(id string) *devices.Asset { return r[id] }
 func (r registry) LookupDevEUI(eui string) *devices.Asset {
 	for _, a := range r {
@@ -83,7 +84,17 @@ func keys(addr uint32) frame.Keys {
 	return frame.Keys{DevAddr: frame.DevAddr(addr), FNwkSInt: nwkKey, AppS: appKey, HasAppS: true}
 }
 
+// A frame means the same as bytes and as the gatherer hands it on.
 func TestFrame(t *testing.T) {
+	t.Run("bytes", func(t *testing.T) {
+		testFrame(t, func(in *ingest.Input, m *envelope.Message) { in.Payload = bytesOf(m) })
+	})
+	t.Run("parsed", func(t *testing.T) {
+		testFrame(t, func(in *ingest.Input, m *envelope.Message) { f := m.Frame(); in.Parsed = &f })
+	})
+}
+
+func testFrame(t *testing.T, put func(in *ingest.Input, m *envelope.Message)) {
 	table := frame.NewTable(0)
 	if err := table.Put("pole-7", keys(7), frame.Refuse, frame.State{}); err != nil {
 		t.Fatal(err)
@@ -96,7 +107,7 @@ func TestFrame(t *testing.T) {
 	joins, heard := 0, 0
 	d := &raw.Decoder{
 		Table: table, Registry: registry{"pole-7": lamp("pole-7", "0000000000000007"), "pole-8": lamp("pole-8", "0000000000000008")}, Codec: power,
-		Join:  func(frame.Join, *envelope.Message, int64) { joins++ },
+		Join:  func(frame.Join, *envelope.Frame, int64) { joins++ },
 		Heard: func(string, *frame.Opened, *envelope.Radio, int64) { heard++ },
 	}
 	join := func(eui byte) []byte { return []byte{22: 0, 9: eui} }
@@ -131,7 +142,9 @@ func TestFrame(t *testing.T) {
 			tc.edit(&m)
 		}
 		out := ingest.NewDecoded()
-		err := d.Frame(&ingest.Input{Domain: "lorawan", Device: "00000007", Payload: envelope.AppendFrame(nil, &m), Received: 1_769_308_300_000}, out)
+		in := &ingest.Input{Domain: "lorawan", Device: "00000007", Received: 1_769_308_300_000}
+		put(in, &m)
+		err := d.Frame(in, out)
 		var why *ingest.Reject
 		if errors.As(err, &why); err != nil && why == nil || err == nil && tc.reject != "" || why != nil && why.Reason != tc.reject {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.reject)
@@ -158,7 +171,7 @@ func TestFrameRefusesEveryPrefix(t *testing.T) {
 	m := envelope.Message{Kind: envelope.Uplink}
 	m.Payload.Raw = phy(t, 7, 1, 10, []byte{1})
 	m.Radio.Receptions = []envelope.Reception{{Gateway: "g"}}
-	whole := envelope.AppendFrame(nil, &m)
+	whole := bytesOf(&m)
 	for n := range whole {
 		err := d.Frame(&ingest.Input{Payload: whole[:n]}, ingest.NewDecoded())
 		if _, ok := errors.AsType[*ingest.Reject](err); !ok {
@@ -257,4 +270,10 @@ func await(b *testing.B, ok func() bool, state func() any) {
 			b.Fatalf("nothing moves: %+v", state())
 		}
 	}
+}
+
+// bytesOf is the raw uplink that m tells of as the dead letter has it.
+func bytesOf(m *envelope.Message) []byte {
+	f := m.Frame()
+	return f.AppendPayload(nil)
 }
