@@ -59,11 +59,13 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	db := &DB{cfg: cfg, conn: conn, http: opt.Protocol == clickhouse.HTTP, metrics: newMetrics(cfg.Metrics)}
+	db := &DB{cfg: cfg, conn: conn, http: opt.Protocol == clickhouse.HTTP, metrics: newMetrics()}
 	if err := db.prepare(ctx); err != nil {
 		conn.Close()
 		return nil, err
 	}
+	// Only now: whoever finds the server away opens again, with the same registry.
+	db.metrics.register(cfg.Metrics)
 	return db, nil
 }
 

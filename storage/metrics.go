@@ -13,7 +13,7 @@ type metrics struct {
 	away                            prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics() *metrics {
 	kind := []string{"kind"}
 	m := &metrics{
 		rows:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "panormus_storage_rows_total", Help: "Rows stored."}, kind),
@@ -33,10 +33,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.seconds.WithLabelValues(string(k))
 		m.lag.WithLabelValues(string(k))
 	}
+	return m
+}
+
+// register may be called once a registry.
+func (m *metrics) register(reg prometheus.Registerer) {
 	if reg != nil {
 		reg.MustRegister(m.rows, m.inserts, m.retries, m.refused, m.seconds, m.lag, m.away)
 	}
-	return m
 }
 
 // storedKinds are the kinds of batches that the writer stores. Detections have a table and no
