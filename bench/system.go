@@ -34,28 +34,18 @@ type system struct {
 // startSystem starts bin/panormus on free ports with the data folder and waits until it is ready.
 // It returns how long that took.
 func startSystem(ctx context.Context, data string, args ...string) (*system, time.Duration, error) {
-	s := &system{data: data, done: make(chan struct{})}
-	os.Remove(filepath.Join(data, "run.json"))
-	s.cmd = exec.Command("bin/panormus", append([]string{"run", "--data", data, "--http", "127.0.0.1:0",
-		"--mqtt", "127.0.0.1:0", "--lorawan-udp", "127.0.0.1:0"}, args...)...)
-	logs, err := os.OpenFile(filepath.Join(data, "panormus.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	began := time.Now()
+	s, err := launch(data, args...)
 	if err != nil {
 		return nil, 0, err
 	}
-	defer logs.Close()
-	s.cmd.Stdout, s.cmd.Stderr = logs, logs
-	began := time.Now()
-	if err := s.cmd.Start(); err != nil {
-		return nil, 0, err
-	}
-	go func() { s.cmd.Wait(); close(s.done) }()
 	for time.Since(began) < time.Minute {
 		select {
 		case <-ctx.Done():
 			s.stop()
 			return nil, 0, ctx.Err()
 		case <-s.done:
-			return nil, 0, fmt.Errorf("panormus ended; see %s", logs.Name())
+			return nil, 0, fmt.Errorf("panormus ended; see %s", filepath.Join(data, "panormus.log"))
 		case <-time.After(5 * time.Millisecond):
 		}
 		b, err := os.ReadFile(filepath.Join(data, "run.json"))
@@ -68,6 +58,25 @@ func startSystem(ctx context.Context, data string, args ...string) (*system, tim
 	}
 	s.stop()
 	return nil, 0, errors.New("not ready after a minute")
+}
+
+// launch starts bin/panormus and waits for nothing.
+func launch(data string, args ...string) (*system, error) {
+	s := &system{data: data, done: make(chan struct{})}
+	os.Remove(filepath.Join(data, "run.json"))
+	s.cmd = exec.Command("bin/panormus", append([]string{"run", "--data", data, "--http", "127.0.0.1:0",
+		"--mqtt", "127.0.0.1:0", "--lorawan-udp", "127.0.0.1:0"}, args...)...)
+	logs, err := os.OpenFile(filepath.Join(data, "panormus.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	defer logs.Close()
+	s.cmd.Stdout, s.cmd.Stderr = logs, logs
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { s.cmd.Wait(); close(s.done) }()
+	return s, nil
 }
 
 // stop ends it cleanly.
