@@ -51,7 +51,7 @@ func TestOpen(t *testing.T) {
 	}
 	for table, want := range map[string]string{
 		"observations": "toDateTime(time) + toIntervalSecond(864000)", "rejected": "", "observations_1h_state": "toDateTime(time) + toIntervalSecond(7776000)",
-		"detections": "toDateTime(time) + toIntervalSecond(259200)",
+		"detections_log": "expires", "tracks_log": "expires", "plates_log": "expires", "vds_counts_1m_log": "toDateTime(time) + toIntervalSecond(34560000)",
 	} {
 		if got := ttl(table); got != want {
 			t.Errorf("TTL of %s is %q, want %q", table, got, want)

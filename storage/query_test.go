@@ -214,7 +214,7 @@ func TestExport(t *testing.T) {
 	for _, tc := range []struct {
 		table string
 		rows  int
-	}{{"observations", 10}, {"observations_1m", 10}, {"observations_1h", 1}, {"detections", 0}, {"uplinks", 0}, {"alarm_log", 0}, {"rejected", 0}, {"events", 1}} {
+	}{{"observations", 10}, {"observations_1m", 10}, {"observations_1h", 1}, {"detections", 0}, {"tracks", 0}, {"vds_counts_1m", 0}, {"uplinks", 0}, {"alarm_log", 0}, {"rejected", 0}, {"events", 1}} {
 		out := export(tc.table, "jsonl", at, at.Add(10*time.Minute))
 		if n := bytes.Count(out, []byte("\n")); n != tc.rows {
 			t.Errorf("%s: %d lines, want %d", tc.table, n, tc.rows)

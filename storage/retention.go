@@ -7,11 +7,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"panormus/stream/privacy"
 )
 
 const day = 24 * time.Hour
 
-// keeps says where a table's rows are kept and by which of their times they age.
+// keeps says where a table's rows are kept and by which of their times they age. Rows of tables
+// without such a column say themselves when they expire, and the duration, from when they were
+// received on, is the most that the writer gives them.
 type keeps struct {
 	table, column string
 	duration      time.Duration
@@ -23,7 +27,9 @@ var retained = map[string]keeps{
 	"observations":    {"observations", "time", 400 * day},
 	"observations_1h": {"observations_1h_state", "time", 0},
 	"last_texts":      {"observations_text_state", "time", 400 * day},
-	"detections":      {"detections", "time", 3 * day},
+	"detections":      {"detections_log", "", privacy.MaxDetections},
+	"tracks":          {"tracks_log", "", 0},
+	"vds_counts_1m":   {"vds_counts_1m_log", "time", 400 * day},
 	"uplinks":         {"uplinks", "time", 90 * day},
 	"events":          {"events_log", "time", 5 * 365 * day},
 	"alarm_log":       {"alarm_log", "time", 0},
@@ -51,6 +57,9 @@ func (db *DB) setRetention(ctx context.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(retained)) {
 		k := retained[name]
+		if k.column == "" {
+			continue
+		}
 		if d, ok := db.cfg.Retention[name]; ok {
 			k.duration = d
 		}

@@ -137,7 +137,7 @@ type eventsBody struct {
 }
 
 type exportQuery struct {
-	Table  string `query:"table" required:"true" enum:"observations,detections,uplinks,events,alarm_log,rejected,observations_1m,observations_1h"`
+	Table  string `query:"table" required:"true" enum:"observations,detections,tracks,vds_counts_1m,uplinks,events,alarm_log,rejected,observations_1m,observations_1h"`
 	From   string `query:"from" format:"date-time"`
 	To     string `query:"to" format:"date-time"`
 	Format string `query:"format" enum:"csv,parquet,arrow,jsonl" default:"csv"`
