@@ -14,12 +14,12 @@ func micro(ctx context.Context, quick bool, w io.Writer) error {
 	if quick {
 		benchtime = "50ms"
 	}
-	fmt.Fprintf(w, "\n## The parts of the hot path\n`go test -run - -bench . -benchtime %s`, one package at a time.\n\n```\n", benchtime)
+	fmt.Fprintf(w, "\n## The parts of the hot path\n`go test -run - -bench . -cpu 1 -benchtime %s`, one package at a time: what one core does.\n\n```\n", benchtime)
 	for _, pkg := range []string{
 		"./ingest/telemetry", "./stream/batch", "./stream/rules", "./controlroom/live", "./storage",
 		"./ingest/lorawan/frame", "./ingest/lorawan/envelope", "./ingest/codec",
 	} {
-		out, err := exec.CommandContext(ctx, "go", "test", "-run", "-", "-bench", ".", "-benchtime", benchtime, pkg).CombinedOutput()
+		out, err := exec.CommandContext(ctx, "go", "test", "-run", "-", "-bench", ".", "-cpu", "1", "-benchtime", benchtime, pkg).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%s: %w\n%s", pkg, err, out)
 		}
