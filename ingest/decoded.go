@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"panormus/ingest/jsonscan"
+	"panormus/ingest/xmlscan"
 	"panormus/stream/batch"
 )
 
@@ -43,8 +44,9 @@ type Decoded struct {
 	Detections []Detection
 	// Refresh says that a retained message was taken as the state that it is: its rows are marked.
 	Refresh bool
-	// Scan and Path are at the decoder's disposal.
+	// Scan, XML and Path are at the decoder's disposal.
 	Scan jsonscan.Scanner
+	XML  xmlscan.Scanner
 	Path []byte
 
 	in    Input // here, since passing it to a decoder would put it on the heap
