@@ -109,7 +109,7 @@ func defaults() config {
 		Data: "./data", HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883", LoRaWANUDP: "127.0.0.1:1700",
 		ClickHouse: "embedded", NATS: "embedded", Simulate: "none", Role: "all", LogLevel: "info",
 		Ingest:  ingestConfig{UnknownDevices: "register"},
-		LoRaWAN: lorawanConfig{Station: "none"},
+		LoRaWAN: lorawanConfig{Region: "EU868", Station: "none"},
 		Stream: streamConfig{
 			MaxBytes: log.DefaultMaxBytes, MaxAge: log.DefaultMaxAge, Sync: syncPolicy(log.DefaultSync),
 			Partitions: log.DefaultPartitions, Replicas: 1,
@@ -265,7 +265,7 @@ func (c *config) check() error {
 	if c.Ingest.Linger < 0 || c.Ingest.Linger > 50*time.Millisecond {
 		return fmt.Errorf("ingest.linger: %v, want at most 50ms", c.Ingest.Linger)
 	}
-	if _, err := c.LoRaWAN.allow(); err != nil {
+	if err := c.LoRaWAN.check(); err != nil {
 		return err
 	}
 	if c.Stream.Partitions < 1 || c.Stream.Partitions > 1024 {

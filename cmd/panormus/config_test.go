@@ -80,6 +80,8 @@ func TestBrokenConfig(t *testing.T) {
 		{name: "city", args: []string{"--simulate", "roma"}, want: `"roma", want palermo or none`},
 		{name: "level", args: []string{"--log-level", "loud"}, want: `"loud"`},
 		{name: "linger", file: "ingest: {linger: 2s}", want: "at most 50ms"},
+		{name: "region", file: "lorawan: {region: EU999}", want: `"EU999", want one of AS923`},
+		{name: "region of stations", file: "lorawan: {region: us915, station: 127.0.0.1:3001}", want: "networks of US915 listen to different channels"},
 		{name: "no file", args: []string{"--config", "/nowhere/p.yaml"}, want: "/nowhere/p.yaml"},
 		{name: "argument", args: []string{"now"}, want: `"now"`},
 	} {

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +18,7 @@ import (
 	"panormus/ingest/lorawan"
 	"panormus/ingest/lorawan/frame"
 	"panormus/ingest/lorawan/gather"
+	"panormus/ingest/lorawan/radio"
 	"panormus/ingest/lorawan/raw"
 	"panormus/ingest/station"
 	"panormus/ingest/udp"
@@ -24,10 +27,44 @@ import (
 
 // lorawanConfig is about gateways and raw frames.
 type lorawanConfig struct {
-	Gateways   []string `yaml:"gateways"`    // EUIs that are let in; empty lets in any
-	Station    string   `yaml:"station"`     // address for LoRa Basics Station; none for none
-	StationTLS tlsFiles `yaml:"station_tls"` // ca: ask gateways for client certificates signed by it
-	StationURI string   `yaml:"station_uri"` // where gateways find it from outside, wss://…; empty for the host they asked
+	Region        string   `yaml:"region"`         // the plan that raw frames must keep to
+	Gateways      []string `yaml:"gateways"`       // EUIs that are let in; empty lets in any
+	Station       string   `yaml:"station"`        // address for LoRa Basics Station; none for none
+	StationTLS    tlsFiles `yaml:"station_tls"`    // ca: ask gateways for client certificates signed by it
+	StationURI    string   `yaml:"station_uri"`    // where gateways find it from outside, wss://…; empty for the host they asked
+	StationRouter string   `yaml:"station_router"` // file of the router_config that gateways are given; empty for the usual one of EU868
+}
+
+func (c *lorawanConfig) check() error {
+	if _, err := c.allow(); err != nil {
+		return err
+	}
+	r, err := radio.RegionOf(c.Region)
+	if err != nil {
+		return fmt.Errorf("lorawan.region: %w", err)
+	}
+	if c.Station != "none" && c.Station != "" && c.StationRouter == "" && r != &radio.EU868 {
+		return fmt.Errorf("lorawan.station_router: none, want a file: networks of %s listen to different channels", r.Name)
+	}
+	return nil
+}
+
+// router is the router_config for gateways with Basics Station; nil for the usual one.
+func (c *lorawanConfig) router() ([]byte, error) {
+	if c.StationRouter == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(c.StationRouter)
+	if err != nil {
+		return nil, fmt.Errorf("lorawan.station_router: %w", err)
+	}
+	var said struct {
+		MsgType string `json:"msgtype"`
+	}
+	if err := json.Unmarshal(b, &said); err != nil || said.MsgType != "router_config" {
+		return nil, fmt.Errorf("lorawan.station_router: %s: msgtype %q, %v; want the JSON of a router_config", c.StationRouter, said.MsgType, err)
+	}
+	return b, nil
 }
 
 func (c *lorawanConfig) allow() ([]frame.EUI, error) {
@@ -70,7 +107,11 @@ func (n *node) newRadioSide(ctx context.Context) (*radioSide, error) {
 		return err
 	})
 	r.network = &lorawan.Network{Registry: n.registry, Codecs: codecs, Joined: r.joins.Joined}
-	r.frames = &raw.Decoder{Table: r.table, Registry: n.registry, Codec: codecs.Decode, Join: r.joins.Heard}
+	region, err := radio.RegionOf(n.cfg.LoRaWAN.Region)
+	if err != nil {
+		return nil, err
+	}
+	r.frames = &raw.Decoder{Table: r.table, Registry: n.registry, Region: region, Codec: codecs.Decode, Join: r.joins.Heard}
 	return r, r.measure(n.reg)
 }
 
@@ -148,6 +189,10 @@ func (n *node) listenForGateways(r *radioSide) error {
 		if err != nil {
 			return fmt.Errorf("lorawan.station_tls: %w", err)
 		}
+		router, err := n.cfg.LoRaWAN.router()
+		if err != nil {
+			return err
+		}
 		l, err := net.Listen("tcp", n.cfg.LoRaWAN.Station)
 		if err != nil {
 			return fmt.Errorf("lorawan.station: %w", err)
@@ -156,7 +201,7 @@ func (n *node) listenForGateways(r *radioSide) error {
 		r.intake.Sources = append(r.intake.Sources, &stationServer{
 			listener: l, tls: t, log: n.log, station: station.New(station.Config{
 				Receiver: func(frame.EUI) station.Receiver { return gather.Station{To: r.intake.Gatherer} },
-				Allow:    allow, URI: n.cfg.LoRaWAN.StationURI, Logger: n.log,
+				Allow:    allow, Region: r.frames.Region, Router: router, URI: n.cfg.LoRaWAN.StationURI, Logger: n.log,
 			}),
 		})
 	}

@@ -1,5 +1,5 @@
-// Package radio knows what LoRa is on the air: data rates by name, time on air, and the EU868
-// channel plan. It is pure and holds no state.
+// Package radio knows what LoRa is on the air: data rates by name, time on air, and the
+// channel plans of the regions. It is pure and holds no state.
 package radio
 
 import (

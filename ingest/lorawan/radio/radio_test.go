@@ -1,6 +1,8 @@
 package radio
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,4 +131,54 @@ func TestCheck(t *testing.T) {
 	if got := EU868.Index(DataRate{Modulation: LRFHSS, BandwidthHz: 137_000}); got != Unknown {
 		t.Errorf("LR-FHSS has index %d, want Unknown for it is two", got)
 	}
+}
+
+// The plan that is written out is the reference's too.
+func TestEU868IsAsOthersAreMade(t *testing.T) {
+	made := fromBand(band.EU868)
+	if made.MinHz != EU868.MinHz || made.MaxHz != EU868.MaxHz || !slices.Equal(made.Channels, EU868.Channels) ||
+		!slices.Equal(made.Rates[:len(EU868.Rates)], EU868.Rates) || !slices.Equal(made.MaxMACPayload[:len(EU868.Rates)], EU868.MaxMACPayload) {
+		t.Errorf("made %+v, want %+v", made, EU868)
+	}
+}
+
+func TestRegions(t *testing.T) {
+	if _, err := RegionOf("EU999"); err == nil || !strings.Contains(err.Error(), "AS923, AS923-2") {
+		t.Errorf("RegionOf(EU999): %v, want the names there are", err)
+	}
+	for _, name := range RegionNames() {
+		r, err := RegionOf(strings.ToLower(name))
+		if err != nil || r.Name != name {
+			t.Errorf("RegionOf(%q) = %v, %v", name, r, err)
+			continue
+		}
+		if len(r.Channels) == 0 || r.Index(DataRate{}) != Unknown {
+			t.Errorf("%s: %d channels, index of no data rate %d", name, len(r.Channels), r.Index(DataRate{}))
+		}
+		for i, hz := range r.Channels {
+			if hz < r.MinHz || hz > r.MaxHz || r.Channel(hz) != int8(i) {
+				t.Errorf("%s: channel %d at %d Hz has index %d, limits %d to %d", name, i, hz, r.Channel(hz), r.MinHz, r.MaxHz)
+			}
+		}
+	}
+	f := func(name string, hz uint32, d DataRate, size int, index int8, ok bool) {
+		t.Helper()
+		r, err := RegionOf(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Check(hz, d, size); (err == nil) != ok || r.Index(d) != index {
+			t.Errorf("%s: Check(%d, %s, %d) = %v, want ok %v; index %d, want %d", name, hz, d, size, err, ok, r.Index(d), index)
+		}
+	}
+	f("US915", 903_900_000, LoRaRate(10, 125_000), 19+5, 0, true)
+	f("US915", 903_900_000, LoRaRate(10, 125_000), 20+5, 0, false)
+	f("US915", 904_600_000, LoRaRate(8, 500_000), 60, 4, true) // and a downlink's 12
+	f("US915", 903_900_000, LoRaRate(12, 500_000), 20, Unknown, false)
+	f("US915", 868_100_000, LoRaRate(7, 125_000), 20, 3, false)
+	f("AU915", 916_800_000, LoRaRate(12, 125_000), 20, 0, true)
+	f("AS923", 923_200_000, LoRaRate(7, 250_000), 20, 6, true)
+	f("AS923-3", 916_600_000, LoRaRate(7, 125_000), 20, 5, true)
+	f("IN865", 865_062_500, LoRaRate(7, 125_000), 20, 5, true)
+	f("IN865", 868_100_000, LoRaRate(7, 125_000), 20, 5, false)
 }

@@ -30,9 +30,12 @@ var EU868 = Region{
 	Channels:      []uint32{868_100_000, 868_300_000, 868_500_000},
 }
 
-// Index is that of the data rate, or Unknown where the plan has none such or, as for LR-FHSS, two.
+// Index is that of an uplink's data rate, or Unknown where the plan has none such or, as for LR-FHSS, two.
 func (r *Region) Index(d DataRate) int8 {
 	found := int8(Unknown)
+	if d.Modulation == None {
+		return found
+	}
 	for i, rate := range r.Rates {
 		if rate.Modulation == d.Modulation && rate.SpreadingFactor == d.SpreadingFactor && rate.BandwidthHz == d.BandwidthHz && rate.BitRate == d.BitRate {
 			if found != Unknown {

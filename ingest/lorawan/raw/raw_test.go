@@ -166,6 +166,34 @@ func testFrame(t *testing.T, put func(in *ingest.Input, m *envelope.Message)) {
 	}
 }
 
+func TestFrameOfAnotherRegion(t *testing.T) {
+	table := frame.NewTable(0)
+	if err := table.Put("pole-7", keys(7), frame.Refuse, frame.State{}); err != nil {
+		t.Fatal(err)
+	}
+	us, err := radio.RegionOf("US915")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &raw.Decoder{Table: table, Registry: registry{"pole-7": lamp("pole-7", "0000000000000007")}, Region: us, Codec: power}
+	f := func(fcnt, hz uint32, rate radio.DataRate, want ingest.Reason) {
+		t.Helper()
+		in := &ingest.Input{Received: 1_769_308_300_000, Parsed: &envelope.Frame{
+			Raw:   phy(t, 7, fcnt, 10, []byte{3, 0x40, 70}),
+			Radio: envelope.Radio{FrequencyHz: hz, DataRate: rate, DR: radio.Unknown, Receptions: []envelope.Reception{{Gateway: "g"}}},
+		}}
+		var why *ingest.Reject
+		err := d.Frame(in, ingest.NewDecoded())
+		if errors.As(err, &why); err != nil && (why == nil || why.Reason != want) || err == nil && want != "" {
+			t.Errorf("%d Hz, %s: %v, want %q", hz, rate, err, want)
+		}
+	}
+	f(1, 903_900_000, radio.LoRaRate(7, 125_000), "")
+	f(2, 868_100_000, radio.LoRaRate(7, 125_000), ingest.ReasonRegion)
+	f(3, 904_600_000, radio.LoRaRate(8, 500_000), "")
+	f(4, 903_900_000, radio.LoRaRate(12, 125_000), ingest.ReasonRegion)
+}
+
 func TestFrameRefusesEveryPrefix(t *testing.T) {
 	d := &raw.Decoder{Table: frame.NewTable(0), Registry: registry{}}
 	m := envelope.Message{Kind: envelope.Uplink}
