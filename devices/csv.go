@@ -2,6 +2,7 @@ package devices
 
 import (
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ var csvColumns = []csvColumn{
 	{"camera_controller", false, func(d *Device) *string { return &d.camera().Controller }},
 	{"camera_dpia_ref", false, func(d *Device) *string { return &d.camera().DPIARef }},
 	{"camera_homography", false, nil},
+	{"camera_areas", false, nil}, // JSON, as in the HTTP API
 }
 
 type csvColumn struct {
@@ -152,9 +154,14 @@ func (d *Device) setCell(column, cell string) error {
 		for _, f := range strings.Fields(cell) {
 			v, err := strconv.ParseFloat(f, 64)
 			if err != nil {
-				return fmt.Errorf("%q, want 9 numbers with spaces between", cell)
+				return fmt.Errorf("%q, want 9 numbers, or 16, with spaces between", cell)
 			}
 			d.camera().Homography = append(d.camera().Homography, v)
+		}
+		return nil
+	case "camera_areas":
+		if err := StrictJSON([]byte(cell), &d.camera().Areas); err != nil {
+			return fmt.Errorf("areas: %w", unplaced(err))
 		}
 		return nil
 	}
@@ -191,6 +198,15 @@ func WriteCSV(w io.Writer, ds []Device) error {
 				numbers = append(numbers, strconv.FormatFloat(v, 'g', -1, 64))
 			}
 			return strings.Join(numbers, " ")
+		case "camera_areas":
+			if d.Camera == nil || len(d.Camera.Areas) == 0 {
+				return ""
+			}
+			areas, err := json.Marshal(d.Camera.Areas)
+			if err != nil {
+				panic(fmt.Sprintf("BUG: areas that JSON cannot write: %v", err)) // checked to be finite
+			}
+			return string(areas)
 		}
 		if tag, ok := strings.CutPrefix(column, tagColumn); ok {
 			return d.Tags[tag]

@@ -50,16 +50,6 @@ type LoRaWAN struct {
 	NwkSEncryption string `json:"nwk_s_enc_key,omitempty"`
 }
 
-// Camera is the lawful ground a camera's metadata is kept on; without purpose, legal basis and
-// controller nothing of it is.
-type Camera struct {
-	Purpose    string    `json:"purpose,omitempty"`
-	LegalBasis string    `json:"legal_basis,omitempty"`
-	Controller string    `json:"controller,omitempty"`
-	DPIARef    string    `json:"dpia_ref,omitempty"`
-	Homography []float64 `json:"homography,omitempty"` // image to ground, 9 numbers, row by row
-}
-
 // Public is the device without what may only be written: the secret and the radio keys.
 func (d Device) Public() Device {
 	d.Secret = ""
@@ -120,8 +110,10 @@ func (d Device) Check() error {
 	if d.Status != "" && d.Status != Claimed && d.Status != Unclaimed {
 		return fmt.Errorf("device %q: status: %q, want claimed or unclaimed", d.ID, d.Status)
 	}
-	if d.Camera != nil && len(d.Camera.Homography) != 0 && len(d.Camera.Homography) != 9 {
-		return fmt.Errorf("device %q: camera.homography: %d numbers, want 9", d.ID, len(d.Camera.Homography))
+	if d.Camera != nil {
+		if err := d.Camera.check(); err != nil {
+			return fmt.Errorf("device %q: camera.%w", d.ID, err)
+		}
 	}
 	return nil
 }

@@ -196,7 +196,7 @@ func TestCheck(t *testing.T) {
 		{"long domain", CheckDomain(strings.Repeat("a", 33)), "33 bytes"},
 		{"lat alone", Device{ID: "a", Domain: "b", Lat: ptr(1)}.Check(), "both or neither"},
 		{"lat", Device{ID: "a", Domain: "b", Lat: ptr(91), Lon: ptr(0)}.Check(), "91 degrees"},
-		{"homography", Device{ID: "a", Domain: "b", Camera: &Camera{Homography: []float64{1}}}.Check(), "1 numbers, want 9"},
+		{"homography", Device{ID: "a", Domain: "b", Camera: &Camera{Homography: []float64{1}}}.Check(), "1 numbers, want 9 or 16"},
 		{"range", Profile{ID: "p", Metrics: map[string]Metric{"x": {Min: ptr(2), Max: ptr(1)}}}.Check(), "min 2 above max 1"},
 	} {
 		if tc.want == "" && tc.err != nil || tc.want != "" && (tc.err == nil || !strings.Contains(tc.err.Error(), tc.want)) {

@@ -12,7 +12,8 @@ func exchanged() []Device {
 	return []Device{
 		{ID: "pole-7", Domain: "lighting", Profile: "lamp", Zone: "kalsa", Name: `Lamp "7", Ballarò`, Lat: &lat, Lon: &lon,
 			Tags: map[string]string{"street": "Via Maqueda", "cabinet": "12"}, Status: Claimed},
-		{ID: "cam-1", Domain: "safety", Status: Claimed, Camera: &Camera{Purpose: "traffic", Homography: []float64{1, 0, 0, 0, 1, 0, 0, 0, 1e-9}}},
+		{ID: "cam-1", Domain: "safety", Status: Claimed, Camera: &Camera{Purpose: "traffic", Homography: []float64{1, 0, 0, 0, 1, 0, 0, 0, 1e-9},
+			Areas: []Area{{Name: "stop", Kind: AreaLine, Points: [][2]float64{{0.1, 0.5}, {0.9, 0.5}}}}}},
 		{ID: "meter", Domain: "water", Status: Unclaimed, LoRaWAN: &LoRaWAN{DevEUI: "70b3d57ed0000001", MACVersion: "1.0.3"}},
 	}
 }
@@ -70,7 +71,7 @@ func TestReadCSV(t *testing.T) {
 		"id,domain\na,waste\nb,waste\na,waste\n": `line 4: id "a" is there twice`,
 		"id,domain,lat\na,waste,38\n":            "lat and lon",
 		"id,domain,lat,lon\na,waste,98,1\n":      "-90 to 90",
-		"id,domain,camera_homography\na,safety,1 2 3\n":         "3 numbers, want 9",
+		"id,domain,camera_homography\na,safety,1 2 3\n":         "3 numbers, want 9 or 16",
 		"id,domain,camera_homography\na,safety,1 2 3 4 5 6 7 x": "9 numbers",
 		"id,domain\n\"a,waste\n":                                "line",
 	} {

@@ -33,6 +33,7 @@ type Asset struct {
 	Metrics map[string]Metric
 	// Period is how often the profile says the device reports; 0 where it says nothing.
 	Period Duration
+	ground *Ground // what the camera's homography says; nil without a good one
 }
 
 // A Registry is the cache of devices, profiles and zones. Reads take no lock; writes go to the
@@ -381,6 +382,9 @@ func (r *Registry) resolve(d Device) *Asset {
 	a := &Asset{Device: d}
 	if p := r.Profile(d.Profile); p != nil {
 		a.Metrics, a.Period = p.Metrics, p.ExpectedPeriod
+	}
+	if d.Camera != nil && len(d.Camera.Homography) > 0 {
+		a.ground, _ = NewGround(d.Camera.Homography) // checked when it was put; what is older has none
 	}
 	return a
 }

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"encoding/json"
+	"math"
 
 	"panormus/devices"
 	"panormus/stream/batch"
@@ -65,6 +66,12 @@ func (s *Session) admit(t *Topic, d *Decoded, received int64, base devices.Quali
 		}
 		if d.Refresh {
 			r.Quality |= devices.QualityRefresh
+		}
+		if math.IsNaN(r.Lat) && !math.IsNaN(float64(r.BoxBottom)) {
+			// An object stands where its box ends below.
+			if lat, lon, ok := t.asset.Ground(float64(r.BoxLeft+r.BoxRight)/2, float64(r.BoxBottom)); ok {
+				r.Lat, r.Lon = lat, lon
+			}
 		}
 		r.Expires = t.grant.Expires(r.Time, r.Class)
 		if reject := r.protect(t.grant); reject != nil {

@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"bytes"
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -117,5 +118,43 @@ func TestVideoLeavesNothingInTheDeadLetter(t *testing.T) {
 	}
 	if len(l.Detections()) != 0 || !slices.Equal(reasons, []string{"no_purpose", "format", "internal"}) {
 		t.Errorf("reasons %v, %d detections; want none kept", reasons, len(l.Detections()))
+	}
+}
+
+// A camera that tells no places has those of its homography, by where objects stand.
+func TestVideoPlacesAreThoseOfTheGround(t *testing.T) {
+	l := ingesttest.NewLog()
+	r := ingesttest.NewRegistry()
+	p := ingesttest.NewPump(t, l, func(c *ingest.Config) {
+		c.Registry, c.Privacy = r, privacytest.Guard()
+		c.Video = map[string]ingest.Decoder{"boxes": func(in *ingest.Input, out *ingest.Decoded) error {
+			for _, told := range []bool{false, true} {
+				d, err := out.Detect(batch.WhatObject)
+				if err != nil {
+					return err
+				}
+				d.BoxLeft, d.BoxTop, d.BoxRight, d.BoxBottom = 0.4, 0.1, 0.6, 0.8
+				if told {
+					d.Lat, d.Lon = 1, 2
+				}
+			}
+			_, err := out.Detect(batch.WhatFrame)
+			return err
+		}}
+		c.Routes = []ingest.Route{{Filter: "video/+", Decoder: "boxes", Domain: "safety"}}
+	})
+	camera := privacytest.Camera("traffic")
+	camera.Homography = []float64{0, -0.001, 38.116, 0.001, 0, 13.361, 0, 0, 1}
+	putCamera(t, r, "1", camera)
+	s := p.Session("test", "client", nil, nil)
+	if err := s.Handle(&ingest.Envelope{Topic: []byte("video/1"), Payload: []byte("x"), Received: time.Now().UnixMilli()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rows := l.Detections()
+	if len(rows) != 3 || math.Abs(rows[0].Lat-38.1152) > 1e-9 || math.Abs(rows[0].Lon-13.3615) > 1e-9 || rows[1].Lat != 1 || rows[1].Lon != 2 || !math.IsNaN(rows[2].Lat) {
+		t.Errorf("%+v; want a place of the ground, the one told, and none", rows)
 	}
 }
