@@ -17,6 +17,7 @@ type parts struct {
 	writer *storage.Writer
 	store  *rules.Store
 	rules  *rules.Worker
+	rows   []*rules.RowWorker // of rules about detections, tracks and counts
 	state  *live.State
 	city   *city.City
 }
@@ -49,6 +50,13 @@ func (n *node) startConsumers(ctx context.Context) error {
 			Log: n.stream, Rules: n.parts.store, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
 		})
 		n.reads.again("rules", n.parts.rules.Run)
+		for _, on := range []string{rules.OnDetections, rules.OnTracks, rules.OnCounts} {
+			w := rules.NewRowWorker(rules.RowWorkerConfig{
+				Log: n.stream, Rules: n.parts.store, On: on, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
+			})
+			n.parts.rows = append(n.parts.rows, w)
+			n.reads.again("rules on "+on, w.Run)
+		}
 	}
 	return nil
 }

@@ -88,6 +88,14 @@ func (n *node) stats(ctx context.Context) api.Stats {
 		s.Events = r.Events()
 		s.Lag.Rules = lagOr(r.Lag(ctx))
 	}
+	for _, r := range n.parts.rows {
+		s.Events += r.Events()
+		if lag := lagOr(r.Lag(ctx)); lag < 0 || s.Lag.Rules < 0 {
+			s.Lag.Rules = -1
+		} else {
+			s.Lag.Rules += lag
+		}
+	}
 	return s
 }
 

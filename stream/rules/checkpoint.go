@@ -95,50 +95,30 @@ func (r *run) restore(ctx context.Context) error {
 
 // readEvents notes which events the log has after a sequence.
 func (r *run) readEvents(ctx context.Context, after uint64) error {
-	r.have, r.open = map[string]struct{}{}, map[string]openEpisode{}
-	last, err := r.cfg.Log.LastSeq(ctx, batch.KindEvents)
-	if err != nil {
-		return err
-	}
-	if last <= after {
-		return nil
-	}
-	reader, err := r.cfg.Log.Read(ctx, batch.KindEvents, after)
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	for seq := after; seq < last; {
-		m, err := reader.Next(ctx)
+	r.open = map[string]openEpisode{}
+	return r.known(ctx, after, func(seq uint64, err error) {
+		r.cfg.Logger.Error("a batch of events cannot be read", "sequence", seq, "error", err)
+	}, func(ev *batch.Event) {
+		var c struct{ Since, Episode string }
+		if json.Unmarshal(ev.Context, &c) != nil || c.Episode == "" || !r.judges(ev.Rule) {
+			return // not one of ours
+		}
+		if ev.State == "cleared" {
+			delete(r.open, c.Episode)
+			return
+		}
+		since, err := time.Parse(time.RFC3339, c.Since)
 		if err != nil {
-			return err
+			return
 		}
-		seq = m.Seq
-		events, err := batch.DecodeEvents(m.Data)
-		if err != nil {
-			r.cfg.Logger.Error("a batch of events cannot be read", "sequence", m.Seq, "error", err)
-			continue
-		}
-		for i := range events {
-			ev := &events[i]
-			r.have[ev.ID] = struct{}{}
-			var c struct{ Since, Episode string }
-			if json.Unmarshal(ev.Context, &c) != nil || c.Episode == "" {
-				continue // not one of ours
-			}
-			if ev.State == "cleared" {
-				delete(r.open, c.Episode)
-				continue
-			}
-			since, err := time.Parse(time.RFC3339, c.Since)
-			if err != nil {
-				continue
-			}
-			r.open[c.Episode] = openEpisode{event: *ev, episode: c.Episode, since: since.UnixMilli()}
-		}
-		r.events = max(r.events, m.Seq)
-	}
-	return nil
+		r.open[c.Episode] = openEpisode{event: *ev, episode: c.Episode, since: since.UnixMilli()}
+	})
+}
+
+// judges reports whether a rule is, or may have been, this worker's: one about rows is not.
+func (r *run) judges(rule string) bool {
+	found := r.engine.Set().Rule(rule)
+	return found == nil || found.On == onObservations
 }
 
 // reopen takes up the silences that were raised after the checkpoint: no replay of messages can
@@ -258,6 +238,9 @@ func (r *run) keep(ctx context.Context) error {
 	}
 	if r.writeErr != nil {
 		return r.writeErr
+	}
+	if r.replayed {
+		r.passEvents(ctx)
 	}
 	now := keptMark{r.seq, r.events}
 	if now == r.kept {

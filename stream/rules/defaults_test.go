@@ -31,21 +31,28 @@ func TestDefaultsReadWhatTheCitySays(t *testing.T) {
 		if r.Title["en"] == "" || r.Title["it"] == "" {
 			t.Errorf("%s has the titles %v, want English and Italian", r.ID, r.Title)
 		}
+		known := cityMetrics[r.Domain]
+		if r.On != onObservations {
+			known = slices.Collect(maps.Keys(rowColumns[r.On]))
+		}
 		for metric := range r.code.shows {
-			if !slices.Contains(cityMetrics[r.Domain], metric) {
+			if !slices.Contains(known, metric) {
 				t.Errorf("%s shows %s, which no profile of %s has", r.ID, metric, r.Domain)
 			}
 		}
 		for _, metric := range r.Metrics {
-			if !slices.Contains(cityMetrics[r.Domain], metric) {
+			if !slices.Contains(known, metric) {
 				t.Errorf("%s reads %s, which no profile of %s has", r.ID, metric, r.Domain)
 			}
 		}
 	}
-	for _, pl := range newProgram(set, false).plans {
-		for _, r := range pl.rules {
-			if r.slow {
-				t.Errorf("%s is evaluated by cel-go; want a kernel for what every city runs", r.ID)
+	for _, on := range []string{onObservations, OnDetections, OnTracks, OnCounts} {
+		prog := newProgram(set, on, false)
+		for _, pl := range append(slices.Collect(maps.Values(prog.plans)), prog.other) {
+			for _, r := range pl.rules {
+				if r.slow {
+					t.Errorf("%s is evaluated by cel-go; want a kernel for what every city runs", r.ID)
+				}
 			}
 		}
 	}

@@ -31,6 +31,16 @@
 // a claimed device of the rule's domain came into the registry; while the worker was not running or
 // lagged, silence does not count: after a start every device has the full time again.
 //
+// # Rows
+//
+// Rules `on: detections`, `tracks` or `counts` are about rows, which are occurrences and not values
+// that stand: RowEngine. Their variables are the row's columns and the camera's registry fields, and
+// `zone` is the row's. A row that matches raises its key's episode (key: camera unless said
+// otherwise, often `track`) or keeps it up; it ends when `clear` is true of a row of its key, or when
+// nothing has matched for `hold` of event time (1 minute, 150 s on counts). With `for`, rows must go
+// on matching that long without a gap longer than `hold`. A state that a camera only tells again is
+// no row. Rows are judged in the log's order by one worker a kind.
+//
 // # Keys
 //
 // An episode belongs to a key. With `key: device` it lives and dies with the device's condition.

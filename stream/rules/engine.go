@@ -78,7 +78,7 @@ type Engine struct {
 
 // New makes an engine without state.
 func New(cfg Config, set *Set) *Engine {
-	e := &Engine{cfg: cfg.withDefaults(), prog: newProgram(set, false)}
+	e := &Engine{cfg: cfg.withDefaults(), prog: newProgram(set, onObservations, false)}
 	for i := range e.cfg.Partitions {
 		e.shards = append(e.shards, newShard(e, i))
 	}

@@ -74,6 +74,8 @@ type compiler struct {
 	metrics map[string]kind // what use says of each metric
 	reads   map[string]bool // metrics of the expressions that decide
 	vars    map[string]variable
+	on      string
+	columns map[string]kind // of the rows that the rule is about; nil for observations
 	nextID  int64
 }
 
@@ -88,7 +90,7 @@ type parsed struct {
 var laterCall = regexp.MustCompile(`\b(` + strings.Join(laterCalls, "|") + `)\s*\(`)
 
 func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node, before int) {
-	c := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}}
+	c := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, columns: rowColumns[r.On]}
 	var exprs []*parsed
 	for _, e := range []struct{ key, src string }{{"when", r.When}, {"clear", r.Clear}, {"key", r.Key}} {
 		if at[e.key] == nil || e.key == "key" && slices.Contains(plainKeys, e.src) {
@@ -289,7 +291,7 @@ func (c *compiler) declarations() []cel.EnvOption {
 
 // warnUnknown says which metrics no profile has, where the profiles are known.
 func (c *compiler) warnUnknown(all []*parsed) {
-	if c.p.known == nil {
+	if c.p.known == nil || c.columns != nil {
 		return
 	}
 	said := map[string]bool{}

@@ -27,6 +27,10 @@ func (c *compiler) infer(e ast.Expr, want kind, locals []string) kind {
 		if slices.Contains(locals, name) {
 			return kindNone
 		}
+		if k, ok := c.columns[name]; ok {
+			c.metrics[name] = k
+			return k
+		}
 		if k, ok := fields[name]; ok {
 			return k
 		}
@@ -122,6 +126,9 @@ func (c *compiler) inferCall(call ast.CallExpr, want kind, locals []string) kind
 		return kindText
 	case "metric":
 		if name, ok := literalText(args); ok {
+			if k, ok := c.columns[name]; ok {
+				want = k
+			}
 			return c.used(name, want)
 		}
 		return kindNone

@@ -162,7 +162,7 @@ func (p *parser) parse(data []byte) []*Rule {
 // laterKeys are the contract's keys whose time has not come.
 var laterKeys = []string{"window", "let", "sequence", "unless", "mode", "schedule", "template"}
 
-var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "clear", "key", "absent", "text", "enabled"}
+var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "enabled"}
 
 func hasKey(n *yaml.Node, key string) bool {
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -246,7 +246,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		return nil
 	}
 	before := len(p.problems.errors())
-	r := &Rule{Severity: "warning", On: "observations", Key: "device", File: p.file, Line: n.Line}
+	r := &Rule{Severity: "warning", On: onObservations, Key: "device", File: p.file, Line: n.Line}
 	at := map[string]*yaml.Node{}
 	for i := 0; i+1 < len(n.Content); i += 2 { // the id first: it names the rule in every message
 		if n.Content[i].Value == "id" && n.Content[i+1].Kind == yaml.ScalarNode {
@@ -263,6 +263,10 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		p.failAt(n, "no id, want one of letters, digits, _ . and -")
 	}
 	switch {
+	case r.On != onObservations && r.Absent > 0:
+		p.failAt(at["absent"], "absent: found beside on: %s, want it on observations", r.On)
+	case r.On == onObservations && r.Hold > 0:
+		p.failAt(at["hold"], "hold: found with on: observations, where a reading stands until the next; want it on detections, tracks or counts")
 	case r.Absent > 0:
 		for _, key := range []string{"for", "clear"} {
 			if v := at[key]; v != nil {
@@ -284,14 +288,16 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 }
 
 // ons are what a rule may run on, and whether it is built.
-var ons = map[string]bool{"observations": true, "detections": false, "uplinks": false, "events": false}
+var ons = map[string]bool{
+	"observations": true, "detections": true, "tracks": true, "counts": true, "uplinks": false, "events": false,
+}
 
 func (p *parser) parseKey(r *Rule, key string, v *yaml.Node) {
 	switch key {
 	case "title":
 		p.parseTitle(r, v)
 		return
-	case "for", "absent":
+	case "for", "absent", "hold":
 		s, ok := p.scalar(key, v, 64)
 		if !ok {
 			return
@@ -301,8 +307,14 @@ func (p *parser) parseKey(r *Rule, key string, v *yaml.Node) {
 			p.failAt(v, "%s: found %v", key, err)
 			return
 		}
-		if key == "for" {
+		switch key {
+		case "for":
 			r.For = d
+			return
+		case "hold":
+			if r.Hold = d; d < time.Second {
+				p.failAt(v, "hold: found %s, want at least 1s", s)
+			}
 			return
 		}
 		if d < time.Second {
@@ -336,7 +348,7 @@ func (p *parser) parseKey(r *Rule, key string, v *yaml.Node) {
 			all := slices.Sorted(maps.Keys(ons))
 			p.failAt(v, "on: found %q%s; want one of %s", s, didYouMean(s, all), strings.Join(all, ", "))
 		case !built:
-			p.failAt(v, "on: %s is not supported yet, want observations", s)
+			p.failAt(v, "on: %s is not supported yet, want observations, detections, tracks or counts", s)
 		}
 	case "when":
 		r.When = strings.TrimSpace(s)

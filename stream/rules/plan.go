@@ -72,7 +72,8 @@ type shown struct {
 	text textFunc
 }
 
-// program is a set compiled for every domain it names, and for the others together.
+// program is the rules of a set that are about one kind of thing, compiled for every domain they
+// name, and for the others together.
 type program struct {
 	set   *Set
 	plans map[string]*plan
@@ -86,22 +87,22 @@ func (p *program) plan(domain string) *plan {
 	return p.other
 }
 
-func newProgram(set *Set, onlyCEL bool) *program {
+func newProgram(set *Set, on string, onlyCEL bool) *program {
 	p := &program{set: set, plans: map[string]*plan{}}
 	for _, r := range set.Rules {
-		if r.Domain != "" && !r.Disabled && p.plans[r.Domain] == nil {
-			p.plans[r.Domain] = newPlan(set, r.Domain, onlyCEL)
+		if r.On == on && r.Domain != "" && !r.Disabled && p.plans[r.Domain] == nil {
+			p.plans[r.Domain] = newPlan(set, on, r.Domain, onlyCEL)
 		}
 	}
-	p.other = newPlan(set, "", onlyCEL)
+	p.other = newPlan(set, on, "", onlyCEL)
 	return p
 }
 
-func newPlan(set *Set, domain string, onlyCEL bool) *plan {
+func newPlan(set *Set, on, domain string, onlyCEL bool) *plan {
 	pl := &plan{domain: domain, metrics: map[string]*metricPlan{}}
 	b := &binder{num: map[string]int{}, text: map[string]int{}, onlyCEL: onlyCEL}
 	for global, r := range set.Rules {
-		if r.Disabled || r.Domain != "" && r.Domain != domain {
+		if r.On != on || r.Disabled || r.Domain != "" && r.Domain != domain {
 			continue
 		}
 		pl.rules = append(pl.rules, &bound{Rule: r, index: len(pl.rules), global: global})

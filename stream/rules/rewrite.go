@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -51,7 +52,8 @@ func (w *rewriter) expr(e ast.Expr, locals []string) {
 		}
 	case ast.IdentKind:
 		if name := e.AsIdent(); !slices.Contains(locals, name) {
-			if k, ok := fields[name]; ok {
+			_, isColumn := w.columns[name]
+			if k, ok := fields[name]; ok && !isColumn {
 				w.vars[name] = variable{source: fromField, kind: k, name: name}
 			} else {
 				w.metric(e, name)
@@ -84,6 +86,13 @@ func (w *rewriter) expr(e ast.Expr, locals []string) {
 }
 
 func (w *rewriter) metric(e ast.Expr, name string) {
+	if w.columns != nil {
+		if _, ok := w.columns[name]; !ok {
+			known := slices.Concat(slices.Collect(maps.Keys(w.columns)), slices.Collect(maps.Keys(fields)))
+			w.failID(w.e, e.ID(), "%s have no %q%s", w.on, name, didYouMean(name, known))
+			return
+		}
+	}
 	k := w.metrics[name]
 	ident := name
 	if _, isField := fields[name]; isField || !plainIdent.MatchString(name) {

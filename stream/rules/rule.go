@@ -20,9 +20,10 @@ type Rule struct {
 	Title    map[string]string // by language: en, it
 	Domain   string            // "" for every domain
 	Severity string            // of Severities
-	On       string            // observations
+	On       string            // observations, detections, tracks or counts
 	When     string            // CEL; "" only with Absent
 	For      time.Duration
+	Hold     time.Duration // on rows: how long an episode lasts after the last one that matched; 0 for the default
 	Clear    string        // CEL; "" for `when` is false
 	Key      string        // device, zone, domain, camera or CEL
 	Absent   time.Duration // 0 for none
@@ -46,6 +47,7 @@ type ruleJSON struct {
 	On       string            `json:"on"`
 	When     string            `json:"when,omitempty"`
 	For      string            `json:"for,omitempty"`
+	Hold     string            `json:"hold,omitempty"`
 	Clear    string            `json:"clear,omitempty"`
 	Key      string            `json:"key"`
 	Absent   string            `json:"absent,omitempty"`
@@ -64,6 +66,9 @@ func (r *Rule) json() ruleJSON {
 	}
 	if r.For > 0 {
 		j.For = formatDuration(r.For)
+	}
+	if r.Hold > 0 {
+		j.Hold = formatDuration(r.Hold)
 	}
 	if r.Absent > 0 {
 		j.Absent = formatDuration(r.Absent)

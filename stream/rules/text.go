@@ -80,6 +80,9 @@ func (c *compiler) parsePiece(node *yaml.Node, src string, offset int) piece {
 func (c *compiler) settleEither(pieces []piece) []piece {
 	for i := range pieces {
 		p := &pieces[i]
+		if c.columns != nil { // whose kinds are known
+			break
+		}
 		if p.parsed == nil || p.parsed.ast == nil || !plainIdent.MatchString(p.parsed.src) {
 			continue
 		}

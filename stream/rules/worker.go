@@ -2,12 +2,8 @@ package rules
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,6 +107,7 @@ const (
 // takes up at the last checkpoint.
 func (w *Worker) Run(ctx context.Context) error {
 	r := &run{Worker: w, engine: New(w.cfg.Engine, w.cfg.Rules.Set())}
+	r.eventSink = eventSink{log: w.cfg.Log, remember: true, published: &w.metrics.published, skipped: w.metrics.skipped, before: w.step}
 	if err := r.restore(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -142,14 +139,13 @@ func (w *Worker) step(name string) error {
 // run is the state of one Run. Its fields belong to the goroutine of loop.
 type run struct {
 	*Worker
+	eventSink
 	engine   *Engine
 	restored []uint64 // by partition: what its snapshot holds already
 	from     uint64
-	seq      uint64 // applied up to here
-	events   uint64 // the newest sequence of our own on the stream of events
-	repeats  uint64 // the position of events that a further replay needs, until this one is over
-	replayed bool   // what came before the start is evaluated, and the clock has moved since
-	have     map[string]struct{}
+	seq      uint64                 // applied up to here
+	repeats  uint64                 // the position of events that a further replay needs, until this one is over
+	replayed bool                   // what came before the start is evaluated, and the clock has moved since
 	open     map[string]openEpisode // raised before the last end, not cleared, by episode
 	liveAt   int64                  // processing time when everything was caught up; 0: not yet
 
@@ -164,36 +160,14 @@ type run struct {
 type keptMark struct{ seq, events uint64 }
 
 func (r *run) loop(ctx context.Context) error {
-	reader, err := r.cfg.Log.Read(ctx, batch.KindObservations, r.from, r.cfg.Partitions...)
+	messages, failed, stop, err := follow(ctx, r.cfg.Log, batch.KindObservations, r.from, r.cfg.Partitions)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	defer reader.Close()
-	readCtx, stop := context.WithCancel(ctx)
 	defer stop()
-	messages := make(chan streamlog.Message, roundBatches)
-	failed := make(chan error, 1)
-	var reading sync.WaitGroup
-	defer reading.Wait()
-	defer stop()
-	reading.Go(func() {
-		for {
-			m, err := reader.Next(readCtx)
-			if err != nil {
-				failed <- err
-				return
-			}
-			select {
-			case messages <- m:
-			case <-readCtx.Done():
-				failed <- readCtx.Err()
-				return
-			}
-		}
-	})
 	tick := time.NewTicker(r.every)
 	defer tick.Stop()
 	keep := time.NewTicker(r.cfg.Checkpoint)
@@ -224,6 +198,39 @@ func (r *run) loop(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// follow reads a kind of the log ahead, up to a round, until stop is called or reading fails.
+func follow(ctx context.Context, l *streamlog.Log, kind batch.Kind, after uint64, partitions []int) (
+	messages <-chan streamlog.Message, failed <-chan error, stop func(), err error,
+) {
+	reader, err := l.Read(ctx, kind, after, partitions...)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	readCtx, cancel := context.WithCancel(ctx)
+	read, fail := make(chan streamlog.Message, roundBatches), make(chan error, 1)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			m, err := reader.Next(readCtx)
+			if err != nil {
+				fail <- err
+				return
+			}
+			select {
+			case read <- m:
+			case <-readCtx.Done():
+				fail <- readCtx.Err()
+				return
+			}
+		}
+	})
+	return read, fail, func() {
+		cancel()
+		reading.Wait()
+		reader.Close()
+	}, nil
 }
 
 // collect adds to first what waits behind it, up to a round.
@@ -284,60 +291,6 @@ func (r *run) round(ctx context.Context, all []streamlog.Message) error {
 // settle publishes what the engine made, but for what the log has already.
 func (r *run) settle(ctx context.Context) error { return r.publish(ctx, r.engine.Settle()) }
 
-func (r *run) publish(ctx context.Context, events []batch.Event) error {
-	fresh := events[:0]
-	for i := range events {
-		if _, ok := r.have[events[i].ID]; ok {
-			r.metrics.skipped.Inc()
-			continue
-		}
-		fresh = append(fresh, events[i])
-	}
-	for chunk := range slices.Chunk(fresh, eventsABatch) {
-		if err := r.step("publish"); err != nil {
-			return err
-		}
-		data, err := batch.EncodeEvents(chunk)
-		if err != nil {
-			return err
-		}
-		// The work in hand goes on when ctx ends; a log that takes nothing meanwhile ends it.
-		pctx, cancel := withGrace(ctx, stopTimeout)
-		seq, err := r.cfg.Log.Publish(pctx, batch.KindEvents, 0, chunkID(chunk), data)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("publish %d events: %w", len(chunk), err)
-		}
-		r.events = max(r.events, seq)
-		r.metrics.published.Add(int64(len(chunk)))
-		if r.liveAt == 0 {
-			for i := range chunk {
-				r.have[chunk[i].ID] = struct{}{}
-			}
-		}
-		if err := r.step("published"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// chunkID names a batch of events by all that is in it.
-func chunkID(events []batch.Event) string {
-	h := sha256.New()
-	for i := range events {
-		h.Write([]byte(events[i].ID))
-	}
-	return "rules-" + hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-// withGrace is a context that ends some time after ctx does.
-func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
-	return out, func() { stop(); cancel() }
-}
-
 func (r *run) changeRules(now int64) {
 	set := r.cfg.Rules.Set()
 	if set.Version == r.engine.Set().Version {
@@ -367,7 +320,7 @@ func (r *run) tick(ctx context.Context, idle bool) error {
 		return nil
 	}
 	if r.liveAt == 0 {
-		r.liveAt = at
+		r.liveAt, r.remember = at, false
 		r.engine.Live(at)
 		if err := r.publish(ctx, r.endLost(at)); err != nil {
 			return err
