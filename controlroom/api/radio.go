@@ -88,6 +88,7 @@ type gatewayItem struct {
 	Lat        *float64    `json:"lat"`
 	Lon        *float64    `json:"lon"`
 	Registered bool        `json:"registered" doc:"the registry has it"`
+	Status     string      `json:"status" enum:"online,silent,unheard" doc:"silent: nothing for an hour; unheard: nothing in the window and no reading of its own"`
 	Seen       *live.Stamp `json:"seen" doc:"last uplink heard in the window, or newest reading of its own; null for neither"`
 	Uplinks    uint64      `json:"uplinks" doc:"heard in the window, each once"`
 	Devices    uint64      `json:"devices" doc:"heard in the window"`
@@ -126,6 +127,9 @@ type radioDevice struct {
 	Loss      *float64   `json:"loss" doc:"lost / expected, 0 to 1; null where nothing was expected"`
 	Resets    uint64     `json:"resets" doc:"times that the counter began anew"`
 	AirtimeMs float64    `json:"airtime_ms" doc:"sum over the uplinks"`
+	MarginDB  *float64   `json:"margin_db" doc:"of the last request as the device heard it, by its own word; null where it told none"`
+	Battery   *float64   `json:"battery_percent" doc:"by the device's own word; null where it told none"`
+	External  bool       `json:"external_power" doc:"the device says that it has external power"`
 	Last      radioLast  `json:"last" doc:"the last uplink"`
 	// Links are told of one device, not in a list.
 	Links []radioLink `json:"links,omitempty" doc:"by gateway, the most uplinks first; only where one device is asked for"`
@@ -310,14 +314,46 @@ func (a *api) gateway(g GatewayRadio) gatewayItem {
 	if d := a.lookup(g.Gateway); d != nil {
 		out.Name, out.Zone, out.Lat, out.Lon, out.Registered = d.Name, d.Zone, d.Lat, d.Lon, d.Status != devices.Unclaimed
 	}
-	if a.State != nil {
-		if d := a.State.Lookup(g.Gateway); d != nil {
-			if it, ok := a.State.Item(d); ok && it.Seen != nil && (out.Seen == nil || it.Seen.After(out.Seen.Time)) {
-				out.Seen = it.Seen
-			}
-		}
+	if it, ok := a.item(g.Gateway); ok && it.Seen != nil && (out.Seen == nil || it.Seen.After(out.Seen.Time)) {
+		out.Seen = it.Seen
+	}
+	switch {
+	case out.Seen == nil:
+		out.Status = "unheard"
+	case time.Since(out.Seen.Time) > silence:
+		out.Status = "silent"
+	default:
+		out.Status = "online"
 	}
 	return out
+}
+
+// silence is after how long a gateway is not taken for online: forwarders report each half minute,
+// networks' servers may keep that to themselves.
+const silence = time.Hour
+
+// item is the state of a device, where there is one.
+func (a *api) item(id string) (live.Item, bool) {
+	if a.State == nil {
+		return live.Item{}, false
+	}
+	d := a.State.Lookup(id)
+	if d == nil {
+		return live.Item{}, false
+	}
+	return a.State.Item(d)
+}
+
+// told are what a device last said of itself, as LoRaWAN's status requests have it.
+func (d *radioDevice) told(values map[string]any) {
+	if v, ok := values["lorawan_margin_db"].(float64); ok {
+		d.MarginDB = &v
+	}
+	if v, ok := values["lorawan_battery_percent"].(float64); ok {
+		d.Battery = &v
+	}
+	v, _ := values["lorawan_external_power"].(float64)
+	d.External = v != 0
 }
 
 func (c *call) radioDevices(w Window, q RadioQuery, limit int, cursor string) ([]radioDevice, string, error) {
@@ -342,6 +378,9 @@ func (c *call) radioDevices(w Window, q RadioQuery, limit int, cursor string) ([
 		}
 		if asset := a.lookup(d.Device); asset != nil {
 			out[i].Name, out[i].Domain, out[i].Zone = asset.Name, asset.Domain, asset.Zone
+		}
+		if it, ok := a.item(d.Device); ok {
+			out[i].told(it.Values)
 		}
 	}
 	return out, next, nil

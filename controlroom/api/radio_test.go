@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"panormus/stream/batch"
 )
 
 // air is a radio with one gateway and one device, whatever is asked.
@@ -50,6 +52,11 @@ func TestRadio(t *testing.T) {
 	s.put("/api/v1/devices/gw-b", `{"domain":"lorawan","name":"Porto"}`)
 	s.put("/api/v1/devices/meter", `{"domain":"lorawan","name":"Contatore","lorawan":{"dev_eui":"0102030405060708"}}`)
 	s.put("/api/v1/devices/pole-7", `{"domain":"lighting"}`)
+	o := &batch.Observations{}
+	h := o.Begin(time.Now().UnixMilli(), time.Now().UnixMilli(), "lorawan", "meter")
+	o.Append(h, "lorawan_margin_db", 9, "", 0)
+	o.Append(h, "lorawan_battery_percent", 75.5, "", 0)
+	s.state.Apply(o)
 	type object = map[string]any
 
 	var gateways struct {
@@ -58,9 +65,9 @@ func TestRadio(t *testing.T) {
 	}
 	s.get("/api/v1/gateways", &gateways)
 	want := []object{
-		{"id": "gw-a", "name": "Cattedrale", "zone": "", "lat": 38.11, "lon": 13.35, "registered": true, "seen": nil, "uplinks": 0., "devices": 0., "own_devices": 0.,
+		{"id": "gw-a", "name": "Cattedrale", "zone": "", "lat": 38.11, "lon": 13.35, "registered": true, "status": "unheard", "seen": nil, "uplinks": 0., "devices": 0., "own_devices": 0.,
 			"rssi_dbm": nil, "snr_db": nil, "expected": 0., "lost": 0., "loss": nil, "airtime_ms": 0.},
-		{"id": "gw-b", "name": "Porto", "zone": "", "lat": nil, "lon": nil, "registered": true, "seen": "1970-01-01T00:01:40.000Z", "uplinks": 6., "devices": 2., "own_devices": 1.,
+		{"id": "gw-b", "name": "Porto", "zone": "", "lat": nil, "lon": nil, "registered": true, "status": "silent", "seen": "1970-01-01T00:01:40.000Z", "uplinks": 6., "devices": 2., "own_devices": 1.,
 			"rssi_dbm": -101.5, "snr_db": nil, "expected": 8., "lost": 2., "loss": 0.25, "airtime_ms": 300.},
 	}
 	if !reflect.DeepEqual(gateways.Gateways, want) || gateways.Next != "" {
@@ -89,6 +96,13 @@ func TestRadio(t *testing.T) {
 	if d := r.to.Sub(r.from); d != 7*24*time.Hour {
 		t.Errorf("asked for %v, want 7 days", d)
 	}
+	o.Reset()
+	o.Append(o.Begin(time.Now().UnixMilli(), time.Now().UnixMilli(), "lorawan", "gw-a"), "rx_packets", 1, "", 0)
+	s.state.Apply(o)
+	var reported object
+	if s.get("/api/v1/gateways/gw-a", &reported); reported["status"] != "online" {
+		t.Errorf("a gateway that just reported: %v, want it online", reported)
+	}
 
 	var list struct {
 		Devices []object
@@ -96,7 +110,7 @@ func TestRadio(t *testing.T) {
 	}
 	s.get("/api/v1/radio/devices?gateway=gw-b&device=meter&limit=7&window=1h", &list)
 	device := object{"id": "meter", "name": "Contatore", "domain": "lorawan", "zone": "", "dev_eui": "0102030405060708", "seen": "1970-01-01T00:01:30.000Z", "uplinks": 3., "gateways": 2., "rssi_dbm": -90.,
-		"snr_db": 7., "data_rates": []any{}, "expected": 0., "lost": 0., "loss": nil, "resets": 0., "airtime_ms": 150.,
+		"snr_db": 7., "data_rates": []any{}, "expected": 0., "lost": 0., "loss": nil, "resets": 0., "airtime_ms": 150., "margin_db": 9., "battery_percent": 75.5, "external_power": false,
 		"last": object{"gateway": "gw-b", "rssi_dbm": -91., "snr_db": 6., "data_rate": "SF9BW125", "frequency_hz": 868_100_000., "f_cnt": 17.}}
 	if len(list.Devices) != 1 || !reflect.DeepEqual(list.Devices[0], device) || list.Next != "more" {
 		t.Errorf("devices %v\nwant %v", list, device)
