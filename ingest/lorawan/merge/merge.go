@@ -1,9 +1,7 @@
-// Package merge makes one uplink of the copies that several gateways send of a frame, and counts
-// the frames that nobody heard.
+// Package merge makes one uplink of the copies that several gateways send of a frame.
 //
 // A Merger holds the first copy for a while and hands all that came out together. It knows no
-// clock: whoever owns it says what time it is. Loss and GatewayLoss count gaps in frame counters
-// over a sliding window. None is safe for concurrent use; all are bounded.
+// clock: whoever owns it says what time it is. It is not safe for concurrent use, and bounded.
 package merge
 
 import (

@@ -174,66 +174,6 @@ func TestMergerOnATimer(t *testing.T) {
 	})
 }
 
-func TestLoss(t *testing.T) {
-	w := Window(12 * time.Minute)
-	start := time.UnixMilli(1_769_308_320_000)
-	at := func(minutes int) time.Time { return start.Add(time.Duration(minutes) * time.Minute) }
-	var l Loss
-	expect := func(minute int, heard, lost uint64) {
-		t.Helper()
-		if h, n := l.Count(w, at(minute)); h != heard || n != lost {
-			t.Errorf("minute %d: heard %d, lost %d; want %d, %d", minute, h, n, heard, lost)
-		}
-	}
-	if _, ok := l.Ratio(w, at(0)); ok {
-		t.Error("nothing has a ratio")
-	}
-	l.Heard(w, at(0), 100)
-	l.Heard(w, at(0), 101)
-	l.Heard(w, at(1), 105) // 102 to 104 are missing
-	expect(1, 3, 3)
-	l.Heard(w, at(2), 103) // late
-	expect(2, 4, 2)
-	if ratio, ok := l.Ratio(w, at(2)); !ok || ratio != 2.0/6 {
-		t.Errorf("ratio %v, %v", ratio, ok)
-	}
-	l.Heard(w, at(3), 5000) // away for long, or reset: no loss
-	expect(3, 5, 2)
-	l.Heard(w, at(3), 0)
-	expect(3, 6, 2)
-	l.Heard(w, at(4), 2)
-	expect(4, 7, 3)
-	expect(11, 7, 3)
-	expect(12, 5, 3) // the two of minute 0 are over
-	expect(40, 0, 0)
-	l.Heard(w, at(41), 3)
-	expect(41, 1, 0)
-	l.Reset(w, at(42), 0)
-	expect(42, 2, 0)
-}
-
-func TestGatewayLoss(t *testing.T) {
-	w := DefaultLossWindow
-	now := time.UnixMilli(1_769_308_320_000)
-	var g GatewayLoss
-	for fcnt := range uint32(100) {
-		g.Heard(w, now, "near", fcnt)
-		if fcnt%4 == 0 {
-			g.Heard(w, now, "far", fcnt)
-		}
-	}
-	g.Heard(w, now, "far", 92) // again
-	if heard, missed := g.Count(w, now); heard != 126 || missed != 24*3 {
-		t.Errorf("heard %d, missed %d; want 126, 72", heard, missed)
-	}
-	for i := range 2 * MaxHeard {
-		g.Heard(w, now, fmt.Sprint(i), 1)
-	}
-	if len(g.devices) != MaxHeard {
-		t.Errorf("%d devices followed, want %d", len(g.devices), MaxHeard)
-	}
-}
-
 func BenchmarkMerge(b *testing.B) {
 	m := New(stronger)
 	now := time.UnixMilli(1_769_308_300_000)

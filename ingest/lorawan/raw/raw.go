@@ -46,8 +46,6 @@ type Decoder struct {
 	Codec func(p *Payload, out *ingest.Decoded) error
 	// Join is told of join and rejoin requests, which are not checked. nil for nobody.
 	Join func(j frame.Join, f *envelope.Frame, received int64)
-	// Heard is told of every frame that was taken in, for the books of loss. nil for nobody.
-	Heard func(device string, o *frame.Opened, r *envelope.Radio, received int64)
 
 	pool sync.Pool
 }
@@ -124,9 +122,6 @@ func (d *Decoder) Frame(in *ingest.Input, out *ingest.Decoded) error {
 			return reject(frame.Rejectf(frame.ReasonReplay, "device %q: counter %d came before with the same content", entry.Device, opened.FCnt))
 		}
 		return nil
-	}
-	if d.Heard != nil && in.Again == "" {
-		d.Heard(entry.Device, &opened, &f.Radio, in.Received)
 	}
 	return d.fill(w, f, known, &opened, in, out)
 }
