@@ -48,13 +48,15 @@ func (d *Decoded) Copy(b []byte) string {
 
 // admit makes of d's detections what may be kept of them, or says why nothing may be.
 func (s *Session) admit(t *Topic, d *Decoded, received int64, base devices.Quality) *Reject {
-	if t.grant == nil || t.grantVersion != s.pump.cfg.Registry.Version() {
-		v := s.pump.cfg.Registry.Version()
+	// Asked before the grant: a change in between is seen at the next message.
+	registry, policies := s.pump.cfg.Registry.Version(), s.pump.cfg.Privacy.Version()
+	if t.grant == nil || t.grantVersion != registry || t.policyVersion != policies {
+		t.grant = nil
 		grant, err := s.pump.cfg.Privacy.Admit(t.asset.Camera)
 		if err != nil {
 			return Rejectf(ReasonNoPurpose, "%v", err)
 		}
-		t.grant, t.grantVersion = grant, v
+		t.grant, t.grantVersion, t.policyVersion = grant, registry, policies
 	}
 	for i := range d.Detections {
 		r := &d.Detections[i]

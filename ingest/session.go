@@ -60,9 +60,9 @@ type Topic struct {
 	version uint64 // of the registry when asset was looked up
 	ranges  []valueRange
 
-	// What the camera's purpose allows, by the registry of that version.
-	grant        *privacy.Grant
-	grantVersion uint64
+	// What the camera's purpose allows, by the registry and the policies of those versions.
+	grant                       *privacy.Grant
+	grantVersion, policyVersion uint64
 }
 
 // valueRange is the credible range of the i-th value of a topic's last message.

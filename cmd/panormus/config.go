@@ -40,6 +40,7 @@ type config struct {
 	Stream     streamConfig     `yaml:"stream"`
 	Storage    storageConfig    `yaml:"storage"`
 	Rules      rulesConfig      `yaml:"rules"`
+	Privacy    privacyConfig    `yaml:"privacy"`
 	Simulation simulationConfig `yaml:"simulation"`
 }
 
@@ -96,6 +97,10 @@ type storageConfig struct {
 
 type rulesConfig struct {
 	Dir string `yaml:"dir"` // of YAML files, watched; beside the rules put through the API
+}
+
+type privacyConfig struct {
+	KeyFile string `yaml:"key_file"` // master key; empty: keys/master.key of the data folder, made at the first start
 }
 
 type simulationConfig struct {

@@ -55,6 +55,7 @@ func examine(ctx context.Context, cfg config) []finding {
 		checkOpenFiles(),
 		checkDataDir(cfg.Data),
 		checkDisk(cfg.Data),
+		checkMasterKey(cfg),
 	}
 	running, err := readRunInfo(cfg.Data)
 	if err == nil && alive(running.PID) {

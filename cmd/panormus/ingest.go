@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -10,6 +11,7 @@ import (
 	"panormus/ingest/broker"
 	"panormus/ingest/mqtt"
 	"panormus/ingest/telemetry"
+	"panormus/ingest/vds"
 )
 
 // decoders are the ones that routes can name.
@@ -28,13 +30,16 @@ func (n *node) startIngest(ctx context.Context) error {
 	for _, r := range n.cfg.Ingest.Routes {
 		routes = append(routes, ingest.Route{Filter: r.Topic, Decoder: r.Decoder, Domain: r.Domain})
 	}
-	routes = append(append(routes, ingest.DefaultRoutes()...), ingest.GatheredRoutes()...)
+	video := vds.Decoders()
+	cameras := slices.DeleteFunc(ingest.VideoRoutes(), func(r ingest.Route) bool { return video[r.Decoder] == nil })
+	routes = slices.Concat(routes, ingest.DefaultRoutes(), ingest.GatheredRoutes(), cameras)
 	radio, err := n.newRadioSide(ctx)
 	if err != nil {
 		return err
 	}
 	pump, err := ingest.New(ingest.Config{
 		Log: n.stream, Registry: n.registry, Decoders: decoders(radio), Routes: routes, Linger: n.cfg.Ingest.Linger,
+		Video: video, Privacy: n.privacy.guard,
 		Takers:        map[string]ingest.Taker{"bridge": radio.network.Bridge(radio.intake.Gatherer)},
 		RefuseUnknown: n.cfg.Ingest.UnknownDevices == "refuse", Logger: n.log, Metrics: n.reg,
 	})

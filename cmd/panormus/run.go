@@ -71,6 +71,7 @@ type node struct {
 
 	stream   *streamlog.Log
 	registry *devices.Registry
+	privacy  privacySide
 	engine   *embedded.Server // nil with a database elsewhere
 	info     runInfo
 
@@ -151,7 +152,7 @@ func (n *node) run(ctx context.Context) (err error) {
 	}
 }
 
-// openSpine opens the log and the registry, which everything else needs.
+// openSpine opens the log, the registry and what guards people's data, which everything else needs.
 func (n *node) openSpine(ctx context.Context, base *stage) error {
 	cfg := streamlog.Config{
 		Dir: n.data.join("log"), Partitions: n.cfg.Stream.Partitions, MaxBytes: int64(n.cfg.Stream.MaxBytes),
@@ -175,8 +176,16 @@ func (n *node) openSpine(ctx context.Context, base *stage) error {
 	base.again("device registry", func(ctx context.Context) error {
 		return n.registry.Run(ctx, onceClosed(synced))
 	})
+	if err := n.await(ctx, synced); err != nil {
+		return err
+	}
+	return n.openPrivacy(ctx, base)
+}
+
+// await waits until a part that was started is ready.
+func (n *node) await(ctx context.Context, ready <-chan struct{}) error {
 	select {
-	case <-synced:
+	case <-ready:
 		return nil
 	case err := <-n.failed:
 		return err

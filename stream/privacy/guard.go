@@ -5,8 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"panormus/devices"
 )
@@ -20,23 +21,33 @@ type Keys interface {
 	Seal(purpose string, at time.Time, plate string) ([]byte, error)
 }
 
-// A Guard admits cameras. It is safe for concurrent use.
-type Guard struct {
-	keys   Keys
-	policy func(purpose string) (Policy, bool)
+// Policies are what purposes allow; *Purposes is one.
+type Policies interface {
+	// Policy returns that of a purpose, and false where it has none.
+	Policy(purpose string) (Policy, bool)
+	// Version changes with every change of a policy.
+	Version() uint64
 }
 
-// New makes a guard. policy finds that of a purpose; without one it is DefaultPolicy.
-func New(keys Keys, policy func(purpose string) (Policy, bool)) *Guard {
-	return &Guard{keys: keys, policy: policy}
+// A Guard admits cameras. It is safe for concurrent use.
+type Guard struct {
+	keys     Keys
+	policies Policies
 }
+
+// New makes a guard. The policy of a purpose that policies do not have is DefaultPolicy.
+func New(keys Keys, policies Policies) *Guard { return &Guard{keys: keys, policies: policies} }
+
+// Version changes when a grant may no longer be what Admit would give: whoever keeps one asks again
+// then. It costs an atomic load.
+func (g *Guard) Version() uint64 { return g.policies.Version() }
 
 // Admit returns what may be kept of a camera's metadata, or a *Refusal.
 func (g *Guard) Admit(c *devices.Camera) (*Grant, error) {
 	if err := lawful(c); err != nil {
 		return nil, err
 	}
-	p, ok := g.policy(c.Purpose)
+	p, ok := g.policies.Policy(c.Purpose)
 	if !ok {
 		p = DefaultPolicy(c.Purpose)
 	}
@@ -53,7 +64,14 @@ type Grant struct {
 func (g *Grant) Purpose() string { return g.policy.ID }
 
 // Allows reports whether an attribute of objects may be kept.
-func (g *Grant) Allows(attribute string) bool { return slices.Contains(g.policy.Attributes, attribute) }
+func (g *Grant) Allows(attribute string) bool {
+	for _, a := range g.policy.Attributes {
+		if a == attribute || canonical(a) == canonical(attribute) {
+			return true
+		}
+	}
+	return false
+}
 
 // Expires is when a detection of an object of class at a time must be gone, both Unix ms.
 func (g *Grant) Expires(at int64, class string) int64 {
@@ -65,9 +83,12 @@ func (g *Grant) Expires(at int64, class string) int64 {
 }
 
 // Plate returns the forms in which a plate read at a time (Unix ms) may be kept, each empty where
-// the purpose does not allow it.
+// the purpose does not allow it or it holds no letter and no digit.
 func (g *Grant) Plate(at int64, plate string) (hash, sealed string, err error) {
-	if g.policy.Plates == PlatesNone || plate == "" {
+	if g.policy.Plates == PlatesNone {
+		return "", "", nil
+	}
+	if plate = Normal(plate); plate == "" {
 		return "", "", nil
 	}
 	day := time.UnixMilli(at).UTC()
@@ -75,9 +96,7 @@ func (g *Grant) Plate(at int64, plate string) (hash, sealed string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("key of plates: %w", err)
 	}
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(plate))
-	hash = hex.EncodeToString(mac.Sum(nil))
+	hash = Hash(key, plate)
 	if g.policy.Plates == PlatesSealed {
 		b, err := g.keys.Seal(g.policy.ID, day, plate)
 		if err != nil {
@@ -86,4 +105,33 @@ func (g *Grant) Plate(at int64, plate string) (hash, sealed string, err error) {
 		sealed = string(b)
 	}
 	return hash, sealed, nil
+}
+
+// Hash is the form of a normal plate under the key of its day.
+func Hash(key []byte, plate string) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(plate))
+	var sum [sha256.Size]byte
+	return hex.EncodeToString(mac.Sum(sum[:0]))
+}
+
+// Normal is a plate as it is compared: its letters and digits, in upper case. Cameras put spaces,
+// hyphens and dots where they like.
+func Normal(plate string) string {
+	normal := true
+	for i := range len(plate) {
+		if c := plate[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
+			normal = false
+			break
+		}
+	}
+	if normal {
+		return plate
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return unicode.ToUpper(r)
+		}
+		return -1
+	}, plate)
 }

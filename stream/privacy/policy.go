@@ -52,6 +52,95 @@ func DefaultPolicy(id string) Policy {
 	}
 }
 
+// Shipped are the policies of purposes that cities have, in order of id. Others, and other policies of
+// these, come through the API.
+func Shipped() []Policy {
+	hours := func(n time.Duration) devices.Duration { return devices.Duration(n * time.Hour) }
+	crowd := Policy{
+		ID: "crowd_safety", Title: map[string]string{"it": "Sicurezza della folla", "en": "Crowd safety"},
+		Detections: hours(24), Tracks: hours(24), Plates: PlatesNone, K: 10,
+	}
+	plates := Policy{
+		ID: "plate_recognition", Title: map[string]string{"it": "Riconoscimento targhe", "en": "Plate recognition"},
+		Detections: hours(72), Tracks: hours(72), Plates: PlatesSealed, PlateRetention: hours(72),
+		Attributes: []string{"vehicle_type", "color", "make", "model", "region"}, K: DefaultK,
+	}
+	// The hash lives as long as a journey can be measured by it.
+	traffic := Policy{
+		ID: "traffic", Title: map[string]string{"it": "Traffico e mobilità", "en": "Traffic and mobility"},
+		Detections: hours(72), Tracks: hours(72), Plates: PlatesHash, PlateRetention: hours(24),
+		Attributes: []string{"vehicle_type"}, K: DefaultK,
+	}
+	urban := Policy{
+		ID: "urban_security", Title: map[string]string{"it": "Sicurezza urbana", "en": "Urban security"},
+		Detections: devices.Duration(MaxDetections), Tracks: devices.Duration(MaxDetections), Plates: PlatesNone, K: DefaultK,
+	}
+	return []Policy{crowd, plates, traffic, urban}
+}
+
+// Bounds of a policy beside MaxDetections.
+const (
+	minRetention  = time.Minute
+	maxK          = 1000
+	maxAttributes = 64
+	maxClasses    = 32
+	maxTitles     = 8
+	maxTitle      = 200 // bytes
+)
+
+// Check reports what of p is not acceptable, as a *devices.FormatError that says where.
+func (p *Policy) Check() error {
+	if err := devices.CheckID(p.ID); err != nil {
+		return fault("id", "%w", err)
+	}
+	if len(p.Title) > maxTitles {
+		return fault("title", "%d languages, want at most %d", len(p.Title), maxTitles)
+	}
+	for lang, title := range p.Title {
+		if len(lang) > 16 || len(title) > maxTitle {
+			return fault("title", "%d bytes in one language, want at most %d", len(title), maxTitle)
+		}
+	}
+	if err := within("detections", p.Detections, devices.Duration(MaxDetections)); err != nil {
+		return err
+	}
+	if len(p.Classes) > maxClasses {
+		return fault("classes", "%d, want at most %d", len(p.Classes), maxClasses)
+	}
+	for class, d := range p.Classes {
+		if err := within(fmt.Sprintf("classes.%.40s", class), d, p.Detections); err != nil {
+			return err
+		}
+	}
+	if err := within("tracks", p.Tracks, devices.Duration(MaxDetections)); err != nil {
+		return err
+	}
+	switch p.Plates {
+	case PlatesNone:
+	case PlatesHash, PlatesSealed:
+		// A plate lies in a row of detections and goes with it.
+		if err := within("plate_retention", p.PlateRetention, p.Detections); err != nil {
+			return err
+		}
+	default:
+		return fault("plates", "%.40q, want %s, %s or %s", p.Plates, PlatesNone, PlatesHash, PlatesSealed)
+	}
+	if err := checkAttributes(p.Attributes); err != nil {
+		return err
+	}
+	if p.K < 1 || p.K > maxK {
+		return fault("k", "%d objects, want 1 to %d", p.K, maxK)
+	}
+	return nil
+}
+
+func within(where string, d, most devices.Duration) error {
+	if d < devices.Duration(minRetention) || d > most {
+		return fault(where, "%v, want %v to %v", time.Duration(d), minRetention, time.Duration(most))
+	}
+	return nil
+}
+
 // A Refusal is why nothing of a camera may be kept.
 type Refusal struct{ Missing []string }
 
