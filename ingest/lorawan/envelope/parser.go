@@ -12,9 +12,7 @@ import (
 // A Parser holds the memory that parsing takes and is used again and again, by one goroutine at a
 // time. The zero Parser is ready.
 type Parser struct {
-	s     *jsonscan.Scanner // of those below, the one in use
-	outer jsonscan.Scanner
-	inner jsonscan.Scanner
+	s     jsonscan.Scanner
 	buf   []byte
 	names map[string]string
 }
@@ -32,7 +30,6 @@ func (p *Parser) begin(data []byte, m *Message) error {
 		p.buf = nil
 	}
 	p.buf = p.buf[:0]
-	p.s = &p.outer
 	p.s.Reset(data)
 	if len(data) > MaxMessage {
 		return frame.Rejectf(frame.ReasonTooMany, "message of %d bytes, want at most %d", len(data), MaxMessage)
