@@ -113,30 +113,14 @@ func (s streamSpec) subject(partition int) string {
 // Open starts the embedded server, or connects to the one at cfg.URL, and makes the streams that
 // are missing. It starts nothing else: call Run for retention.
 func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
-	cfg.Partitions = orDefault(cfg.Partitions, DefaultPartitions)
-	cfg.MaxBytes = orDefault(cfg.MaxBytes, DefaultMaxBytes)
-	cfg.MaxAge = orDefault(cfg.MaxAge, DefaultMaxAge)
-	cfg.MinFree = orDefault(cfg.MinFree, defaultMinFree)
-	cfg.Replicas = orDefault(cfg.Replicas, 1)
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	l := &Log{cfg: cfg, streams: map[batch.Kind]jetstream.Stream{}, metrics: newMetrics(cfg.Metrics), checkDisk: checkFree}
+	l, err := connectTo(cfg)
 	defer func() {
 		if err != nil {
 			l.Close()
 		}
 	}()
-	if cfg.URL == "" {
-		if l.server, err = startServer(cfg); err != nil {
-			return nil, err
-		}
-	}
-	if l.conn, err = l.connect("panormus log"); err != nil {
+	if err != nil {
 		return nil, err
-	}
-	if l.js, err = jetstream.New(l.conn); err != nil {
-		return nil, fmt.Errorf("open the log: %w", err)
 	}
 	for _, spec := range streamSpecs {
 		if err := l.openStream(ctx, spec); err != nil {
@@ -151,6 +135,32 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		return nil, fmt.Errorf("ask the log for its epoch: %w", err)
 	}
 	l.epoch = fmt.Sprintf("%x", info.Created.UnixMilli())
+	return l, nil
+}
+
+// connectTo starts the server, or only connects to it. What it returns is to be closed also where it
+// fails.
+func connectTo(cfg Config) (l *Log, err error) {
+	cfg.Partitions = orDefault(cfg.Partitions, DefaultPartitions)
+	cfg.MaxBytes = orDefault(cfg.MaxBytes, DefaultMaxBytes)
+	cfg.MaxAge = orDefault(cfg.MaxAge, DefaultMaxAge)
+	cfg.MinFree = orDefault(cfg.MinFree, defaultMinFree)
+	cfg.Replicas = orDefault(cfg.Replicas, 1)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	l = &Log{cfg: cfg, streams: map[batch.Kind]jetstream.Stream{}, metrics: newMetrics(cfg.Metrics), checkDisk: checkFree}
+	if cfg.URL == "" {
+		if l.server, err = startServer(cfg); err != nil {
+			return l, err
+		}
+	}
+	if l.conn, err = l.connect("panormus log"); err != nil {
+		return l, err
+	}
+	if l.js, err = jetstream.New(l.conn); err != nil {
+		return l, fmt.Errorf("open the log: %w", err)
+	}
 	return l, nil
 }
 
