@@ -92,7 +92,9 @@ func TestTamperingIsNamed(t *testing.T) {
 		{"whole", func(*book) {}, 0, ""},
 		{"another reason", func(b *book) { b.entries[2] = bytes.Replace(b.entries[2], []byte("furto"), []byte("gioco"), 1) }, 3, "was changed"},
 		{"another actor", func(b *book) { b.entries[0] = forge(b.entries[0], func(e *audit.Entry) { e.Actor = "other" }) }, 1, "was changed"},
-		{"another hash", func(b *book) { b.entries[4] = forge(b.entries[4], func(e *audit.Entry) { e.Hash = strings.Repeat("a", 64) }) }, 5, "was changed"},
+		{"another hash", func(b *book) {
+			b.entries[4] = forge(b.entries[4], func(e *audit.Entry) { e.Hash = strings.Repeat("a", 64) })
+		}, 5, "was changed"},
 		{"a member more", func(b *book) { b.entries[2] = bytes.Replace(b.entries[2], []byte(`{`), []byte(`{"x":1,`), 1) }, 3, "not in the form"},
 		{"cut out", func(b *book) { b.entries = append(b.entries[:2:2], b.entries[3:]...) }, 3, "the next one is 4"},
 		{"cut out and numbered anew", func(b *book) {
