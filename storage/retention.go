@@ -21,12 +21,13 @@ type keeps struct {
 	duration      time.Duration
 }
 
-// retained are the tables with a retention, under their names of the contract. Video metadata is
+// retained are the tables with a retention, under their names of the contract. Observations age by
+// the device's time: short, it would take what a device kept for years and sends at last. Video metadata is
 // personal data and goes first; what was rejected may hold anything and goes with it.
 var retained = map[string]keeps{
-	"observations":    {"observations", "time", 400 * day},
+	"observations":    {"observations", "time", 5 * 365 * day},
 	"observations_1h": {"observations_1h_state", "time", 0},
-	"last_texts":      {"observations_text_state", "time", 400 * day},
+	"last_texts":      {"observations_text_state", "time", 5 * 365 * day},
 	"detections":      {"detections_log", "", privacy.MaxDetections},
 	"tracks":          {"tracks_log", "", 0},
 	"vds_counts_1m":   {"vds_counts_1m_log", "time", 400 * day},
