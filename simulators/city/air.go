@@ -12,7 +12,7 @@ var stations = class{
 }
 
 func sayStation(c *City, a *asset, t time.Time, o *object) {
-	h, _ := hour(t)
+	h, _ := Hour(t)
 	sun := max(sunUp(t), 0)
 	traffic := demand(t, 0) * within(0.5, 1.3, a.key, 't')
 	still := 1 + 0.35*wander(t, 17*time.Hour, c.seed, 'w') // how little the air moves, the city over

@@ -25,8 +25,8 @@ var (
 	summerTime = time.FixedZone("CEST", 7200)
 )
 
-// hour is the legal hour of the day, 0 to 24, and whether the day is one of work.
-func hour(t time.Time) (h float64, workday bool) {
+// Hour is the legal hour of the day in Palermo, 0 to 24, and whether the day is one of work.
+func Hour(t time.Time) (h float64, workday bool) {
 	l := localTime(t)
 	wd := l.Weekday()
 	return float64(l.Hour()) + float64(l.Minute())/60 + float64(l.Second())/3600, wd != time.Saturday && wd != time.Sunday
@@ -106,7 +106,7 @@ func (c *City) clouds(t time.Time) float64 {
 
 // airTemperature in the shade, in degrees Celsius: season, hour and weather.
 func (c *City) airTemperature(t time.Time) float64 {
-	h, _ := hour(t)
+	h, _ := Hour(t)
 	season := math.Cos(2 * math.Pi * (float64(t.UTC().YearDay()) - 215) / 365.25) // warmest early in August
 	return 19.3 + 7.4*season + (3.6-1.5*c.clouds(t))*math.Cos(2*math.Pi*(h-14.5)/24) + 2.2*wander(t, 31*time.Hour, c.seed, 't')
 }

@@ -37,7 +37,7 @@ func (a *asset) dimming(t time.Time, sun float64) float64 {
 
 // timetable is the dimming of a burning lamp; lamps change over a few minutes, not at once.
 func timetable(t time.Time, key uint64) float64 {
-	h, _ := hour(t)
+	h, _ := Hour(t)
 	h += within(-0.05, 0.05, key, 'h')
 	switch {
 	case h >= 23 || h < 0.5:

@@ -22,7 +22,7 @@ var parkings = class{
 func (a *asset) spots() int { return 20 + 10*int(hash(a.key, 's')%39) }
 
 func sayParking(_ *City, a *asset, t time.Time, o *object) {
-	h, workday := hour(t)
+	h, workday := Hour(t)
 	offices := 0.12 + 0.35*hump(h, 17, 3)
 	if workday {
 		offices = 0.08 + 0.82*clamp(hump(h, 11, 2.6)+hump(h, 16, 2.4), 0, 1)

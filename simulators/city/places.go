@@ -3,6 +3,7 @@ package city
 // A Place is a spot at the kerb of a street of the drawing.
 type Place struct {
 	Lat, Lon     float64 // degrees, WGS 84
+	Bearing      float64 // of the street there, degrees clockwise from north
 	Zone, Street string  // the district's id and the street's name
 }
 
@@ -29,7 +30,7 @@ func Places(seed int64, what string, n int) []Place {
 			if off := p.plus(ahead.left().times(kerb * float64(1-2*(i%2)))); d.district(off) >= 0 {
 				p = off
 			}
-			place := Place{Street: s.name}
+			place := Place{Street: s.name, Bearing: round(bearing(ahead), 1)}
 			place.Lon, place.Lat = p.degrees()
 			if z := d.district(fromDegrees(place.Lon, place.Lat)); z >= 0 {
 				place.Zone = drawnDistricts[z].id

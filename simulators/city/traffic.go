@@ -23,7 +23,7 @@ func (a *asset) lanes() int { return 1 + int(hash(a.key, 'l')%3) }
 // demand is how busy the roads are, 0 to about 1, seen at a place that leans to the morning (-1) or
 // to the evening (1).
 func demand(t time.Time, lean float64) float64 {
-	h, workday := hour(t)
+	h, workday := Hour(t)
 	if workday {
 		return 0.05 + (0.62-0.14*lean)*hump(h, 8.1, 0.9) + 0.3*hump(h, 12.5, 2.4) + (0.62+0.14*lean)*hump(h, 18.2, 1.5) + 0.15*hump(h, 15, 2)
 	}
