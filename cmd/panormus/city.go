@@ -11,6 +11,7 @@ import (
 	"panormus/devices"
 	"panormus/simulators/city"
 	"panormus/simulators/lorawan"
+	"panormus/simulators/video"
 )
 
 type cityOptions struct {
@@ -30,9 +31,23 @@ func simulateCity(ctx context.Context, o cityOptions) error {
 	})
 }
 
+// simulateVideo publishes what the simulated Palermo's cameras see to any broker until ctx ends.
+// Whoever listens wants their registry entries first: `panormus run --simulate palermo` has them.
+func simulateVideo(ctx context.Context, o cityOptions) error {
+	cameras := video.New(video.Config{Seed: o.seed, Cameras: o.devices})
+	if o.rate > 0 {
+		cameras = video.New(video.Config{Seed: o.seed, Cameras: o.devices, Rate: o.rate / float64(cameras.Len())})
+	}
+	fmt.Fprintf(os.Stderr, "simulating %d cameras to %s\n", cameras.Len(), o.broker)
+	return cameras.Run(ctx, video.Options{
+		Broker: o.broker, Username: o.username, Password: o.password,
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+}
+
 // startSimulation enters the simulated city's devices into the registry and lets them publish to
-// the embedded broker, over a connection like any other device's. LoRaWAN gateways send by UDP
-// besides, where this process listens for them.
+// the embedded broker, over a connection like any other device's. Its cameras do likewise; LoRaWAN
+// gateways send by UDP besides, where this process listens for them.
 func (n *node) startSimulation() {
 	if n.cfg.Simulate != "palermo" {
 		return
@@ -45,6 +60,19 @@ func (n *node) startSimulation() {
 		}
 		return c.Run(ctx, city.MQTTOptions{Broker: n.info.MQTT, Log: n.log})
 	})
+	if n.info.MQTT != "" {
+		o := video.Config{Seed: int64(n.cfg.Simulation.Seed), Cameras: max(video.Natural*c.Len()/city.Natural, 1)}
+		if n.cfg.Simulation.Rate > 0 {
+			o.Rate = n.cfg.Simulation.Rate / c.Pace()
+		}
+		cameras := video.New(o)
+		simulation.once("simulated cameras", func(ctx context.Context) error {
+			if err := enroll(ctx, n.registry, nil, cameras); err != nil {
+				return fmt.Errorf("enter the simulated cameras: %w", err)
+			}
+			return cameras.Run(ctx, video.Options{Broker: n.info.MQTT, Log: n.log})
+		})
+	}
 	if n.info.MQTT == "" && n.info.LoRaWANUDP == "" {
 		return
 	}

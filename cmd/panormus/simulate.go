@@ -11,8 +11,8 @@ import (
 	"panormus/simulators/load"
 )
 
-// simulateCommand publishes a simulated Palermo to a broker until it is stopped, or, with --load,
-// messages as fast as asked, and reports what was acknowledged and how soon.
+// simulateCommand publishes a simulated Palermo, or with --video its cameras, to a broker until it is
+// stopped, or, with --load, messages as fast as asked, and reports what was acknowledged and how soon.
 func simulateCommand(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("panormus simulate", flag.ContinueOnError)
 	fs.SetOutput(out)
@@ -22,6 +22,7 @@ func simulateCommand(ctx context.Context, args []string, out io.Writer) error {
 	seed := fs.Int64("seed", 1, "chooses the city, its faults and its values")
 	username := fs.String("username", "", "name to give the broker")
 	passwordFile := fs.String("password-file", "", "file that holds the password to give the broker")
+	cameras := fs.Bool("video", false, "the city's cameras instead of its other devices; --rate is then pictures a second")
 	loaded := fs.Bool("load", false, "load instead of the city")
 	connections := fs.Int("connections", 100, "load: MQTT connections")
 	inFlight := fs.Int("inflight", 100, "load: messages a connection sends ahead of their acknowledgements")
@@ -41,10 +42,11 @@ func simulateCommand(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if !*loaded {
-		return simulateCity(ctx, cityOptions{
-			broker: *broker, username: *username, password: password,
-			devices: *devices, rate: *rate, seed: *seed,
-		})
+		o := cityOptions{broker: *broker, username: *username, password: password, devices: *devices, rate: *rate, seed: *seed}
+		if *cameras {
+			return simulateVideo(ctx, o)
+		}
+		return simulateCity(ctx, o)
 	}
 	if *qos != 0 && *qos != 1 {
 		return fmt.Errorf("qos %d, want 0 or 1: %w", *qos, errUsage)

@@ -216,6 +216,17 @@ func (c *camera) register() {
 	}
 	ground := grounds[c.purpose()]
 	ground.Purpose, ground.Controller = c.purpose(), "Comune di Palermo"
+	if c.index%3 != 0 { // somebody measured four points
+		for _, p := range [][2]float64{{0.1, 0.9}, {0.9, 0.9}, {0.9, 0.4}, {0.1, 0.4}} {
+			lat, lon := c.ground(p[0], p[1])
+			ground.Homography = append(ground.Homography, p[0], p[1], lat, lon)
+		}
+	}
+	// Seen along the line, its right is into the city.
+	ground.Areas = []devices.Area{
+		{Name: "middle", Kind: devices.AreaZone, Points: [][2]float64{{zoneFrom, zoneTop}, {zoneTo, zoneTop}, {zoneTo, zoneEnd}, {zoneFrom, zoneEnd}}},
+		{Name: "centre", Kind: devices.AreaLine, Points: [][2]float64{{lineAt, 1}, {lineAt, 0}}},
+	}
 	c.device.Camera = &ground
 }
 
@@ -239,7 +250,7 @@ func (s *System) Profiles() []devices.Profile {
 // Len is how many cameras there are.
 func (s *System) Len() int { return len(s.cameras) }
 
-// Ground is where a spot of the picture lies, in degrees.
+// ground is where a spot of the picture lies, in degrees.
 func (c *camera) ground(x, y float64) (lat, lon float64) {
 	away, width := c.spread(y)
 	side := (x - 0.5) * width
