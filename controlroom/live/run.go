@@ -37,6 +37,17 @@ type History interface {
 	OpenEpisodes(ctx context.Context) ([]batch.Event, error)
 	// RecentEvents returns the newest n events, in any order.
 	RecentEvents(ctx context.Context, n int) ([]batch.Event, error)
+	// CameraSigns returns of every camera when it last sent anything and the newest word on whether it
+	// was tampered with and has lost its picture.
+	CameraSigns(ctx context.Context) ([]CameraSign, error)
+}
+
+// A CameraSign is the newest thing of its kind that a camera said. What is batch.WhatFrame,
+// WhatTamper or WhatSignalLoss.
+type CameraSign struct {
+	Camera, What string
+	Time         time.Time
+	Value        float64
 }
 
 // Feeding is where Run takes the state from.
@@ -52,10 +63,36 @@ type Feeding struct {
 
 // progress is how far the state is in the log, kept from one Run to the next.
 type progress struct {
-	restored     bool
-	observations atomic.Uint64
-	events       atomic.Uint64
-	ready        bool
+	restored bool
+	done     [4]atomic.Uint64 // by stream
+	ready    bool
+}
+
+// A stream is a kind of batches that the state is made of.
+type stream struct {
+	kind  batch.Kind
+	done  *atomic.Uint64 // up to which the state is made of it
+	apply func(data []byte) error
+}
+
+func (s *State) streams() []stream {
+	done := &s.progress.done
+	return []stream{
+		{batch.KindObservations, &done[0], applying(batch.DecodeObservations, s.Apply)},
+		{batch.KindEvents, &done[1], applying(batch.DecodeEvents, s.ApplyEvents)},
+		{batch.KindDetections, &done[2], applying(batch.DecodeSigns, s.applySigns)},
+		{batch.KindCounts, &done[3], applying(batch.DecodeCounts, s.applyCounts)},
+	}
+}
+
+func applying[T any](decode func([]byte) (T, error), apply func(T)) func([]byte) error {
+	return func(data []byte) error {
+		b, err := decode(data)
+		if err == nil {
+			apply(b)
+		}
+		return err
+	}
 }
 
 // registryEvery is how often the registry is asked for news.
@@ -71,36 +108,21 @@ func (s *State) Run(ctx context.Context, f Feeding) error {
 		}
 		s.progress.restored = true
 	}
-	lastObservations, err := f.Log.LastSeq(ctx, batch.KindObservations)
-	if err != nil {
-		return err
+	streams := s.streams()
+	until := make([]uint64, len(streams))
+	for i, st := range streams {
+		var err error
+		if until[i], err = f.Log.LastSeq(ctx, st.kind); err != nil {
+			return err
+		}
 	}
-	lastEvents, err := f.Log.LastSeq(ctx, batch.KindEvents)
-	if err != nil {
-		return err
-	}
-	caughtUp := make(chan struct{}, 2)
+	caughtUp := make(chan struct{}, len(streams))
 	g, ctx := errgroup.WithContext(ctx)
+	for i, st := range streams {
+		g.Go(func() error { return s.follow(ctx, f.Log, st, until[i], caughtUp) })
+	}
 	g.Go(func() error {
-		return s.follow(ctx, f.Log, batch.KindObservations, &s.progress.observations, lastObservations, caughtUp, func(data []byte) error {
-			o, err := batch.DecodeObservations(data)
-			if err == nil {
-				s.Apply(o)
-			}
-			return err
-		})
-	})
-	g.Go(func() error {
-		return s.follow(ctx, f.Log, batch.KindEvents, &s.progress.events, lastEvents, caughtUp, func(data []byte) error {
-			events, err := batch.DecodeEvents(data)
-			if err == nil {
-				s.ApplyEvents(events)
-			}
-			return err
-		})
-	})
-	g.Go(func() error {
-		for range 2 {
+		for range streams {
 			select {
 			case <-caughtUp:
 			case <-ctx.Done():
@@ -120,8 +142,9 @@ func (s *State) Run(ctx context.Context, f Feeding) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-tick.C:
+			case now := <-tick.C:
 				s.syncRegistry()
+				s.quiet(now)
 			}
 		}
 	})
@@ -131,21 +154,23 @@ func (s *State) Run(ctx context.Context, f Feeding) error {
 // restore takes the position first: what the database holds then is at least up to there, and what
 // the log repeats after it changes nothing.
 func (s *State) restore(ctx context.Context, f Feeding) error {
-	observations, err := f.Log.Position(ctx, f.Writer, batch.KindObservations)
-	if err != nil {
-		return err
-	}
-	events, err := f.Log.Position(ctx, f.Writer, batch.KindEvents)
-	if err != nil {
-		return err
+	streams := s.streams()
+	stored := make([]uint64, len(streams))
+	for i, st := range streams {
+		at, err := f.Log.Position(ctx, f.Writer, st.kind)
+		if err != nil {
+			return err
+		}
+		stored[i] = at.Seq
 	}
 	if f.History != nil {
 		if err := s.restoreHistory(ctx, f.History); err != nil {
 			return fmt.Errorf("restore the live state: %w", err)
 		}
 	}
-	s.progress.observations.Store(observations.Seq)
-	s.progress.events.Store(events.Seq)
+	for i, st := range streams {
+		st.done.Store(stored[i])
+	}
 	return nil
 }
 
@@ -174,19 +199,38 @@ func (s *State) restoreHistory(ctx context.Context, h History) error {
 		return nil
 	})
 	s.Apply(&o)
-	return err
+	if err != nil {
+		return err
+	}
+	signs, err := h.CameraSigns(ctx)
+	if err != nil {
+		return err
+	}
+	var b batch.Signs
+	for _, sign := range signs {
+		b.Camera.Append(sign.Camera)
+		b.What.Append(sign.What)
+		b.Time, b.Value = append(b.Time, sign.Time.UnixMilli()), append(b.Value, sign.Value)
+		if len(b.Time) == batch.MaxRows {
+			s.applySigns(&b)
+			b = batch.Signs{}
+		}
+	}
+	s.applySigns(&b)
+	return nil
 }
 
-// follow applies every batch of kind after done, counts done up, and tells caughtUp when it is past until.
-func (s *State) follow(ctx context.Context, from Log, kind batch.Kind, done *atomic.Uint64, until uint64, caughtUp chan<- struct{}, apply func([]byte) error) error {
-	r, err := from.Read(ctx, kind, done.Load())
+// follow applies every batch of the stream after what is done, counts that up, and tells caughtUp
+// when it is past until.
+func (s *State) follow(ctx context.Context, from Log, st stream, until uint64, caughtUp chan<- struct{}) error {
+	r, err := from.Read(ctx, st.kind, st.done.Load())
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	told := false
 	for {
-		if !told && done.Load() >= until {
+		if !told && st.done.Load() >= until {
 			told = true
 			caughtUp <- struct{}{}
 		}
@@ -197,10 +241,10 @@ func (s *State) follow(ctx context.Context, from Log, kind batch.Kind, done *ato
 		if err != nil {
 			return err
 		}
-		if err := apply(m.Data); err != nil {
+		if err := st.apply(m.Data); err != nil {
 			s.metrics.broken.Inc()
-			s.log.Error("unreadable batch in the log, left out of the live state", "kind", kind, "seq", m.Seq, "error", err)
+			s.log.Error("unreadable batch in the log, left out of the live state", "kind", st.kind, "seq", m.Seq, "error", err)
 		}
-		done.Store(m.Seq)
+		st.done.Store(m.Seq)
 	}
 }

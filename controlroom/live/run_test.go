@@ -17,6 +17,7 @@ import (
 type past struct {
 	latest       []Latest
 	open, recent []batch.Event
+	signs        []CameraSign
 	fail         error
 }
 
@@ -31,6 +32,8 @@ func (p *past) LatestValues(_ context.Context, each func(Latest) error) error {
 
 func (p *past) OpenEpisodes(context.Context) ([]batch.Event, error)      { return p.open, nil }
 func (p *past) RecentEvents(context.Context, int) ([]batch.Event, error) { return p.recent, nil }
+
+func (p *past) CameraSigns(context.Context) ([]CameraSign, error) { return p.signs, nil }
 
 func openLog(t *testing.T) *log.Log {
 	t.Helper()

@@ -43,11 +43,8 @@ type State struct {
 
 	episodes episodes
 	progress progress
-
-	// Kept from one Apply to the next.
-	devs  []*Device
-	ids   []uint32
-	fresh []*Device
+	cameras  cameras
+	observed applier
 
 	registryVersion atomic.Uint64
 }
@@ -67,6 +64,7 @@ func New(registry Registry, log *slog.Logger, reg prometheus.Registerer) *State 
 		seed: maphash.MakeSeed(), wake: make(chan struct{}, 1),
 	}
 	s.episodes.init()
+	s.cameras.init()
 	for i := range s.shards {
 		s.shards[i].byID = map[string]*Device{}
 	}
@@ -182,11 +180,20 @@ func (s *State) changed(ds ...*Device) {
 }
 
 // Apply takes a batch of observations. It keeps no slice of o, but its strings.
-func (s *State) Apply(o *batch.Observations) {
-	s.devs = resized(s.devs, len(o.Device.Values))
-	s.ids = resized(s.ids, len(o.Metric.Values))
+func (s *State) Apply(o *batch.Observations) { s.observed.apply(s, o) }
+
+// An applier keeps its memory from one batch to the next. It belongs to one goroutine.
+type applier struct {
+	devs  []*Device
+	ids   []uint32
+	fresh []*Device
+}
+
+func (a *applier) apply(s *State, o *batch.Observations) {
+	a.devs = resized(a.devs, len(o.Device.Values))
+	a.ids = resized(a.ids, len(o.Metric.Values))
 	for i, name := range o.Metric.Values {
-		s.ids[i] = s.names.id(name)
+		a.ids[i] = s.names.id(name)
 	}
 	late, beyond := 0, 0
 	for i := 0; i < o.Len(); {
@@ -194,24 +201,24 @@ func (s *State) Apply(o *batch.Observations) {
 		for j < o.Len() && o.Device.Index[j] == who && o.Time[j] == at {
 			j++
 		}
-		d := s.devs[who]
+		d := a.devs[who]
 		if d == nil {
 			d = s.ensure(o.Domain.At(i), o.Device.Values[who])
-			s.devs[who] = d
+			a.devs[who] = d
 		}
 		d.mu.Lock()
-		l, b := d.apply(o, s.ids, i, j)
+		l, b := d.apply(o, a.ids, i, j)
 		if d.mark(d.ver) {
-			s.fresh = append(s.fresh, d)
+			a.fresh = append(a.fresh, d)
 		}
 		d.mu.Unlock()
 		late, beyond = late+l, beyond+b
 		i = j
 	}
-	s.changed(s.fresh...)
-	clear(s.fresh)
-	s.fresh = s.fresh[:0]
-	clear(s.devs)
+	s.changed(a.fresh...)
+	clear(a.fresh)
+	a.fresh = a.fresh[:0]
+	clear(a.devs)
 	s.metrics.applied.Add(float64(o.Len() - late - beyond))
 	s.metrics.late.Add(float64(late))
 	s.metrics.beyond.Add(float64(beyond))
