@@ -31,6 +31,16 @@ func (h history) OpenEpisodes(ctx context.Context) ([]batch.Event, error) {
 	return h.db.OpenEpisodes(ctx)
 }
 
+// CameraSigns implements live.History.
+func (h history) CameraSigns(ctx context.Context) ([]live.CameraSign, error) {
+	found, err := h.db.CameraSigns(ctx, time.Now().Add(-restoreSpan))
+	out := make([]live.CameraSign, len(found))
+	for i, s := range found {
+		out[i] = live.CameraSign(s)
+	}
+	return out, err
+}
+
 // RecentEvents implements live.History.
 func (h history) RecentEvents(ctx context.Context, n int) ([]batch.Event, error) {
 	return h.db.RecentEvents(ctx, n)
@@ -98,4 +108,37 @@ func (h history) Links(ctx context.Context, from, to time.Time, device string) (
 		out[i] = api.Link(l)
 	}
 	return out, err
+}
+
+// Counts implements api.Video.
+func (h history) Counts(ctx context.Context, q api.CountQuery) ([]api.VideoCount, error) {
+	found, err := h.db.VideoCounts(ctx, storage.CountQuery{Camera: q.Camera, Zone: q.Zone, AllZones: q.AllZones, Class: q.Class, From: q.From, To: q.To, Step: q.Step, K: q.K})
+	out := make([]api.VideoCount, len(found))
+	for i, c := range found {
+		out[i] = api.VideoCount(c)
+	}
+	return out, err
+}
+
+// Heat implements api.Video.
+func (h history) Heat(ctx context.Context, q api.HeatQuery) (*api.Heat, error) {
+	found, err := h.db.Heat(ctx, storage.HeatQuery{Camera: q.Camera, From: q.From, To: q.To, Class: q.Class, Hour: q.Hour, Zone: q.Zone, K: q.K})
+	if err != nil {
+		return nil, err
+	}
+	return &api.Heat{Columns: storage.HeatColumns, Rows: storage.HeatRows, Cells: found.Cells[:], Hidden: found.Hidden}, nil
+}
+
+// Tracks implements api.Video.
+func (h history) Tracks(ctx context.Context, q api.TrackQuery, limit int, cursor string) ([]api.VideoTrack, string, error) {
+	found, next, err := h.db.VideoTracks(ctx, storage.TrackQuery{Camera: q.Camera, From: q.From, To: q.To, Class: q.Class}, limit, cursor)
+	if bad, ok := errors.AsType[*storage.CursorError](err); ok {
+		return nil, "", fmt.Errorf("%w: %w", api.ErrCursor, bad)
+	}
+	out := make([]api.VideoTrack, len(found))
+	for i, t := range found {
+		out[i] = api.VideoTrack{ID: t.ID, Class: t.Class, Start: t.Start, End: t.End, Detections: t.Detections, Zones: strings.Fields(t.Zones),
+			SpeedMps: t.SpeedMps, SpeedMaxMps: t.SpeedMaxMps, DistanceM: t.DistanceM, HeadingDeg: t.HeadingDeg, StartX: t.StartX, StartY: t.StartY, EndX: t.EndX, EndY: t.EndY}
+	}
+	return out, next, err
 }

@@ -43,7 +43,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 	}
 	cfg := api.Config{
 		Version: version, State: state, Registry: n.registry, Stats: stats, Ready: n.health,
-		Series: h, Events: h, Export: h, Rules: n.parts.store, Radio: h,
+		Series: h, Events: h, Export: h, Rules: n.parts.store, Radio: h, Video: h, K: n.privacy.least,
 		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Tokens: tokens, Log: n.log,
 	}
 	if n.parts.pump != nil {

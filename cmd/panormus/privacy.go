@@ -57,6 +57,14 @@ func (n *node) openPrivacy(ctx context.Context, base *stage) error {
 	return n.await(ctx, kept)
 }
 
+// least is the least number of objects that a statistic of a purpose may tell of.
+func (p *privacySide) least(purpose string) int {
+	if policy, ok := p.purposes.Policy(purpose); ok {
+		return policy.K
+	}
+	return privacy.DefaultK
+}
+
 // checkMasterKey is the doctor's look at the master key; it makes none.
 func checkMasterKey(cfg config) finding {
 	file, ours := masterKeyFile(cfg, cfg.Data)

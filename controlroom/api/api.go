@@ -16,6 +16,7 @@ import (
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
 	"panormus/devices"
+	"panormus/stream/privacy"
 )
 
 // Config is what the API shows and where it has it from.
@@ -33,6 +34,9 @@ type Config struct {
 	Rules  Rules    // nil: 501
 	Replay Replay   // nil: 501
 	Radio  Radio    // nil: 501
+	Video  Video    // nil: 501
+	// K is the least number of objects that a statistic of a purpose may tell of; nil: the default of all.
+	K func(purpose string) int
 
 	Feed     http.Handler        // at /ws/v1/feed
 	Page     http.Handler        // at every other path; nil: none
@@ -101,6 +105,9 @@ func New(cfg Config) http.Handler {
 	if cfg.Stats == nil {
 		cfg.Stats = func() Stats { return Stats{} }
 	}
+	if cfg.K == nil {
+		cfg.K = func(string) int { return privacy.DefaultK }
+	}
 	a := &api{Config: cfg, mux: http.NewServeMux()}
 	c := huma.DefaultConfig("Panormus", cfg.Version)
 	c.Info.Description = "Telemetry and control room of a city. Times are RFC 3339 in UTC, lists page by cursor, refusals are problem+json."
@@ -125,6 +132,7 @@ func New(cfg Config) http.Handler {
 	a.rules()
 	a.replay()
 	a.radio()
+	a.video()
 	a.describe()
 	a.docs()
 	if cfg.Gatherer != nil {

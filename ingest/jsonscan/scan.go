@@ -58,15 +58,6 @@ func (s *Scanner) Offset() int { return s.pos }
 // Since returns the bytes read since offset from.
 func (s *Scanner) Since(from int) []byte { return s.data[from:s.pos] }
 
-// A Mark is a place in a text to go back to.
-type Mark struct{ pos, depth int }
-
-// Mark is where s is.
-func (s *Scanner) Mark() Mark { return Mark{s.pos, s.depth} }
-
-// Back goes to where m was taken, in the same text.
-func (s *Scanner) Back(m Mark) { s.pos, s.depth = m.pos, m.depth }
-
 // Peek skips white space and returns the next byte, 0 at the end. It tells the kind of value that
 // follows: { [ " t f n - or a digit; anything else is no value.
 func (s *Scanner) Peek() byte {

@@ -12,7 +12,9 @@ import (
 // A Parser holds the memory that parsing takes and is used again and again, by one goroutine at a
 // time. The zero Parser is ready.
 type Parser struct {
-	s     jsonscan.Scanner
+	s     *jsonscan.Scanner // of those below, the one in use
+	outer jsonscan.Scanner
+	inner jsonscan.Scanner
 	buf   []byte
 	names map[string]string
 }
@@ -30,6 +32,7 @@ func (p *Parser) begin(data []byte, m *Message) error {
 		p.buf = nil
 	}
 	p.buf = p.buf[:0]
+	p.s = &p.outer
 	p.s.Reset(data)
 	if len(data) > MaxMessage {
 		return frame.Rejectf(frame.ReasonTooMany, "message of %d bytes, want at most %d", len(data), MaxMessage)

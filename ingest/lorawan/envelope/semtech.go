@@ -87,18 +87,20 @@ func (p *Parser) Semtech(d *Datagram, m *Message, visit func(m *Message, err err
 	}
 	packets := 0
 	var visiting error // visit's own
-	// one reads the value that follows; what is wrong with it, short of its being JSON, stays there.
+	// one reads the value that follows on its own, so that what is wrong with it stays there.
 	one := func(read func() error) error {
-		start := p.s.Mark()
+		var raw []byte
+		if err := p.raw(&raw); err != nil {
+			return err
+		}
 		p.buf = p.buf[:0]
 		m.reset()
 		m.Gateway = gateway
+		p.inner.Reset(raw)
+		p.s = &p.inner
 		err := read()
+		p.s = &p.outer
 		if err != nil {
-			p.s.Back(start)
-			if err := p.s.Skip(); err != nil {
-				return err
-			}
 			err = rejectJSON(err)
 		}
 		visiting = visit(m, err)
