@@ -6,5 +6,6 @@ import "panormus/ingest"
 func Decoders() map[string]ingest.Decoder {
 	return map[string]ingest.Decoder{
 		"axis-scene": axisScene, "axis-track": axisTrack, "axis-event": axisEvent,
+		"onvif-event": onvifEvents, "onvif-frame": onvifFrames, "onvif-xml": onvifXML, "hikvision": hikvision,
 	}
 }
