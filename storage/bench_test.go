@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"panormus/storage/embedded"
 )
@@ -115,5 +118,75 @@ func BenchmarkInsert(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkInsertDetections stores what a thousand cameras see, and reports as BenchmarkInsert does;
+// body-ns/row is what making the bodies takes of it.
+func BenchmarkInsertDetections(b *testing.B) {
+	for _, size := range []int{20_000, 80_000} {
+		b.Run(fmt.Sprintf("rows=%d", size), func(b *testing.B) {
+			db, server := openBench(b)
+			s := newSimulatedCameras(1000, time.Now().Add(-time.Hour), 1)
+			var groups []detectionRows
+			var rows int
+			var g detectionRows
+			for rows < 1_000_000 {
+				for _, d := range s.run(time.Second, 2000) {
+					g = append(g, d)
+					if g.len() >= size {
+						groups = append(groups, g)
+						rows += g.len()
+						g = nil
+					}
+				}
+			}
+			b.ResetTimer()
+			stored := 0
+			began, used := time.Now(), cpu(b, server.PID())
+			for range b.N {
+				for _, g := range groups {
+					if err := g.insert(clickhouse.Context(b.Context(), clickhouse.WithSettings(insertSettings(fmt.Sprint(stored)))), db); err != nil {
+						b.Fatal(err)
+					}
+					stored += g.len()
+				}
+			}
+			n := float64(stored)
+			b.ReportMetric(float64(time.Since(began).Nanoseconds())/n, "ns/row")
+			b.ReportMetric(float64((cpu(b, server.PID())-used).Nanoseconds())/n, "cpu-ns/row")
+			b.StopTimer()
+			began = time.Now()
+			for _, g := range groups {
+				io.Copy(io.Discard, g.body(0))
+			}
+			b.ReportMetric(float64(time.Since(began).Nanoseconds())/float64(rows), "body-ns/row")
+			var count uint64
+			if err := db.conn.QueryRow(b.Context(), "SELECT count() FROM detections").Scan(&count); err != nil || int(count) != stored {
+				b.Fatalf("count = %d, %v; want %d", count, err, stored)
+			}
+			used = cpu(b, server.PID())
+			if err := db.conn.Exec(b.Context(), "OPTIMIZE TABLE detections_log FINAL"); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64((cpu(b, server.PID())-used).Nanoseconds())/n, "final-merge-ns/row")
+			var bytes uint64
+			if err := db.conn.QueryRow(b.Context(), "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = 'detections_log'").Scan(&bytes); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(bytes)/n, "B/row")
+			if os.Getenv("PANORMUS_BENCH_COLUMNS") != "" {
+				r, err := db.conn.Query(b.Context(), "SELECT column, sum(column_data_compressed_bytes) FROM system.parts_columns WHERE active AND table = 'detections_log' GROUP BY column ORDER BY 2 DESC")
+				if err != nil {
+					b.Fatal(err)
+				}
+				for r.Next() {
+					var name string
+					var size uint64
+					r.Scan(&name, &size)
+					b.Logf("%-14s %6.3f", name, float64(size)/n)
+				}
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -36,6 +37,7 @@ type DB struct {
 	conn    driver.Conn
 	http    bool // the server takes any format as a body
 	metrics *metrics
+	overdue sync.Map // table -> rows found past their time, uint64
 }
 
 // Timeouts of the client. An insert of a large group may take long on a busy machine.

@@ -67,7 +67,7 @@ func (g *observationGroup) body() io.Reader {
 
 // rawBytes is the memory of s; ClickHouse's Native format is little endian, as are the machines it
 // runs on.
-func rawBytes[T int64 | float64 | uint16 | uint32](s []T) []byte {
+func rawBytes[T int64 | float64 | float32 | uint16 | uint32](s []T) []byte {
 	if len(s) == 0 {
 		return nil
 	}

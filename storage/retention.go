@@ -46,6 +46,15 @@ func DefaultRetention() map[string]time.Duration {
 	return out
 }
 
+// bound is the longest that a row of a table may be kept which says itself when it expires, 0 for
+// no bound.
+func (db *DB) bound(table string) time.Duration {
+	if d, ok := db.cfg.Retention[table]; ok {
+		return d
+	}
+	return retained[table].duration
+}
+
 // setRetention makes the tables' TTL what the configuration says, where it is not already.
 func (db *DB) setRetention(ctx context.Context) error {
 	for name, d := range db.cfg.Retention {

@@ -35,39 +35,55 @@ func decodeRows(kind batch.Kind, data []byte) (rowSet, error) {
 	case batch.KindRejected:
 		rows, err := batch.DecodeRejected(data)
 		return rejectedRows(rows), err
+	case batch.KindDetections:
+		d, err := batch.DecodeDetections(data)
+		if err != nil {
+			return nil, err
+		}
+		return detectionRows{d}, nil
+	case batch.KindTracks:
+		rows, err := batch.DecodeTracks(data)
+		return trackRows(rows), err
+	case batch.KindCounts:
+		rows, err := batch.DecodeCounts(data)
+		return countRows(rows), err
 	}
 	return nil, fmt.Errorf("BUG: no table for kind %q", kind)
 }
 
 // joinUnits puts the rows of units together, in their order; lost are those without.
 func joinUnits(kind batch.Kind, units []unit) (rows rowSet, lost []unit) {
-	var o observationRows
-	var e eventRows
-	var u uplinkRows
-	var r rejectedRows
-	for _, unit := range units {
-		switch rows := unit.rows.(type) {
-		case observationRows:
-			o = append(o, rows...)
-		case eventRows:
-			e = append(e, rows...)
-		case uplinkRows:
-			u = append(u, rows...)
-		case rejectedRows:
-			r = append(r, rows...)
-		default:
-			lost = append(lost, unit)
-		}
-	}
 	switch kind {
 	case batch.KindObservations:
-		return o, lost
+		return join[observationRows](units)
+	case batch.KindDetections:
+		return join[detectionRows](units)
 	case batch.KindEvents:
-		return e, lost
+		return join[eventRows](units)
 	case batch.KindUplinks:
-		return u, lost
+		return join[uplinkRows](units)
+	case batch.KindTracks:
+		return join[trackRows](units)
+	case batch.KindCounts:
+		return join[countRows](units)
 	}
-	return r, lost
+	return join[rejectedRows](units)
+}
+
+func join[R interface {
+	~[]E
+	rowSet
+}, E any](units []unit) (rowSet, []unit) {
+	var all R
+	var lost []unit
+	for _, u := range units {
+		if rows, ok := u.rows.(R); ok {
+			all = append(all, rows...)
+		} else {
+			lost = append(lost, u)
+		}
+	}
+	return all, lost
 }
 
 // observationRows are batches, one behind the other.

@@ -42,10 +42,21 @@ func (l *lane) store(ctx context.Context, g *group) error {
 		return err
 	}
 	for _, u := range lost {
-		refused = append(refused, batch.Rejected{
+		r := batch.Rejected{
 			Received: u.stored, Source: "storage", Topic: fmt.Sprintf("log/%s/%d", l.kind, u.seq), Reason: "unreadable batch",
-			Detail: u.err.Error(), Payload: u.data[:min(len(u.data), maxRefused)],
-		})
+			Detail: u.err.Error(),
+		}
+		if !personal[l.kind] {
+			r.Payload = u.data[:min(len(u.data), maxRefused)]
+		}
+		refused = append(refused, r)
+	}
+	if d, ok := rows.(detectionRows); ok {
+		more, err := l.storePlates(ctx, d.plates(), g)
+		if err != nil {
+			return err
+		}
+		refused = append(refused, more...)
 	}
 	if err := l.file(ctx, refused, g); err != nil {
 		return err
@@ -55,6 +66,37 @@ func (l *lane) store(ctx context.Context, g *group) error {
 	}
 	l.at.Store(g.to)
 	return nil
+}
+
+// personal are the kinds whose rows tell of people: nothing that names anybody goes into what is
+// kept of refused ones.
+var personal = map[batch.Kind]bool{batch.KindDetections: true, batch.KindTracks: true}
+
+// storePlates stores the sealed plates of the group's detections, which are stored already, under a
+// token of their own: a repeated group drops whichever of the two there is.
+func (l *lane) storePlates(ctx context.Context, rows plateRows, g *group) ([]batch.Rejected, error) {
+	if rows.len() == 0 {
+		return nil, nil
+	}
+	_, err := l.send(ctx, rows, l.token(g.from, g.to)+"/plates")
+	if err == nil || !isDataError(err) {
+		return nil, err
+	}
+	return []batch.Rejected{{
+		Received: time.Now().UTC(), Source: "storage", Topic: fmt.Sprintf("log/%s/%d", l.kind, g.to), Reason: "refused by the database",
+		Detail: fmt.Sprintf("%d sealed plates: %s", rows.len(), l.cause(err)),
+	}}, nil
+}
+
+// cause is what may be told of why rows were refused: the database's words quote them.
+func (l *lane) cause(err error) string {
+	if !personal[l.kind] {
+		return err.Error()
+	}
+	if ex, ok := errors.AsType[*clickhouse.Exception](err); ok {
+		return fmt.Sprintf("exception %d of the database", ex.Code)
+	}
+	return "a value that the client cannot write"
 }
 
 // maxRefused bounds what is kept of a refused row or batch.
@@ -76,7 +118,7 @@ func (l *lane) bisect(ctx context.Context, rows rowSet, at int, g *group, cause 
 		}
 		return []batch.Rejected{{
 			Received: time.Now().UTC(), Source: "storage", Topic: fmt.Sprintf("log/%s/%d", l.kind, g.to), Reason: "refused by the database",
-			Detail: cause.Error(), Payload: text[:min(len(text), maxRefused)],
+			Detail: l.cause(cause), Payload: text[:min(len(text), maxRefused)],
 		}}, nil
 	}
 	var refused []batch.Rejected
@@ -135,28 +177,35 @@ func (l *lane) insert(ctx context.Context, rows rowSet, token string) error {
 	if rows == nil || rows.len() == 0 {
 		return nil
 	}
+	took, err := l.send(ctx, rows, token)
+	if err != nil {
+		return err
+	}
+	kind := string(l.kind)
+	l.stored.Add(int64(rows.len()))
+	l.w.db.metrics.rows.WithLabelValues(kind).Add(float64(rows.len()))
+	l.w.db.metrics.inserts.WithLabelValues(kind).Inc()
+	l.w.db.metrics.seconds.WithLabelValues(kind).Observe(took.Seconds())
+	return nil
+}
+
+// send is insert without the count; took is how long the last attempt was.
+func (l *lane) send(ctx context.Context, rows rowSet, token string) (took time.Duration, err error) {
 	var refusal error
-	err := l.retry(ctx, "insert", func(ctx context.Context) error {
+	err = l.retry(ctx, "insert", func(ctx context.Context) error {
 		began := time.Now()
 		ictx := clickhouse.Context(ctx, clickhouse.WithSettings(insertSettings(token)))
 		err := rows.insert(ictx, l.w.db)
 		if err != nil && isDataError(err) {
-			refusal = err
-			return nil
+			refusal, err = err, nil
 		}
-		if err == nil {
-			kind := string(l.kind)
-			l.stored.Add(int64(rows.len()))
-			l.w.db.metrics.rows.WithLabelValues(kind).Add(float64(rows.len()))
-			l.w.db.metrics.inserts.WithLabelValues(kind).Inc()
-			l.w.db.metrics.seconds.WithLabelValues(kind).Observe(time.Since(began).Seconds())
-		}
+		took = time.Since(began)
 		return err
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return refusal
+	return took, refusal
 }
 
 // retry repeats do until it succeeds, saying once that it fails and once that it no longer does. Its

@@ -27,6 +27,7 @@ func (n *node) startConsumers(ctx context.Context) error {
 	if n.cfg.has("writer") {
 		n.parts.writer = storage.NewWriter(n.parts.db, n.stream, storage.WriterConfig{Log: n.log})
 		n.reads.again("writer", n.parts.writer.Run)
+		n.reads.again("retention", n.parts.db.RunRetention)
 	}
 	if !n.cfg.has("rules") && !n.cfg.has("controlroom") {
 		return nil

@@ -1,6 +1,7 @@
 -- Video metadata is personal data: each row says when it must be gone. The tables that end in _log
 -- hold the rows, in partitions by that time so that whole ones are dropped; what other programs
 -- read are the views, which never show a row past its time. Nothing wrote `detections` before.
+-- The log holds a centre only where it is not the middle of the box: else it would be a quarter of it.
 DROP TABLE IF EXISTS detections;
 
 CREATE TABLE IF NOT EXISTS detections_log
@@ -36,14 +37,17 @@ CREATE TABLE IF NOT EXISTS detections_log
 )
 ENGINE = MergeTree
 PARTITION BY toStartOfHour(expires)
-ORDER BY (toStartOfFifteenMinutes(time), camera, track, time)
+ORDER BY (toStartOfFifteenMinutes(time), camera, time)
 TTL expires
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, old_parts_lifetime = 120, merge_selector_base = 12;
 
 CREATE VIEW IF NOT EXISTS detections AS
 SELECT time, received, camera, what, track, other, class, vendor_class, score, zone, rule, direction, speed_mps, heading_deg,
-       box_left, box_top, box_right, box_bottom, center_x, center_y, lat, lon, value, plate_hash, attributes, purpose, expires, quality
-FROM detections_log
+       box_left, box_top, box_right, box_bottom,
+       if(isNaN(d.center_x), toFloat32((box_left + box_right) / 2), d.center_x) AS center_x,
+       if(isNaN(d.center_y), toFloat32((box_top + box_bottom) / 2), d.center_y) AS center_y,
+       lat, lon, value, plate_hash, attributes, purpose, expires, quality
+FROM detections_log AS d
 WHERE expires > now();
 
 -- Encrypted plates of the purposes that may keep them, beside the hash under which the detection
@@ -137,8 +141,8 @@ CREATE TABLE IF NOT EXISTS vds_counts_1m_log
     version       UInt64 CODEC(Delta, ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
-PARTITION BY toYYYYMM(time)
-ORDER BY (toDate(time), camera, zone, class, time)
+PARTITION BY toYYYYMMDD(time)
+ORDER BY (camera, zone, class, time)
 SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, old_parts_lifetime = 120;
 
 CREATE VIEW IF NOT EXISTS vds_counts_1m AS

@@ -166,6 +166,20 @@ func (d *Detections) Row(i int) Detection {
 	}
 }
 
+// Slice returns rows lo to hi, in the memory of d and without fingerprints.
+func (d *Detections) Slice(lo, hi int) *Detections {
+	return &Detections{
+		Time: d.Time[lo:hi], Received: d.Received[lo:hi], Camera: d.Camera.slice(lo, hi), What: d.What.slice(lo, hi),
+		Track: d.Track.slice(lo, hi), Other: d.Other.slice(lo, hi), Class: d.Class.slice(lo, hi), VendorClass: d.VendorClass.slice(lo, hi),
+		Score: d.Score[lo:hi], Zone: d.Zone.slice(lo, hi), Rule: d.Rule.slice(lo, hi), Direction: d.Direction.slice(lo, hi),
+		SpeedMps: d.SpeedMps[lo:hi], HeadingDeg: d.HeadingDeg[lo:hi], BoxLeft: d.BoxLeft[lo:hi], BoxTop: d.BoxTop[lo:hi],
+		BoxRight: d.BoxRight[lo:hi], BoxBottom: d.BoxBottom[lo:hi], CenterX: d.CenterX[lo:hi], CenterY: d.CenterY[lo:hi],
+		Lat: d.Lat[lo:hi], Lon: d.Lon[lo:hi], Value: d.Value[lo:hi], PlateHash: d.PlateHash.slice(lo, hi),
+		PlateSealed: d.PlateSealed.slice(lo, hi), Attributes: d.Attributes.slice(lo, hi), Purpose: d.Purpose.slice(lo, hi),
+		Expires: d.Expires[lo:hi], Quality: d.Quality[lo:hi],
+	}
+}
+
 var detectionsSchema = []arrow.Field{
 	{Name: "time", Type: timestampMs}, {Name: "received", Type: timestampMs},
 	{Name: "camera", Type: dictType}, {Name: "what", Type: dictType}, {Name: "track", Type: dictType}, {Name: "other", Type: dictType},

@@ -20,6 +20,12 @@ func (d *Dict) At(i int) string { return d.Values[d.Index[i]] }
 // Len is the number of rows.
 func (d *Dict) Len() int { return len(d.Index) }
 
+// Any reports whether a row may be other than empty.
+func (d *Dict) Any() bool { return len(d.Values) > 1 || len(d.Values) == 1 && d.Values[0] != "" }
+
+// slice returns rows lo to hi in the memory of d, to be read only.
+func (d *Dict) slice(lo, hi int) Dict { return Dict{Index: d.Index[lo:hi], Values: d.Values} }
+
 // Code returns the index of s in Values, adding it if it is new. The string is kept.
 func (d *Dict) Code(s string) int16 {
 	if c, ok := d.lookup[s]; ok {
