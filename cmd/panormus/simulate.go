@@ -17,12 +17,12 @@ func simulateCommand(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("panormus simulate", flag.ContinueOnError)
 	fs.SetOutput(out)
 	broker := fs.String("mqtt", "127.0.0.1:1883", "address of the broker")
-	devices := fs.Int("devices", 0, "how many devices; 0 for the whole city, or 10,000 under load")
+	devices := fs.Int("devices", 0, "how many devices; 0 for the whole city, or 10,000 (1,000 cameras) under load")
 	rate := fs.Float64("rate", 0, "messages a second in all; 0 for each device's own pace, or as fast as it goes under load")
 	seed := fs.Int64("seed", 1, "chooses the city, its faults and its values")
 	username := fs.String("username", "", "name to give the broker")
 	passwordFile := fs.String("password-file", "", "file that holds the password to give the broker")
-	cameras := fs.Bool("video", false, "the city's cameras instead of its other devices; --rate is then pictures a second")
+	cameras := fs.Bool("video", false, "cameras instead of other devices: the city's, or frames of 8 objects under load; --rate is then frames a second")
 	loaded := fs.Bool("load", false, "load instead of the city")
 	connections := fs.Int("connections", 100, "load: MQTT connections")
 	inFlight := fs.Int("inflight", 100, "load: messages a connection sends ahead of their acknowledgements")
@@ -54,7 +54,7 @@ func simulateCommand(ctx context.Context, args []string, out io.Writer) error {
 	report, err := load.Run(ctx, load.Options{
 		Broker: *broker, Username: *username, Password: password, Connections: *connections,
 		InFlight: *inFlight, QoS: byte(*qos), Rate: *rate, Duration: *duration, Count: *count,
-		Devices: *devices, Metrics: *metrics, Seed: *seed,
+		Devices: *devices, Metrics: *metrics, Seed: *seed, Video: *cameras,
 		Progress: func(p load.Progress) {
 			fmt.Fprintf(os.Stderr, "%3.0f s: %d sent, %d acked, %d connected\n", p.Elapsed.Seconds(), p.Sent, p.Acked, p.Connected)
 		},

@@ -45,7 +45,7 @@ type connection struct {
 	o        *Options
 	index    int
 	clientID string
-	enc      *encoder
+	enc      packer
 	devices  []source // those numbered index, index+Connections, …
 	next     int      // of devices, the one to speak next
 	quota    int64    // messages it may send in all; -1: no bound
@@ -85,7 +85,7 @@ type connection struct {
 func newConnection(o *Options, index int, clientID string) *connection {
 	c := &connection{
 		o: o, index: index, clientID: clientID, quota: -1,
-		enc:     newEncoder(o.Domain, o.Prefix, o.Metrics, o.QoS, o.Seed),
+		enc:     newPacker(o),
 		devices: make([]source, share(int64(o.Devices), o.Connections, index)),
 		rate:    o.Rate / float64(o.Connections),
 		in:      make([]byte, readBytes),
@@ -104,6 +104,20 @@ func newConnection(o *Options, index int, clientID string) *connection {
 		}
 	}
 	return c
+}
+
+// A packer makes the packets of messages.
+type packer interface {
+	// append appends the packet of m under packet identifier pid to b: the same for the same m.
+	append(b []byte, m message, pid uint16, dup bool) []byte
+	payloadBytes() int
+}
+
+func newPacker(o *Options) packer {
+	if o.Video {
+		return newFrameEncoder(o.Prefix, o.QoS, o.Seed)
+	}
+	return newEncoder(o.Domain, o.Prefix, o.Metrics, o.QoS, o.Seed)
 }
 
 // share is what part i of n gets of total.

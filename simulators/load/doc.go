@@ -13,6 +13,8 @@
 // is sent again with DUP set, under its packet id. At QoS 0 what was in the socket then is gone,
 // as the standard has it.
 //
+// Messages are a street light's telemetry, or frames of a camera, as Options has it.
+//
 // What it promises its reader: the n of a device run from 1 to Sent without gaps, no two messages of
 // a device share a time stamp, and every message is either in Acked or in the report's list of
 // unacknowledged ones.

@@ -167,11 +167,7 @@ func (e *encoder) append(b []byte, m message, pid uint16, dup bool) []byte {
 
 // patch writes v right-aligned into f.
 func (e *encoder) patch(f field, v uint64) {
-	p := e.packet[f.at : f.at+f.size]
-	for i := len(p) - 1; i >= 0; i-- {
-		p[i] = '0' + byte(v%10)
-		v /= 10
-	}
+	patchDigits(e.packet[f.at:f.at+f.size], v)
 }
 
 // patchPoint is patch around the decimal point at byte point of f.
@@ -188,6 +184,14 @@ func (e *encoder) patchPoint(f field, point int, v uint64) {
 
 // payloadBytes is the size of the payload as laid out now.
 func (e *encoder) payloadBytes() int { return len(e.packet) - e.ts.at + len(`{"ts":`) }
+
+// patchDigits writes v right-aligned into p.
+func patchDigits(p []byte, v uint64) {
+	for i := len(p) - 1; i >= 0; i-- {
+		p[i] = '0' + byte(v%10)
+		v /= 10
+	}
+}
 
 // mix is the finaliser of SplitMix64: a cheap hash with every bit in play.
 func mix(x uint64) uint64 {

@@ -30,8 +30,11 @@ type Options struct {
 	Duration time.Duration
 	Count    int64
 
-	// Devices is how many devices speak, at least one a connection (--devices; 10,000). Above
-	// 1,000 messages a second a device, its time stamps run ahead of the clock to stay distinct.
+	// Video sends frames of FrameObjects objects from cameras instead of telemetry (--video): Axis'
+	// scene metadata at vds/{device}/axis-scene. Metrics and Domain say nothing then.
+	Video bool
+	// Devices is how many devices speak, at least one a connection (--devices; 10,000, or 1,000
+	// cameras). Above 1,000 messages a second a device, its time stamps run ahead of the clock to stay distinct.
 	Devices int
 	// Metrics is the metrics a message has, the counter n included, 1 to 255 (--metrics; 5).
 	Metrics int
@@ -61,6 +64,9 @@ type Progress struct {
 func (o Options) withDefaults() (Options, error) {
 	setInt(&o.Connections, 100)
 	setInt(&o.InFlight, 100)
+	if o.Video {
+		setInt(&o.Devices, max(1000, o.Connections))
+	}
 	setInt(&o.Devices, max(10_000, o.Connections))
 	setInt(&o.Metrics, 5)
 	if o.Domain == "" {
