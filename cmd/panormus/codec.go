@@ -27,10 +27,10 @@ func codecCommand(ctx context.Context, args []string, out io.Writer) error {
 	case len(args) > 0 && args[0] == "import":
 		return importCodecs(ctx, args[1:], out)
 	}
-	return fmt.Errorf("want codec test FILE… or codec import DIR: %w", errUsage)
+	return fmt.Errorf("want codec test FILE… or codec import DIR or FILE: %w", errUsage)
 }
 
-// testCodecs runs the examples of …-codec.yaml files. Its last line counts those of all files.
+// testCodecs runs the examples of …-codec.yaml files and of layouts. Its last line counts those of all files.
 func testCodecs(files []string, out io.Writer) error {
 	passed, failed := 0, 0
 	for _, file := range files {
@@ -53,8 +53,8 @@ func testCodecs(files []string, out io.Writer) error {
 }
 
 // importCodecs enters a profile for every device of a folder in the layout of the public device
-// repository, through the API of the running process. A profile that is there keeps all but its
-// codec.
+// repository, or for a file with a layout, through the API of the running process. A profile that is
+// there keeps all but its codec.
 func importCodecs(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("panormus codec import", flag.ContinueOnError)
 	fs.SetOutput(out)
@@ -67,9 +67,9 @@ func importCodecs(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if fs.NArg() != 1 {
-		return fmt.Errorf("import what? name a folder, after the flags: %w", errUsage)
+		return fmt.Errorf("import what? name a folder or a layout's file, after the flags: %w", errUsage)
 	}
-	profiles, problems, err := codec.Import(fs.Arg(0))
+	profiles, problems, err := readCodecs(fs.Arg(0))
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,15 @@ func importCodecs(ctx context.Context, args []string, out io.Writer) error {
 	}
 	_, err = fmt.Fprintf(out, "%d profiles imported, %d problems\n", len(profiles), len(problems))
 	return err
+}
+
+// readCodecs reads a folder of the device repository, or a file with a layout.
+func readCodecs(name string) ([]devices.Profile, []codec.Problem, error) {
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+		p, err := codec.ImportLayout(name)
+		return []devices.Profile{p}, nil, err
+	}
+	return codec.Import(name)
 }
 
 // putCodec enters a profile, or changes the codec of the one there is.

@@ -28,7 +28,7 @@ var commands = []command{
 	{"simulate", "publish a simulated Palermo, or load, to an MQTT broker", simulateCommand},
 	{"devices", "import or export the registry: panormus devices import FILE…, devices export", devicesCommand},
 	{"ingest", "replay what was rejected: panormus ingest replay-rejected", ingestCommand},
-	{"codec", "test payload codecs or import them: panormus codec test FILE…, codec import DIR", codecCommand},
+	{"codec", "test payload codecs or import them: panormus codec test FILE…, codec import DIR or FILE", codecCommand},
 	{"token", "make an API token: panormus token NAME", tokenCommand},
 	{"doctor", "check the machine, the settings and every server they point at", doctorCommand},
 	{"version", "print the version", func(_ context.Context, _ []string, out io.Writer) error {

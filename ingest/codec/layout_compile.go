@@ -8,8 +8,6 @@ import (
 	"math/bits"
 	"strconv"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // layoutField is one field as an operator writes it. Offset counts bytes from 0, from the end where
@@ -43,25 +41,6 @@ type layoutWhen struct {
 
 // maxFields bounds a layout; one payload still yields MaxValues at most.
 const maxFields = 1024
-
-// LayoutFromYAML turns a layout written in YAML into the codec field of a profile: a list of fields,
-// or an object with the list as layout.
-func LayoutFromYAML(doc []byte) (json.RawMessage, error) {
-	var n yaml.Node
-	if err := yaml.Unmarshal(doc, &n); err != nil {
-		return nil, fmt.Errorf("layout: %w", err)
-	}
-	v := jsonTree(yamlTree(&n, 0))
-	if list, ok := v.([]any); ok {
-		v = map[string]any{"layout": list}
-	}
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("layout: %w", err)
-	}
-	_, err = Compile(raw)
-	return raw, err
-}
 
 // compileLayout compiles the list of fields. An error names the field, by number and name.
 func compileLayout(raw json.RawMessage) (*layoutCodec, error) {

@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -82,7 +84,7 @@ const layoutYAML = `
 
 func layoutCodecOf(t testing.TB) Codec {
 	t.Helper()
-	raw, err := LayoutFromYAML([]byte(layoutYAML))
+	raw, err := layoutFromYAML(layoutYAML)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +189,7 @@ func FuzzCayenne(f *testing.F) {
 }
 
 func FuzzLayout(f *testing.F) {
-	raw, err := LayoutFromYAML([]byte(layoutYAML))
+	raw, err := layoutFromYAML(layoutYAML)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -242,4 +244,12 @@ func FuzzResult(f *testing.F) {
 			checkResult(t, Result{Values: n.Values}, nil)
 		}
 	})
+}
+
+func layoutFromYAML(doc string) (json.RawMessage, error) {
+	var n yaml.Node
+	if err := yaml.Unmarshal([]byte(doc), &n); err != nil {
+		return nil, err
+	}
+	return layoutOf(&n)
 }

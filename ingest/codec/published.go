@@ -21,6 +21,8 @@ type published struct {
 	Uplink   publishedFunction `yaml:"uplinkDecoder"`
 	Encoder  publishedFunction `yaml:"downlinkEncoder"`
 	Downlink publishedFunction `yaml:"downlinkDecoder"`
+	// Or a layout with examples, which is no one else's but ours.
+	layoutFile `yaml:",inline"`
 }
 
 type publishedFunction struct {
@@ -39,7 +41,7 @@ type publishedExample struct {
 // maxPublished bounds a file of the device repository.
 const maxPublished = 4 << 20
 
-// Test runs the examples that a published codec (…-codec.yaml) carries and writes to w a line an
+// Test runs the examples that a published codec (…-codec.yaml), or a file with a layout, carries and writes to w a line an
 // example, below it what differs, and last "N passed, N failed". The error is about the file: an
 // example that fails, or whose script does not compile, is counted.
 func Test(w io.Writer, file string) (passed, failed int, err error) {
@@ -56,6 +58,9 @@ func Test(w io.Writer, file string) (passed, failed int, err error) {
 	t.examples("decodeUplink", p.Uplink)
 	t.examples("encodeDownlink", p.Encoder)
 	t.examples("decodeDownlink", p.Downlink)
+	if !p.Layout.IsZero() {
+		t.layout(&p.layoutFile)
+	}
 	_, err = fmt.Fprintf(w, "%d passed, %d failed\n", t.passed, t.failed)
 	return t.passed, t.failed, err
 }
@@ -98,24 +103,30 @@ func (t *tester) examples(name string, f publishedFunction) {
 		return
 	}
 	c, err := t.codec(f.FileName)
-	for i, e := range f.Examples {
-		var diff []string
-		if err != nil {
-			diff = []string{err.Error()}
-		} else {
-			diff = t.example(c, name, &e)
-		}
-		verdict := "pass"
-		if len(diff) > 0 {
-			verdict = "FAIL"
-			t.failed++
-		} else {
-			t.passed++
-		}
-		fmt.Fprintf(t.w, "%s %s %d: %s\n", verdict, name, i+1, strings.Join(strings.Fields(e.Description), " "))
-		for _, d := range diff {
-			fmt.Fprintf(t.w, "     %s\n", d)
-		}
+	for i := range f.Examples {
+		e := &f.Examples[i]
+		t.verdict(name, i, e, err, func() []string { return t.example(c, name, e) })
+	}
+}
+
+// verdict runs an example, unless its codec did not compile, and writes what came of it.
+func (t *tester) verdict(name string, i int, e *publishedExample, err error, run func() []string) {
+	var diff []string
+	if err != nil {
+		diff = []string{err.Error()}
+	} else {
+		diff = run()
+	}
+	verdict := "pass"
+	if len(diff) > 0 {
+		verdict = "FAIL"
+		t.failed++
+	} else {
+		t.passed++
+	}
+	fmt.Fprintf(t.w, "%s %s %d: %s\n", verdict, name, i+1, strings.Join(strings.Fields(e.Description), " "))
+	for _, d := range diff {
+		fmt.Fprintf(t.w, "     %s\n", d)
 	}
 }
 
@@ -158,15 +169,18 @@ func (t *tester) example(c *jsCodec, name string, e *publishedExample) []string 
 	return diff
 }
 
-// published calls a function of the script with an example's input and returns all that it returned.
-func (c *jsCodec) published(name string, input *Object) (got, normalized *Object, err error) {
-	in := Uplink{}
+// uplinkOf reads the input of an example.
+func uplinkOf(input *Object) (in Uplink, err error) {
 	if f, ok := input.Get("fPort"); ok {
 		n, _ := f.(float64)
 		in.FPort = uint8(n)
 	}
-	if list, ok := input.Get("bytes"); ok {
-		for _, b := range list.([]any) {
+	if v, ok := input.Get("bytes"); ok {
+		list, ok := v.([]any)
+		if !ok {
+			return in, fmt.Errorf("input.bytes: %s, want a list of numbers", show(v))
+		}
+		for _, b := range list {
 			n, _ := b.(float64)
 			in.Bytes = append(in.Bytes, byte(n))
 		}
@@ -174,7 +188,7 @@ func (c *jsCodec) published(name string, input *Object) (got, normalized *Object
 	if s, ok := input.Get("recvTime"); ok {
 		if text, ok := s.(string); ok {
 			if in.RecvTime, err = time.Parse(time.RFC3339Nano, text); err != nil {
-				return nil, nil, fmt.Errorf("input.recvTime: %w", err)
+				return in, fmt.Errorf("input.recvTime: %w", err)
 			}
 		}
 	}
@@ -185,6 +199,15 @@ func (c *jsCodec) published(name string, input *Object) (got, normalized *Object
 				in.Variables[k] = fmt.Sprint(o.Values[i])
 			}
 		}
+	}
+	return in, nil
+}
+
+// published calls a function of the script with an example's input and returns all that it returned.
+func (c *jsCodec) published(name string, input *Object) (got, normalized *Object, err error) {
+	in, err := uplinkOf(input)
+	if err != nil {
+		return nil, nil, err
 	}
 	r, rerr := c.with(func(r *jsRuntime) error {
 		var v goja.Value
