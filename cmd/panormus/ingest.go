@@ -30,7 +30,7 @@ func (n *node) startIngest(ctx context.Context) error {
 	for _, r := range n.cfg.Ingest.Routes {
 		routes = append(routes, ingest.Route{Filter: r.Topic, Decoder: r.Decoder, Domain: r.Domain})
 	}
-	video := vds.Decoders()
+	video := vds.Decoders(vds.Options{})
 	cameras := slices.DeleteFunc(ingest.VideoRoutes(), func(r ingest.Route) bool { return video[r.Decoder] == nil })
 	routes = slices.Concat(routes, ingest.DefaultRoutes(), ingest.GatheredRoutes(), cameras)
 	radio, err := n.newRadioSide(ctx)

@@ -2,6 +2,6 @@ package vds
 
 import "slices"
 
-func goldens() []golden { return slices.Concat(axisGoldens()) }
+func goldens() []golden { return slices.Concat(axisGoldens(), vendorGoldens()) }
 
-func refusals() []refusal { return slices.Concat(axisRefusals()) }
+func refusals() []refusal { return slices.Concat(axisRefusals(), vendorRefusals()) }

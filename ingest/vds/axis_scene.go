@@ -173,26 +173,10 @@ func axisColour(s *jsonscan.Scanner, out *ingest.Decoded, r *ingest.Detection, a
 			if i > 0 || string(name) != "name" {
 				return skip(s)
 			}
-			return addAttribute(s, out, r, attribute)
+			return attributeAt(s, out, r, attribute)
 		})
 	})
 }
-
-// addAttribute reads a text and adds it to r, an empty one not.
-func addAttribute(s *jsonscan.Scanner, out *ingest.Decoded, r *ingest.Detection, name string) error {
-	w, err := word(s, out)
-	if err != nil || w == "" {
-		return err
-	}
-	if len(r.Extra) >= maxAttributes {
-		return ingest.Rejectf(ingest.ReasonTooMany, "more than %d attributes of an object", maxAttributes)
-	}
-	r.Extra = append(r.Extra, ingest.Attribute{Name: name, Value: w})
-	return nil
-}
-
-// maxAttributes is how many an object may have.
-const maxAttributes = 32
 
 // event reads what happened to a track: of v1 TrackEnded and Rename, of the beta DeleteOperation and
 // RenameOperation. Others say nothing of objects.

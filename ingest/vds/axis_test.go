@@ -131,7 +131,7 @@ func axisRefusals() []refusal {
 		{"100,000 objects", "axis-scene", `{"detections":[` + strings.Repeat(`{},`, 99_999) + `{}]}`, ingest.ReasonTooMany},
 		{"100,000 track events", "axis-scene", `{"track_events":[` + strings.Repeat(`{"type":"TrackEnded","object_track_id":"1"},`, 99_999) + `{}]}`, ingest.ReasonTooMany},
 		{"a box elsewhere", "axis-scene", box("2.5", "0", "2.6", "0.1"), ingest.ReasonCoordinate},
-		{"a box below", "axis-scene", box("0", "1.1", "0.1", "1.2"), ingest.ReasonCoordinate},
+		{"a box far below", "axis-scene", box("0", "1.1", "0.1", "1.51"), ingest.ReasonCoordinate},
 		{"a box of NaN", "axis-scene", box(`"NaN"`, "0", "0.1", "0.1"), ingest.ReasonNumber},
 		{"a box without end", "axis-scene", box("0", "0", `"Inf"`, "0.1"), ingest.ReasonNumber},
 		{"a box of 1e999", "axis-scene", box("0", "0", "1e999", "0.1"), ingest.ReasonNumber},

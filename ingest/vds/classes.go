@@ -10,9 +10,11 @@ var classes = map[string]string{
 	"bicycle": batch.ClassBicycle, "bike": batch.ClassBicycle, "cyclist": batch.ClassBicycle, "twowheeler": batch.ClassMotorcycle,
 	"motorcycle": batch.ClassMotorcycle, "motorbike": batch.ClassMotorcycle, "moped": batch.ClassMotorcycle, "scooter": batch.ClassMotorcycle,
 	"car": batch.ClassCar, "suv": batch.ClassCar, "sedan": batch.ClassCar, "taxi": batch.ClassCar, "passengercar": batch.ClassCar,
+	"saloon": batch.ClassCar, "saloncar": batch.ClassCar, "salooncar": batch.ClassCar, "hatchback": batch.ClassCar, "microcar": batch.ClassCar,
+	"crossover": batch.ClassCar, "wagon": batch.ClassCar, "antique": batch.ClassCar,
 	"van": batch.ClassVan, "minivan": batch.ClassVan, "pickup": batch.ClassVan, "pickuptruck": batch.ClassVan,
-	"truck": batch.ClassTruck, "lorry": batch.ClassTruck, "bigtruck": batch.ClassTruck, "trailer": batch.ClassTruck,
-	"bus": batch.ClassBus, "coach": batch.ClassBus, "train": batch.ClassTrain, "tram": batch.ClassTrain,
+	"truck": batch.ClassTruck, "lorry": batch.ClassTruck, "bigtruck": batch.ClassTruck, "heavytruck": batch.ClassTruck, "lighttruck": batch.ClassTruck, "midtruck": batch.ClassTruck, "tractor": batch.ClassTruck, "trailer": batch.ClassTruck,
+	"bus": batch.ClassBus, "coach": batch.ClassBus, "largebus": batch.ClassBus, "minibus": batch.ClassBus, "midbus": batch.ClassBus, "train": batch.ClassTrain, "tram": batch.ClassTrain,
 	// ONVIF's enumeration really has the misspelling.
 	"vehicle": batch.ClassVehicle, "vehical": batch.ClassVehicle, "motorvehicle": batch.ClassVehicle, "othervehicle": batch.ClassVehicle,
 	"animal": batch.ClassAnimal, "dog": batch.ClassAnimal, "cat": batch.ClassAnimal, "bird": batch.ClassAnimal, "horse": batch.ClassAnimal,

@@ -23,6 +23,9 @@ type golden struct {
 	secrets                       []string // plates and names in it, which no error may quote
 }
 
+// testOptions know the pictures of two cameras.
+var testOptions = Options{Frames: map[string]Size{"cam": {1920, 1080}, "porta_felice": {1280, 720}}}
+
 func (g *golden) input() *ingest.Input {
 	return &ingest.Input{Domain: "safety", Device: "cam", Topic: g.topic, Retained: g.retained, Payload: []byte(g.payload), Received: received}
 }
@@ -92,7 +95,7 @@ func (g *golden) check(t *testing.T, dec ingest.Decoder) {
 }
 
 func TestGoldens(t *testing.T) {
-	decoders := Decoders()
+	decoders := Decoders(testOptions)
 	for _, g := range goldens() {
 		t.Run(g.decoder+"/"+g.name, func(t *testing.T) { g.check(t, decoders[g.decoder]) })
 	}
@@ -105,7 +108,7 @@ type refusal struct {
 }
 
 func TestRefusals(t *testing.T) {
-	decoders := Decoders()
+	decoders := Decoders(testOptions)
 	for _, r := range refusals() {
 		t.Run(r.decoder+"/"+r.name, func(t *testing.T) {
 			err := decoders[r.decoder](&ingest.Input{Domain: "safety", Device: "cam", Payload: []byte(r.payload), Received: received}, ingest.NewDecoded())
@@ -145,7 +148,7 @@ func mutate(payload string, f func([]byte)) {
 }
 
 func TestErrorsQuoteNothingPersonal(t *testing.T) {
-	decoders := Decoders()
+	decoders := Decoders(testOptions)
 	out := ingest.NewDecoded()
 	for _, g := range goldens() {
 		if len(g.secrets) == 0 {
@@ -207,7 +210,7 @@ func sane(t *testing.T, in *ingest.Input, out *ingest.Decoded, err error) {
 }
 
 func FuzzDecoders(f *testing.F) {
-	decoders := Decoders()
+	decoders := Decoders(testOptions)
 	for _, g := range goldens() {
 		f.Add(g.decoder, g.topic, []byte(g.payload), g.retained)
 	}

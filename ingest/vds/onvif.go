@@ -127,18 +127,6 @@ func (o *onvifThing) attribute(name, value string, at int) error {
 	return attribute(o.row, name, value, at)
 }
 
-// attribute adds one to r.
-func attribute(r *ingest.Detection, name, value string, at int) error {
-	if value == "" {
-		return nil
-	}
-	if len(r.Extra) >= maxAttributes {
-		return ingest.Rejectf(ingest.ReasonTooMany, "offset %d: more than %d attributes of an object", at, maxAttributes)
-	}
-	r.Extra = append(r.Extra, ingest.Attribute{Name: name, Value: value})
-	return nil
-}
-
 // classify settles the class: a vehicle's type says more than that it is one.
 func (o *onvifThing) classify() {
 	r := o.row

@@ -79,7 +79,7 @@ func (g *sample) decode(payload string) (*ingest.Decoded, error) {
 		topic = "vds/cam-1/" + g.decoder
 	}
 	in := ingest.Input{Domain: "safety", Device: "cam-1", Topic: topic, Retained: g.retained, Payload: []byte(payload), Received: 1_800_000_000_000}
-	return out, Decoders()[g.decoder](&in, out)
+	return out, Decoders(testOptions)[g.decoder](&in, out)
 }
 
 func (g *sample) check(t *testing.T) {

@@ -208,7 +208,7 @@ func FuzzONVIFJSON(f *testing.F) {
 // sound decodes and checks what must hold of every message.
 func sound(t *testing.T, name, topic string, retained bool, payload []byte) {
 	out := ingest.NewDecoded()
-	err := Decoders()[name](&ingest.Input{Device: "cam-1", Topic: topic, Retained: retained, Payload: payload}, out)
+	err := Decoders(testOptions)[name](&ingest.Input{Device: "cam-1", Topic: topic, Retained: retained, Payload: payload}, out)
 	if err != nil {
 		if r, ok := err.(*ingest.Reject); !ok || r.Reason == ingest.ReasonInternal {
 			t.Fatalf("%s: %T %v, want a Reject", name, err, err)

@@ -367,14 +367,16 @@ func setBox(r *ingest.Detection, left, top, right, bottom float64, at int) error
 	if top > bottom {
 		top, bottom = bottom, top
 	}
-	if left < -outside || top < -outside || right > 1+outside || bottom > 1+outside || left > 1 || top > 1 || right < 0 || bottom < 0 {
+	if left < -outside || top < -outside || right > 1+outside || bottom > 1+outside {
 		return ingest.Rejectf(ingest.ReasonCoordinate, "offset %d: found a box outside of the image, want edges in 0..1, at most %g beyond", at, outside)
 	}
-	left, top, right, bottom = max(left, 0), max(top, 0), min(right, 1), min(bottom, 1)
+	left, top, right, bottom = within01(left), within01(top), within01(right), within01(bottom)
 	r.BoxLeft, r.BoxTop, r.BoxRight, r.BoxBottom = float32(left), float32(top), float32(right), float32(bottom)
 	r.CenterX, r.CenterY = float32((left+right)/2), float32((top+bottom)/2)
 	return nil
 }
+
+func within01(v float64) float64 { return min(max(v, 0), 1) }
 
 // setClass gives r a vendor's class and the model's.
 func setClass(r *ingest.Detection, vendor string) { r.VendorClass, r.Class = vendor, Class(vendor) }
@@ -386,6 +388,39 @@ func setScore(r *ingest.Detection, v, of float64, at int) error {
 	}
 	r.Score = float32(v)
 	return nil
+}
+
+// attribute adds one to r, an empty one not.
+func attribute(r *ingest.Detection, name, value string, at int) error {
+	if value == "" {
+		return nil
+	}
+	if len(r.Extra) >= maxAttributes {
+		return ingest.Rejectf(ingest.ReasonTooMany, "offset %d: more than %d attributes of an object", at, maxAttributes)
+	}
+	r.Extra = append(r.Extra, ingest.Attribute{Name: name, Value: value})
+	return nil
+}
+
+// maxAttributes is how many attributes an object may have.
+const maxAttributes = 32
+
+// attributeAt reads a text and adds it to r.
+func attributeAt(s *jsonscan.Scanner, out *ingest.Decoded, r *ingest.Detection, name string) error {
+	at := s.Offset()
+	w, err := word(s, out)
+	if err != nil {
+		return err
+	}
+	return attribute(r, name, w, at)
+}
+
+// nameCamera takes the name that a message has for its camera where the topic names none.
+func nameCamera(in *ingest.Input, out *ingest.Decoded, name string) error {
+	if in.Device != "" {
+		return nil
+	}
+	return setCamera(out, name)
 }
 
 // setCamera names the camera that a message comes from.
