@@ -3,7 +3,6 @@ package batch
 import (
 	"bytes"
 	"fmt"
-	"strings"
 	"unsafe"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -120,38 +119,25 @@ func dictionaryOf(t *arrow.DictionaryType, d *Dict) arrow.Array {
 		[]*memory.Buffer{nil, memory.NewBufferBytes(asBytes(d.Index))}, 0, 0, values))
 }
 
-// decoded is one record batch read back; its methods return columns and keep the first error.
+// decoded is one record batch read back; its methods return columns, in memory of their own, and
+// keep the first error.
 type decoded struct {
-	kind Kind
-	rec  arrow.Record
-	meta map[string]string
-	err  error
-}
-
-// open reads the schema of an encoded batch and checks kind and version. A hostile batch can make
-// the Arrow library panic, which is an error here: the bytes came from outside this process.
-func open(kind Kind, data []byte) (r *ipc.Reader, meta map[string]string, err error) {
-	r, err = ipc.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return nil, nil, fmt.Errorf("decode %s: %w", kind, err)
-	}
-	md := r.Schema().Metadata()
-	meta = md.ToMap()
-	if got := meta["kind"]; got != string(kind) {
-		return nil, nil, fmt.Errorf("decode %s: a batch of kind %q", kind, got)
-	}
-	if got := meta["version"]; got != schemaVersion {
-		return nil, nil, fmt.Errorf("decode %s: schema version %q, want %q", kind, got, schemaVersion)
-	}
-	return r, meta, nil
+	kind  Kind
+	meta  map[string]string
+	cols  columns
+	first []int      // the buffer with which a column begins
+	dicts [][]string // by column
+	err   error
 }
 
 func metadata(kind Kind, data []byte) (meta map[string]string, err error) {
 	defer recovered(kind, &err)
-	_, meta, err = open(kind, data)
+	_, _, meta, err = schemaOf(kind, data)
 	return meta, err
 }
 
+// recovered turns what a damaged batch made panic into an error: the bytes come from outside this
+// process.
 func recovered(kind Kind, err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("decode %s: broken Arrow stream: %v", kind, p)
@@ -160,56 +146,83 @@ func recovered(kind Kind, err *error) {
 
 func decode(kind Kind, fields []arrow.Field, data []byte) (d *decoded, err error) {
 	defer recovered(kind, &err)
-	r, meta, err := open(kind, data)
+	schema, rest, meta, err := schemaOf(kind, data)
 	if err != nil {
 		return nil, err
 	}
-	if got, want := r.Schema().NumFields(), len(fields); got != want {
-		return nil, fmt.Errorf("decode %s: %d columns, want %d", kind, got, want)
+	d = &decoded{kind: kind, meta: meta, first: make([]int, len(fields)), dicts: make([][]string, len(fields))}
+	have := schema.tables(1)
+	if len(have) != len(fields) {
+		return nil, fmt.Errorf("decode %s: %d columns, want %d", kind, len(have), len(fields))
 	}
+	buffers := 0
+	ids := make([]int64, len(fields))
 	for i, f := range fields {
-		if got := r.Schema().Field(i); got.Name != f.Name || !arrow.TypeEqual(got.Type, f.Type) {
-			return nil, fmt.Errorf("decode %s: column %d is %s %s, want %s %s", kind, i, got.Name, got.Type, f.Name, f.Type)
+		if name := have[i].text(fieldName); string(name) != f.Name || !same(have[i], f.Type) {
+			return nil, fmt.Errorf("decode %s: column %d is %.100q of another type or name, want %s %s", kind, i, name, f.Name, f.Type)
+		}
+		d.first[i], ids[i] = buffers, -1
+		if dict, ok := have[i].sub(fieldDictionary); ok {
+			ids[i] = dict.int64(0)
+		}
+		buffers += 2
+		if id := f.Type.ID(); id == arrow.STRING || id == arrow.BINARY {
+			buffers++
 		}
 	}
-	if !r.Next() {
-		return nil, fmt.Errorf("decode %s: no record batch: %v", kind, r.Err())
-	}
-	rec := r.Record()
-	rec.Retain()
-	d = &decoded{kind: kind, rec: rec, meta: meta}
-	for i := range fields {
-		if rec.Column(i).NullN() > 0 {
-			return nil, fmt.Errorf("decode %s: column %s holds nulls, want none", kind, fields[i].Name)
+	for {
+		var m message
+		var ok bool
+		if m, rest, ok = next(rest); !ok {
+			return nil, fmt.Errorf("decode %s: no record batch", kind)
+		}
+		switch m.kind {
+		case headerDictionary:
+			record, ok := m.header.sub(1)
+			if !ok || m.header.int8(2) != 0 {
+				return nil, fmt.Errorf("decode %s: a dictionary that is a part or none", kind)
+			}
+			cols, err := columnsOf(record, m.body, 1)
+			if err != nil {
+				return nil, fmt.Errorf("decode %s: dictionary: %w", kind, err)
+			}
+			for i, id := range ids {
+				if id == m.header.int64(0) {
+					d.dicts[i] = cols.strings(1)
+				}
+			}
+		case headerRecord:
+			d.cols, err = columnsOf(m.header, aligned(m.body), len(fields))
+			if err != nil {
+				return nil, fmt.Errorf("decode %s: %w", kind, err)
+			}
+			return d, nil
+		default:
+			return nil, fmt.Errorf("decode %s: a message of kind %d, want a dictionary or a record batch", kind, m.kind)
 		}
 	}
-	return d, nil
 }
 
-func (d *decoded) times(i int) []int64 {
-	v := d.rec.Column(i).(*array.Timestamp).TimestampValues()
-	return unsafe.Slice((*int64)(unsafe.Pointer(unsafe.SliceData(v))), len(v))
+// numbers is the column of fixed width at i.
+func numbers[T any](d *decoded, i int) (out []T) {
+	defer recovered(d.kind, &d.err)
+	if d.cols.rows == 0 {
+		return nil
+	}
+	var zero T
+	b := d.cols.buffer(d.first[i]+1, d.cols.rows*int(unsafe.Sizeof(zero)))
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), d.cols.rows)
 }
 
-func (d *decoded) float64s(i int) []float64 { return d.rec.Column(i).(*array.Float64).Float64Values() }
-func (d *decoded) float32s(i int) []float32 { return d.rec.Column(i).(*array.Float32).Float32Values() }
-func (d *decoded) int64s(i int) []int64     { return d.rec.Column(i).(*array.Int64).Int64Values() }
-func (d *decoded) uint8s(i int) []uint8     { return d.rec.Column(i).(*array.Uint8).Uint8Values() }
+func (d *decoded) times(i int) []int64      { return numbers[int64](d, i) }
+func (d *decoded) float64s(i int) []float64 { return numbers[float64](d, i) }
+func (d *decoded) float32s(i int) []float32 { return numbers[float32](d, i) }
+func (d *decoded) int64s(i int) []int64     { return numbers[int64](d, i) }
+func (d *decoded) uint8s(i int) []uint8     { return numbers[uint8](d, i) }
 
 // dict reads a dictionary column and checks every index against it.
 func (d *decoded) dict(i int) Dict {
-	col := d.rec.Column(i).(*array.Dictionary)
-	out := Dict{Index: col.Indices().(*array.Int16).Int16Values(), Values: make([]string, col.Dictionary().Len())}
-	switch values := col.Dictionary().(type) {
-	case *array.String:
-		for j := range out.Values {
-			out.Values[j] = strings.Clone(values.Value(j))
-		}
-	case *array.Binary:
-		for j := range out.Values {
-			out.Values[j] = string(values.Value(j))
-		}
-	}
+	out := Dict{Index: numbers[int16](d, i), Values: d.dicts[i]}
 	for _, x := range out.Index {
 		if int(x) < 0 || int(x) >= len(out.Values) {
 			d.err = fmt.Errorf("decode %s: column %d: index %d, want 0 to %d", d.kind, i, x, len(out.Values)-1)
@@ -219,17 +232,7 @@ func (d *decoded) dict(i int) Dict {
 	return out
 }
 
-func (d *decoded) strings(i int) []string {
-	out := make([]string, d.rec.NumRows())
-	switch c := d.rec.Column(i).(type) {
-	case *array.String:
-		for j := range out {
-			out[j] = strings.Clone(c.Value(j))
-		}
-	case *array.Binary:
-		for j := range out {
-			out[j] = string(c.Value(j))
-		}
-	}
-	return out
+func (d *decoded) strings(i int) (out []string) {
+	defer recovered(d.kind, &d.err)
+	return d.cols.strings(d.first[i] + 1)
 }
