@@ -357,12 +357,12 @@ func TestRestoreChangesNothing(t *testing.T) {
 		want := tb.lines()
 
 		e, tb = New(Config{}), newTables()
-		kept := e.Snapshot(0)
+		kept, _ := e.Snapshot(0, 0)
 		for i := 0; i < len(work); i++ {
 			e.Apply(0, uint64(i+1), work[i])
 			tb.add(e.Take(0))
 			if rnd.IntN(5) == 0 {
-				kept = e.Snapshot(0)
+				kept, _ = e.Snapshot(0, uint64(i+1))
 			}
 			if rnd.IntN(10) == 0 { // the end, and a new start
 				e = New(Config{})

@@ -22,14 +22,16 @@ const snapshotVersion = 1
 
 var snapshotMagic = []byte{'P', 'T', 'S', snapshotVersion}
 
-// Snapshot writes the state of a partition, between Apply and Apply.
-func (e *Engine) Snapshot(partition int) []byte {
+// Snapshot writes the state of a partition, between Apply and Apply, and returns it with its floor.
+// seq is the log's place up to which everything is read, whatever the partition.
+func (e *Engine) Snapshot(partition int, seq uint64) (data []byte, floor uint64) {
 	s := e.shards[partition]
+	s.seq = max(s.seq, seq)
+	floor = min(s.floor(), seq+1) // in a replay, what waited and was not read again is above seq
 	x := &coder{b: append([]byte(nil), snapshotMagic...)}
-	floor := s.floor()
 	x.head(&partition, &s.seq, &floor)
 	s.code(x)
-	return binary.LittleEndian.AppendUint32(x.b, crc32.ChecksumIEEE(x.b))
+	return binary.LittleEndian.AppendUint32(x.b, crc32.ChecksumIEEE(x.b)), floor
 }
 
 // Restore reads a snapshot into a partition that has applied nothing. Everything up to seq is in it

@@ -1,0 +1,412 @@
+package tracks
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"panormus/stream/batch"
+	streamlog "panormus/stream/log"
+)
+
+// Consumer is the worker's name at the log.
+const Consumer = "tracks"
+
+// WorkerConfig is what a worker is made of. Log is wanted, the rest has defaults.
+type WorkerConfig struct {
+	Log *streamlog.Log
+	// Engine is the engine's configuration; Partitions is the log's.
+	Engine Config
+	// Partitions this worker reads; nil for all.
+	Partitions []int
+	// Checkpoint is how often state is kept; default 10 s.
+	Checkpoint time.Duration
+	Logger     *slog.Logger
+	Metrics    prometheus.Registerer
+}
+
+// A Worker reads detections from the log and publishes the tracks and counts that come of them.
+// What it made is on the log before the checkpoint moves: after a crash it makes again what came
+// after the checkpoint, the same tracks under the same ids and the same cells under no lesser
+// versions, so that a reader that keeps the last of each has every one once.
+type Worker struct {
+	cfg     WorkerConfig
+	engine  atomic.Pointer[Engine]
+	applied atomic.Uint64 // sequence of detections
+	metrics *metrics
+
+	// Tests set these. hook is told of every step and may end the worker there, as a kill would; now
+	// is the time that ticks tell.
+	hook  func(step string) error
+	now   func() time.Time
+	every time.Duration // between ticks
+	most  int           // batches of a round
+}
+
+// NewWorker makes a worker; Run starts it.
+func NewWorker(cfg WorkerConfig) *Worker {
+	if cfg.Checkpoint <= 0 {
+		cfg.Checkpoint = 10 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.Engine.Partitions = cfg.Log.Partitions()
+	w := &Worker{cfg: cfg, now: time.Now, every: time.Second, most: roundBatches}
+	w.engine.Store(New(cfg.Engine))
+	w.metrics = newMetrics(w, cfg.Metrics)
+	return w
+}
+
+// Stats is what was done since Run began.
+func (w *Worker) Stats() Stats { return w.engine.Load().Stats() }
+
+// Lag is how many batches of the log are not read yet.
+func (w *Worker) Lag(ctx context.Context) (int64, error) {
+	last, err := w.cfg.Log.LastSeq(ctx, batch.KindDetections)
+	if err != nil {
+		return 0, err
+	}
+	return int64(last - min(last, w.applied.Load())), nil
+}
+
+// Bounds of one round: what is read together between two looks at the clock.
+const (
+	roundBatches = 128
+	roundBytes   = 16 << 20
+	rowsABatch   = 8192
+	stopTimeout  = 5 * time.Second
+)
+
+// Run reads until ctx ends, then keeps its state and returns. Any error ends it; a new Run takes up
+// at the last checkpoint.
+func (w *Worker) Run(ctx context.Context) error {
+	r := &run{Worker: w, engine: New(w.cfg.Engine)}
+	err := r.restore(ctx)
+	if err == nil {
+		w.engine.Store(r.engine)
+		err = r.loop(ctx)
+	}
+	if err != nil {
+		if ctx.Err() != nil && r.seq == 0 {
+			return nil
+		}
+		return err
+	}
+	// The end of ctx stops the intake; what was read is kept, so that the next start replays little.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return r.keep(last)
+}
+
+func (w *Worker) step(name string) error {
+	if w.hook == nil {
+		return nil
+	}
+	return w.hook(name)
+}
+
+// run is the state of one Run. Its fields belong to the goroutine of loop.
+type run struct {
+	*Worker
+	engine *Engine
+	all    []int    // partitions
+	floors []uint64 // by partition: what comes before is in its snapshot
+	from   uint64
+	seq    uint64 // applied up to here
+	kept   uint64
+
+	behind   uint64 // the log's end at the last tick
+	behindAt int64
+}
+
+func objectName(partition int) string { return fmt.Sprintf("checkpoint/%02d", partition) }
+
+// restore brings the engine to its last checkpoint.
+func (r *run) restore(ctx context.Context) error {
+	r.all = r.cfg.Partitions
+	if len(r.all) == 0 {
+		for p := range r.cfg.Log.Partitions() {
+			r.all = append(r.all, p)
+		}
+	}
+	objects, err := r.cfg.Log.Objects(ctx, Consumer)
+	if err != nil {
+		return err
+	}
+	position, err := r.cfg.Log.Position(ctx, Consumer, batch.KindDetections)
+	if err != nil {
+		return err
+	}
+	// From now on the log keeps what a replay will need.
+	if err := r.cfg.Log.SetPosition(ctx, Consumer, batch.KindDetections, position); err != nil {
+		return err
+	}
+	r.floors = make([]uint64, r.cfg.Log.Partitions())
+	first := ^uint64(0)
+	for _, p := range r.all {
+		r.floors[p] = position.Seq + 1
+		data, ok, err := objects.Get(ctx, objectName(p))
+		if err != nil {
+			return err
+		}
+		if ok {
+			if _, floor, err := r.engine.Restore(p, data); err != nil {
+				// What its cameras were in the middle of is lost; refusing to run would help nobody.
+				r.metrics.lost.Inc()
+				r.cfg.Logger.Error("a checkpoint is unreadable; its partition starts without state", "partition", p, "error", err)
+			} else {
+				r.floors[p] = floor
+			}
+		}
+		first = min(first, r.floors[p])
+	}
+	r.from, r.seq = first-1, first-1
+	r.applied.Store(r.seq)
+	r.cfg.Logger.Info("tracks start", "cameras", r.engine.Stats().Cameras, "after", r.from)
+	return nil
+}
+
+func (r *run) loop(ctx context.Context) error {
+	reader, err := r.cfg.Log.Read(ctx, batch.KindDetections, r.from, r.cfg.Partitions...)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer reader.Close()
+	messages, failed, stop := reading(ctx, reader)
+	defer stop()
+	tick := time.NewTicker(r.every)
+	defer tick.Stop()
+	keep := time.NewTicker(r.cfg.Checkpoint)
+	defer keep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		case m := <-messages:
+			err = r.round(ctx, collect(m, messages, r.most))
+		case <-tick.C:
+			err = r.tick(ctx, len(messages) == 0)
+		case <-keep.C:
+			if r.seq != r.kept {
+				err = r.keep(ctx)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// reading passes on what reader reads, beside what is done with it, until stop or an error.
+func reading(ctx context.Context, reader *streamlog.Reader) (messages chan streamlog.Message, failed chan error, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	messages, failed = make(chan streamlog.Message, roundBatches), make(chan error, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			m, err := reader.Next(ctx)
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case messages <- m:
+			case <-ctx.Done():
+				failed <- ctx.Err()
+				return
+			}
+		}
+	}()
+	return messages, failed, func() { cancel(); <-done }
+}
+
+// collect adds to first what waits behind it, up to a round.
+func collect(first streamlog.Message, messages <-chan streamlog.Message, most int) []streamlog.Message {
+	all, size := []streamlog.Message{first}, len(first.Data)
+	for len(all) < most && size < roundBytes {
+		select {
+		case m := <-messages:
+			all, size = append(all, m), size+len(m.Data)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+// round applies batches, the partitions side by side and each in order.
+func (r *run) round(ctx context.Context, all []streamlog.Message) error {
+	if err := r.step("round"); err != nil {
+		return err
+	}
+	byPartition := map[int][]streamlog.Message{}
+	for _, m := range all {
+		if m.Partition < 0 || m.Partition >= len(r.floors) || m.Seq < r.floors[m.Partition] {
+			continue // in the snapshot already
+		}
+		byPartition[m.Partition] = append(byPartition[m.Partition], m)
+	}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for p, messages := range byPartition {
+		g.Go(func() error {
+			for i := range messages {
+				d, err := batch.DecodeDetections(messages[i].Data)
+				if err != nil {
+					// Nobody can mend it and it must not stop the city; the writer files it.
+					r.metrics.unreadable.Inc()
+					r.cfg.Logger.Error("a batch of the log cannot be read and is not counted", "sequence", messages[i].Seq, "error", err)
+					continue
+				}
+				r.engine.Apply(p, messages[i].Seq, d)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	r.seq = max(r.seq, all[len(all)-1].Seq)
+	for _, p := range r.all {
+		if r.engine.Made(p) >= rowsABatch {
+			if err := r.publish(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	r.applied.Store(r.seq)
+	return nil
+}
+
+// publish puts on the log what a partition has made.
+func (r *run) publish(ctx context.Context, p int) error {
+	tracks, counts := r.engine.Take(p)
+	for chunk := range slices.Chunk(tracks, rowsABatch) {
+		data, err := batch.EncodeTracks(chunk)
+		if err != nil {
+			return err
+		}
+		if err := r.put(ctx, batch.KindTracks, p, data); err != nil {
+			return err
+		}
+	}
+	for chunk := range slices.Chunk(counts, rowsABatch) {
+		data, err := batch.EncodeCounts(chunk)
+		if err != nil {
+			return err
+		}
+		if err := r.put(ctx, batch.KindCounts, p, data); err != nil {
+			return err
+		}
+	}
+	r.metrics.published(len(tracks), len(counts))
+	return nil
+}
+
+func (r *run) put(ctx context.Context, kind batch.Kind, p int, data []byte) error {
+	if err := r.step("publish"); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(data)
+	// The work in hand goes on when ctx ends; a log that takes nothing meanwhile ends it.
+	pctx, cancel := withGrace(ctx, stopTimeout)
+	defer cancel()
+	if _, err := r.cfg.Log.Publish(pctx, kind, p, fmt.Sprintf("tracks-%d-%s", p, hex.EncodeToString(sum[:16])), data); err != nil {
+		return fmt.Errorf("publish %s: %w", kind, err)
+	}
+	return r.step("published")
+}
+
+// withGrace is a context that ends some time after ctx does.
+func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return out, func() { stop(); cancel() }
+}
+
+// tick publishes what was made and moves processing time. What the log held a tick ago must be
+// applied: a worker that lags takes no camera for silent.
+func (r *run) tick(ctx context.Context, idle bool) error {
+	end, err := r.cfg.Log.LastSeq(ctx, batch.KindDetections)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.cfg.Logger.Warn("asking for the end of the log", "error", err)
+		}
+	} else {
+		caughtUp := r.behindAt != 0 && (r.seq >= r.behind || idle && len(r.cfg.Partitions) > 0)
+		at := r.behindAt
+		r.behind, r.behindAt = end, r.now().UnixMilli()
+		if end <= r.seq {
+			caughtUp, at = true, r.behindAt
+		}
+		if caughtUp {
+			for _, p := range r.all {
+				r.engine.Tick(p, at)
+			}
+		}
+	}
+	return r.publishAll(ctx)
+}
+
+func (r *run) publishAll(ctx context.Context) error {
+	for _, p := range r.all {
+		if err := r.publish(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep takes a checkpoint. What was made goes to the log first; the position moves last.
+func (r *run) keep(ctx context.Context) error {
+	if err := r.publishAll(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	pctx, cancel := withGrace(ctx, stopTimeout)
+	defer cancel()
+	objects, err := r.cfg.Log.Objects(pctx, Consumer)
+	if err != nil {
+		return err
+	}
+	size, first := 0, ^uint64(0)
+	for _, p := range r.all {
+		data, floor := r.engine.Snapshot(p, r.seq)
+		if err := r.step("checkpoint"); err != nil {
+			return err
+		}
+		if err := objects.Put(pctx, objectName(p), data); err != nil {
+			return err
+		}
+		size, first = size+len(data), min(first, floor)
+	}
+	if err := r.step("positions"); err != nil {
+		return err
+	}
+	if err := r.cfg.Log.SetPosition(pctx, Consumer, batch.KindDetections, streamlog.Position{Seq: first - 1}); err != nil {
+		return err
+	}
+	r.kept = r.seq
+	r.metrics.checkpointSeconds.Set(time.Since(began).Seconds())
+	r.metrics.checkpointBytes.Set(float64(size))
+	return nil
+}
