@@ -8,6 +8,7 @@ import (
 	"panormus/simulators/city"
 	"panormus/storage"
 	"panormus/stream/rules"
+	"panormus/stream/tracks"
 )
 
 // parts are what the roles are made of; nil where this process does not have the part.
@@ -18,11 +19,12 @@ type parts struct {
 	store  *rules.Store
 	rules  *rules.Worker
 	rows   []*rules.RowWorker // of rules about detections, tracks and counts
+	tracks *tracks.Worker
 	state  *live.State
 	city   *city.City
 }
 
-// startConsumers starts what reads the log: the writer and the rules.
+// startConsumers starts what reads the log: the writer, the tracks and the rules.
 func (n *node) startConsumers(ctx context.Context) error {
 	if n.cfg.has("writer") {
 		n.parts.writer = storage.NewWriter(n.parts.db, n.stream, storage.WriterConfig{Log: n.log})
@@ -47,6 +49,10 @@ func (n *node) startConsumers(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if n.cfg.has("rules") {
+		n.parts.tracks = tracks.NewWorker(tracks.WorkerConfig{
+			Log: n.stream, Engine: tracks.Config{Registry: n.registry, Keep: n.keepTracks}, Logger: n.log, Metrics: n.reg,
+		})
+		n.reads.again("tracks", n.parts.tracks.Run)
 		n.parts.rules = rules.NewWorker(rules.WorkerConfig{
 			Log: n.stream, Rules: n.parts.store, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
 		})

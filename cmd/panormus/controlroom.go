@@ -88,6 +88,9 @@ func (n *node) stats(ctx context.Context) api.Stats {
 		s.Events = r.Events()
 		s.Lag.Rules = lagOr(r.Lag(ctx))
 	}
+	if w := n.parts.tracks; w != nil {
+		s.Lag.Tracks = lagOr(w.Lag(ctx))
+	}
 	for _, r := range n.parts.rows {
 		s.Events += r.Events()
 		if lag := lagOr(r.Lag(ctx)); lag < 0 || s.Lag.Rules < 0 {

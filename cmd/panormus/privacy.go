@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"panormus/stream/privacy"
 )
@@ -63,6 +64,21 @@ func (p *privacySide) least(purpose string) int {
 		return policy.K
 	}
 	return privacy.DefaultK
+}
+
+// keepTracks is how long tracks of a camera may be kept, and those with a plate's hash; false where the
+// registry has no ground for keeping any.
+func (n *node) keepTracks(camera string) (tracks, plates time.Duration, ok bool) {
+	a := n.registry.Lookup(camera)
+	if a == nil {
+		return 0, 0, false
+	}
+	grant, err := n.privacy.guard.Admit(a.Camera)
+	if err != nil {
+		return 0, 0, false
+	}
+	tracks, plates = grant.Tracks()
+	return tracks, plates, true
 }
 
 // checkMasterKey is the doctor's look at the master key; it makes none.

@@ -20,6 +20,7 @@ import (
 	"panormus/storage/embedded"
 	streamlog "panormus/stream/log"
 	"panormus/stream/rules"
+	"panormus/stream/tracks"
 )
 
 // runCommand plays the roles it is given until ctx ends.
@@ -157,7 +158,7 @@ func (n *node) openSpine(ctx context.Context, base *stage) error {
 	cfg := streamlog.Config{
 		Dir: n.data.join("log"), Partitions: n.cfg.Stream.Partitions, MaxBytes: int64(n.cfg.Stream.MaxBytes),
 		MaxAge: n.cfg.Stream.MaxAge, Sync: time.Duration(n.cfg.Stream.Sync), MinFree: int64(n.cfg.Stream.MinFree),
-		Replicas: n.cfg.Stream.Replicas, Consumers: []string{storage.Consumer, rules.Consumer}, Log: n.log, Metrics: n.reg,
+		Replicas: n.cfg.Stream.Replicas, Consumers: []string{storage.Consumer, rules.Consumer, tracks.Consumer}, Log: n.log, Metrics: n.reg,
 	}
 	if n.cfg.NATS != "embedded" {
 		cfg.URL = n.cfg.NATS

@@ -69,6 +69,7 @@ type Stats struct {
 type Lag struct {
 	Writer int64 `json:"writer"`
 	Rules  int64 `json:"rules"`
+	Tracks int64 `json:"tracks"` // of cameras' metadata
 }
 
 // Bounds of a request's body and of the time to send it.

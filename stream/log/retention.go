@@ -141,9 +141,15 @@ func (l *Log) floor(ctx context.Context, kind batch.Kind) (uint64, string, error
 }
 
 // reads reports whether the consumer must have a position in kind: the writer stores every kind,
-// others are waited for on observations only.
+// tracks are made of detections, others are waited for on observations only.
 func (l *Log) reads(consumer string, kind batch.Kind) bool {
-	return consumer == "writer" || kind == batch.KindObservations
+	switch consumer {
+	case "writer":
+		return true
+	case "tracks":
+		return kind == batch.KindDetections
+	}
+	return kind == batch.KindObservations
 }
 
 // checkFree reports a disk with less than want bytes left.

@@ -82,6 +82,13 @@ func (g *Grant) Expires(at int64, class string) int64 {
 	return at + time.Duration(keep).Milliseconds()
 }
 
+// Tracks is how long tracks are kept, and those with the hash of a plate: no longer than hashes can be
+// compared.
+func (g *Grant) Tracks() (tracks, plates time.Duration) {
+	tracks = time.Duration(g.policy.Tracks)
+	return tracks, min(tracks, time.Duration(g.policy.PlateRetention))
+}
+
 // Plate returns the forms in which a plate read at a time (Unix ms) may be kept, each empty where
 // the purpose does not allow it or it holds no letter and no digit.
 func (g *Grant) Plate(at int64, plate string) (hash, sealed string, err error) {

@@ -263,15 +263,16 @@ func (c *camera) drop(now int64) {
 	c.gone = slices.DeleteFunc(c.gone, func(g guest) bool { return g.to+minuteMs+keptMs <= now })
 }
 
-// tell tells the minutes that have ended and are not what was told.
-func (c *camera) tell() {
+// tell tells the minutes that have ended and are not what was told. The phase tells apart what is
+// told of one sequence of the log: by its rows, and by the silence after them.
+func (c *camera) tell(phase uint64) {
 	if !c.due {
 		return
 	}
 	c.due = false
 	for _, m := range c.minutes {
 		if m.dirty && m.start+minuteMs <= c.clock {
-			c.tellMinute(m, 0)
+			c.tellMinute(m, phase)
 		}
 	}
 }
@@ -289,7 +290,7 @@ func (c *camera) tick(now int64) {
 		last := c.waiting[len(c.waiting)-1].t
 		c.newest, c.ahead = max(c.newest, last), 0
 		c.flush(last)
-		c.tellAll(1)
+		c.tell(1)
 	}
 	if c.newest == 0 {
 		return
@@ -311,8 +312,7 @@ func (c *camera) tick(now int64) {
 	}
 }
 
-// tellAll tells all minutes, the one that has not ended too. The phase tells apart what is told of
-// one sequence of the log.
+// tellAll tells all minutes, the one that has not ended too.
 func (c *camera) tellAll(phase uint64) {
 	for _, m := range c.minutes {
 		c.tellMinute(m, phase)

@@ -220,7 +220,7 @@ func (s *shard) apply(seq uint64, d *batch.Detections) {
 	}
 	for _, c := range s.touched {
 		c.flush(c.mark())
-		c.tell()
+		c.tell(0)
 	}
 	s.touched = s.touched[:0]
 	s.seq = max(s.seq, seq)

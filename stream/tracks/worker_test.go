@@ -154,7 +154,7 @@ func TestWorkerSurvivesKills(t *testing.T) {
 
 	l = logtest.New(t, nil)
 	kills := 0
-	const parts = 8
+	const parts = 4
 	for part := range parts {
 		put(t, l, work[part*len(work)/parts:(part+1)*len(work)/parts])
 		for at := 1; ; at++ { // at each step once, then to the end of what there is
