@@ -41,6 +41,7 @@ type config struct {
 	Storage    storageConfig    `yaml:"storage"`
 	Rules      rulesConfig      `yaml:"rules"`
 	Privacy    privacyConfig    `yaml:"privacy"`
+	VDS        vdsConfig        `yaml:"vds"`
 	Simulation simulationConfig `yaml:"simulation"`
 }
 
@@ -225,13 +226,16 @@ func readConfigFile(c *config, file string, environ func(string) (string, bool))
 	return parseConfig(c, file, b)
 }
 
-var unknownField = regexp.MustCompile(`line (\d+): field (\S+) not found in type main\.(\S+)`)
+var unknownField = regexp.MustCompile(`line (\d+): field (\S+) not found in type \w+\.(\S+)`)
 
 func parseConfig(c *config, file string, b []byte) error {
 	dec := yaml.NewDecoder(strings.NewReader(string(b)))
 	dec.KnownFields(true)
 	err := dec.Decode(c)
 	if err == nil || errors.Is(err, io.EOF) { // an empty file says nothing
+		if _, _, err := c.VDS.decoders(); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
 		return nil
 	}
 	if m := unknownField.FindStringSubmatch(err.Error()); m != nil {

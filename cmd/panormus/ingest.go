@@ -11,7 +11,6 @@ import (
 	"panormus/ingest/broker"
 	"panormus/ingest/mqtt"
 	"panormus/ingest/telemetry"
-	"panormus/ingest/vds"
 )
 
 // decoders are the ones that routes can name.
@@ -30,9 +29,11 @@ func (n *node) startIngest(ctx context.Context) error {
 	for _, r := range n.cfg.Ingest.Routes {
 		routes = append(routes, ingest.Route{Filter: r.Topic, Decoder: r.Decoder, Domain: r.Domain})
 	}
-	video := vds.Decoders(vds.Options{})
-	cameras := slices.DeleteFunc(ingest.VideoRoutes(), func(r ingest.Route) bool { return video[r.Decoder] == nil })
-	routes = slices.Concat(routes, ingest.DefaultRoutes(), ingest.GatheredRoutes(), cameras)
+	video, mapped, err := n.cfg.VDS.decoders()
+	if err != nil {
+		return err
+	}
+	routes = slices.Concat(routes, ingest.DefaultRoutes(), ingest.GatheredRoutes(), mapped, ingest.VideoRoutes())
 	radio, err := n.newRadioSide(ctx)
 	if err != nil {
 		return err
