@@ -51,7 +51,7 @@ func radio(ctx context.Context, quick bool, w io.Writer) error {
 		"| observations, %d an uplink wanted | %.3f | %d | %.3f |\n"+
 		"| resident memory, all processes: most | %.0f MiB | | %.0f MiB |\n",
 		o.Nodes, logged.report.Elapsed, logged.report.AckedRate, stored.report.AckedRate,
-		logged.report.Acked-logged.distinct, logged.report.Acked, stored.report.Acked-stored.distinct, stored.report.Acked,
+		logged.lost(), logged.report.Acked, stored.lost(), stored.report.Acked,
 		logged.rows-logged.distinct, stored.rows-stored.distinct,
 		lorawan.LoadMetrics, float64(logged.observations)/float64(logged.distinct), lorawan.LoadMetrics, float64(stored.observations)/float64(stored.distinct),
 		mib(logged.memory), mib(stored.memory))
@@ -66,6 +66,10 @@ type radioRun struct {
 	memory                       int64 // most resident bytes
 	cpu                          string
 }
+
+// lost is how many uplinks were acknowledged and not found. More than were acknowledged may be: an
+// answer can come too late.
+func (r *radioRun) lost() int64 { return max(r.report.Acked-r.distinct, 0) }
 
 // load sends and notes what it costs.
 func (r *radioRun) load(ctx context.Context, s *system, o lorawan.LoadOptions) (err error) {
