@@ -12,6 +12,7 @@ import (
 	"panormus/controlroom/web"
 	"panormus/simulators/city"
 	"panormus/storage"
+	"panormus/stream/batch"
 )
 
 // startControlRoom starts the live state and what shows it, and returns once the state is whole.
@@ -81,7 +82,7 @@ func (n *node) stats(ctx context.Context) api.Stats {
 		s.Duplicates, s.Ignored, s.Logged = int64(in.Duplicates), int64(in.Ignored), int64(in.Observations)
 	}
 	if w := n.parts.writer; w != nil {
-		s.Stored = w.Stored()
+		s.Stored, s.Detections = w.Stored(), w.StoredOf(batch.KindDetections)
 		s.Lag.Writer = lagOr(w.Lag(ctx))
 	}
 	if r := n.parts.rules; r != nil {

@@ -60,6 +60,7 @@ type Stats struct {
 	Ignored    int64 `json:"ignored"`
 	Logged     int64 `json:"logged"`
 	Stored     int64 `json:"stored"`
+	Detections int64 `json:"detections"` // stored, which Stored does not count
 	Events     int64 `json:"events"`
 	Devices    int64 `json:"devices"`
 	Lag        Lag   `json:"lag"`

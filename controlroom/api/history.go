@@ -136,6 +136,9 @@ type eventsBody struct {
 	}
 }
 
+const exportDescription = "Of detections and tracks, attributes and plates in any form are left out; of vds_counts_1m, the rows that tell of fewer than 5 objects " +
+	"(seen). What has expired is never exported."
+
 type exportQuery struct {
 	Table  string `query:"table" required:"true" enum:"observations,detections,tracks,vds_counts_1m,uplinks,events,alarm_log,rejected,observations_1m,observations_1h"`
 	From   string `query:"from" format:"date-time"`
@@ -178,7 +181,7 @@ func (a *api) history() {
 		media, _, _ = strings.Cut(media, ";")
 		content[media] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
 	}
-	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/export", Summary: "Rows of a table", Tags: tags, Errors: []int{422, 501, 503},
+	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/export", Summary: "Rows of a table", Description: exportDescription, Tags: tags, Errors: []int{422, 501, 503},
 		Responses: map[string]*huma.Response{"200": {Description: "The rows", Content: content}}}, a.export)
 }
 
