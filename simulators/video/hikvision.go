@@ -15,11 +15,10 @@ type alert struct {
 
 // hikvisionAlert sends an alert. Firmwares differ in their namespaces, and some have none.
 func (w *watcher) hikvisionAlert(at int64, a alert, r rows) {
-	w.posts++
 	ns := []string{` xmlns="http://www.hikvision.com/ver20/XMLSchema"`, ` xmlns="http://www.isapi.org/ver20/XMLSchema"`, ``}[w.c.variant%3]
 	local := time.UnixMilli(at).UTC().Add(time.Hour).Format("2006-01-02T15:04:05.000") + "+01:00"
-	b := fmt.Appendf(nil, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<EventNotificationAlert version=\"2.0\"%s>\n<ipAddress>10.20.%d.%d</ipAddress><portNo>80</portNo><protocol>HTTP</protocol><macAddress>c0:56:e3:%02x:%02x:%02x</macAddress><channelID>1</channelID><dateTime>%s</dateTime><activePostCount>%d</activePostCount><eventType>%s</eventType><eventState>%s</eventState><eventDescription>%[9]s alarm</eventDescription>%[11]s\n</EventNotificationAlert>\n",
-		ns, w.c.index/200, w.c.index%200+10, byte(w.c.key), byte(w.c.key>>8), byte(w.c.key>>16), local, w.posts, a.kind, a.state, a.inner)
+	b := fmt.Appendf(nil, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<EventNotificationAlert version=\"2.0\"%s>\n<ipAddress>10.20.%d.%d</ipAddress><portNo>80</portNo><protocol>HTTP</protocol><macAddress>c0:56:e3:%02x:%02x:%02x</macAddress><channelID>1</channelID><dateTime>%s</dateTime><activePostCount>1</activePostCount><eventType>%s</eventType><eventState>%s</eventState><eventDescription>%[8]s alarm</eventDescription>%[10]s\n</EventNotificationAlert>\n",
+		ns, w.c.index/200, w.c.index%200+10, byte(w.c.key), byte(w.c.key>>8), byte(w.c.key>>16), local, a.kind, a.state, a.inner)
 	w.send(message{topic: w.c.topic(), payload: b, push: true, rows: r})
 }
 

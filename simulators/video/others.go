@@ -7,10 +7,12 @@ import (
 
 // A frigateTrack is what Frigate last told of an object.
 type frigateTrack struct {
-	at   int64 // when
-	zone bool  // it had been in the zone
-	last string
-	id   string
+	at      int64 // when
+	zone    bool  // it was in the zone
+	entered bool  // or had been
+	plate   bool  // its plate was told
+	last    string
+	id      string
 }
 
 // frigateEvery is how often Frigate tells of an object that nothing happens to, ms.
@@ -20,13 +22,9 @@ var frigateLabels = [...]string{"person", "bicycle", "motorcycle", "car", "car",
 
 // frigateEvents sends frigate/events, which all cameras of a Frigate share.
 func (w *watcher) frigateEvents(s *scene) {
-	entered := map[uint64]bool{}
-	for _, k := range s.entered {
-		entered[k.id] = true
-	}
 	for _, v := range s.seen {
 		t, known := w.told[v.id]
-		if known && s.at-t.at < frigateEvery && !entered[v.id] {
+		if known && s.at-t.at < frigateEvery && v.zone == t.zone {
 			continue
 		}
 		kind := "update"
@@ -34,14 +32,10 @@ func (w *watcher) frigateEvents(s *scene) {
 			kind = "new"
 			t = frigateTrack{id: fmt.Sprintf("%.6f-%06x", float64(s.at)/1000, v.id&0xffffff), last: "null"}
 		}
-		t.at, t.zone = s.at, t.zone || entered[v.id]
-		object := w.frigateObject(v.known, v.box, s.at, &t, "null")
 		r := rows{objectSeen: 1}
-		if entered[v.id] {
-			r.add(zoneEntered, 1)
-		}
+		object := w.frigateObject(v.known, v.box, s.at, &t, "null", r)
 		w.frigateSend(kind, t.last, object, r)
-		t.last = object
+		t.at, t.last = s.at, object
 		w.told[v.id] = t
 	}
 	for _, k := range s.ended {
@@ -49,9 +43,9 @@ func (w *watcher) frigateEvents(s *scene) {
 		if !known {
 			continue
 		}
-		at := k.dies - 1
-		object := w.frigateObject(k, w.c.box(&k.object, at), s.at, &t, fmt.Sprintf("%.3f", float64(s.at)/1000))
-		w.frigateSend("end", t.last, object, rows{trackEnd: 1})
+		r := rows{trackEnd: 1}
+		object := w.frigateObject(k, w.c.box(&k.object, k.dies-1), s.at, &t, fmt.Sprintf("%.3f", float64(s.at)/1000), r)
+		w.frigateSend("end", t.last, object, r)
 		delete(w.told, k.id)
 	}
 }
@@ -61,8 +55,15 @@ func (w *watcher) frigateSend(kind, before, after string, r rows) {
 }
 
 // frigateObject is an object of 1280 by 720 pixels as Frigate tells it. People it knows by their
-// faces, and cars by their plates.
-func (w *watcher) frigateObject(k *known, b box, at int64, t *frigateTrack, end string) string {
+// faces, and cars by their plates. What that changes of t is noted there and makes rows.
+func (w *watcher) frigateObject(k *known, b box, at int64, t *frigateTrack, end string, r rows) string {
+	switch {
+	case k.zone && !t.zone:
+		r.add(zoneEntered, 1)
+	case t.zone && !k.zone:
+		r.add(zoneLeft, 1)
+	}
+	t.zone, t.entered = k.zone, t.entered || k.zone
 	sub, plate := "null", "null"
 	if k.class == person && k.toldAt > 0 {
 		if sub = fmt.Sprintf("%q", w.all.name(&k.object)); k.id%2 == 0 {
@@ -71,21 +72,25 @@ func (w *watcher) frigateObject(k *known, b box, at int64, t *frigateTrack, end 
 	}
 	if k.plate != "" && k.toldAt > 0 {
 		plate = fmt.Sprintf("%q", w.all.plate(&k.object))
+		if !t.plate {
+			t.plate = true
+			r.add(plateRead, 1)
+		}
 	}
 	current, entered := "[]", "[]"
 	if k.zone {
 		current = `["zone_1"]`
 	}
-	if t.zone {
+	if t.entered {
 		entered = `["zone_1"]`
 	}
 	angle := 270.0
 	if k.right {
 		angle = 90
 	}
-	return fmt.Sprintf(`{"id":%q,"camera":%q,"frame_time":%.3f,"label":%q,"sub_label":%s,"top_score":%.3f,"score":%.3f,"false_positive":false,"start_time":%.3f,"end_time":%s,"box":[%.0f,%.0f,%.0f,%.0f],"stationary":%t,"motionless_count":0,"current_zones":%s,"entered_zones":%s,"has_snapshot":false,"has_clip":false,"current_estimated_speed":%.1f,"average_estimated_speed":%.1[18]f,"velocity_angle":%.0[19]f,"recognized_license_plate":%[20]s}`,
+	return fmt.Sprintf(`{"id":%q,"camera":%q,"frame_time":%.3f,"label":%q,"sub_label":%s,"top_score":%.3f,"score":%.3f,"false_positive":false,"start_time":%.3f,"end_time":%s,"box":[%.0f,%.0f,%.0f,%.0f],"stationary":%t,"motionless_count":0,"current_zones":%s,"entered_zones":%s,"has_snapshot":false,"has_clip":false,"current_estimated_speed":%.1f,"average_estimated_speed":%.1[17]f,"velocity_angle":%.0[18]f,"recognized_license_plate":%[19]s}`,
 		t.id, w.c.device.ID, float64(at)/1000, frigateLabels[k.class], sub, k.score, k.score-0.02, float64(k.born)/1000, end,
-		1280*b.left, 720*b.top, 1280*b.right, 720*b.bottom, k.lasts, current, entered, 0.0, k.speed, angle, plate)
+		1280*b.left, 720*b.top, 1280*b.right, 720*b.bottom, k.lasts, current, entered, 3.6*k.speed, angle, plate)
 }
 
 // deepstreamTypes are the words of NVIDIA's detectors.

@@ -19,6 +19,9 @@ type Config struct {
 	// Rate is pictures a second that each camera analyses (1); what happens in front of it does not
 	// depend on that.
 	Rate float64
+	// Hour of a working day that it always is for those in front of them, above 0 to 24; 0: the
+	// clock's, in Palermo.
+	Hour float64
 }
 
 // Natural is how many cameras the whole city has.
@@ -88,6 +91,7 @@ type camera struct {
 	place   city.Place
 	heading float64 // degrees clockwise from north
 	fov     float64 // degrees
+	hour    float64 // Config.Hour
 	period  time.Duration
 	phase   time.Duration
 }
@@ -118,7 +122,7 @@ func New(config Config) *System {
 }
 
 func (c *camera) make(seed uint64, i int, config Config, at city.Place) {
-	*c = camera{index: i, key: hash(seed, 'C', uint64(i)), format: pattern[i%len(pattern)], variant: i / len(pattern), place: at}
+	*c = camera{index: i, key: hash(seed, 'C', uint64(i)), format: pattern[i%len(pattern)], variant: i / len(pattern), place: at, hour: config.Hour}
 	switch {
 	case c.format == rekor || c.format == plateRecognizer || (c.format == hikvision || c.format == dahua) && c.variant%2 == 1:
 		c.view = gate

@@ -127,9 +127,17 @@ func (c *camera) spread(y float64) (away, width float64) {
 	return away, away * 2 * math.Tan(c.fov/2*math.Pi/180)
 }
 
+// now is the hour of the day, and whether the day is one of work.
+func (c *camera) now(at int64) (h float64, workday bool) {
+	if c.hour > 0 {
+		return c.hour, true
+	}
+	return city.Hour(time.UnixMilli(at))
+}
+
 // rush is from 0 to 1.
-func rush(at int64, u use) float64 {
-	h, workday := city.Hour(time.UnixMilli(at))
+func (c *camera) rush(at int64, u use) float64 {
+	h, workday := c.now(at)
 	hump := func(hour, width float64) float64 {
 		d := math.Abs(h - hour)
 		d = min(d, 24-d)
@@ -153,7 +161,7 @@ func (c *camera) crowded(at int64) bool {
 	if !c.crowd {
 		return false
 	}
-	h, _ := city.Hour(time.UnixMilli(at))
+	h, _ := c.now(at)
 	return h >= crowdFrom && h < crowdUntil
 }
 
@@ -170,7 +178,7 @@ func (c *camera) object(lane int, slot int64, n uint64) (o object, ok bool) {
 	l := &c.lanes[lane]
 	id := hash(c.key, 'o', uint64(lane), uint64(slot), n)
 	born := slot*l.slot + int64(unit(id, 'b')*float64(l.slot))
-	r := rush(slot*l.slot, l.use)
+	r := c.rush(slot*l.slot, l.use)
 	if unit(id, '?') >= l.idle+(l.busy-l.idle)*r {
 		return o, false
 	}
