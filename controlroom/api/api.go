@@ -38,6 +38,11 @@ type Config struct {
 	// K is the least number of objects that a statistic of a purpose may tell of; nil: the default of all.
 	K func(purpose string) int
 
+	Purposes   Purposes   // nil: 501
+	Audit      Audit      // nil: 501, and nothing is noted
+	Reveals    Reveals    // nil: 501
+	PlateLists PlateLists // nil: 501
+
 	Feed     http.Handler        // at /ws/v1/feed
 	Page     http.Handler        // at every other path; nil: none
 	Basemap  []byte              // GeoJSON at /map/basemap.geojson; empty: 404
@@ -135,6 +140,10 @@ func New(cfg Config) http.Handler {
 	a.replay()
 	a.radio()
 	a.video()
+	a.purposes()
+	a.audit()
+	a.reveals()
+	a.plateLists()
 	a.describe()
 	a.docs()
 	if cfg.Gatherer != nil {

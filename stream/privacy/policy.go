@@ -3,6 +3,7 @@
 package privacy
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -132,6 +133,15 @@ func (p *Policy) Check() error {
 		return fault("k", "%d objects, want 1 to %d", p.K, maxK)
 	}
 	return nil
+}
+
+// String is the policy as JSON, for the audit log.
+func (p Policy) String() string {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 func within(where string, d, most devices.Duration) error {

@@ -126,15 +126,23 @@ func (p *Purposes) Put(ctx context.Context, policy Policy) error {
 	return nil
 }
 
+// Removable reports why a policy cannot be removed: ErrNotFound or ErrShipped.
+func (p *Purposes) Removable(id string) error {
+	if _, ok := (*p.own.Load())[id]; ok {
+		return nil
+	}
+	if _, ok := p.shipped[id]; ok {
+		return fmt.Errorf("purpose %q: %w", id, ErrShipped)
+	}
+	return fmt.Errorf("purpose %.100q: %w", id, ErrNotFound)
+}
+
 // Delete removes a policy that came through the API: the shipped one counts again, or the default.
 func (p *Purposes) Delete(ctx context.Context, id string) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	if _, ok := (*p.own.Load())[id]; !ok {
-		if _, ok := p.shipped[id]; ok {
-			return fmt.Errorf("purpose %q: %w", id, ErrShipped)
-		}
-		return fmt.Errorf("purpose %q: %w", id, ErrNotFound)
+	if err := p.Removable(id); err != nil {
+		return err
 	}
 	if err := p.bucket.Delete(ctx, id); err != nil {
 		return err
