@@ -121,6 +121,23 @@ func TestWriterStoresVideo(t *testing.T) {
 	if err := db.Conn().QueryRow(within(t), "SELECT sealed, plate_hash, camera FROM plates").Scan(&sealed, &hash, &camera); err != nil || sealed != first.PlateSealed || hash != first.PlateHash || camera != first.Camera {
 		t.Errorf("plate %q %q %q, %v; want that of %+v", sealed, hash, camera, err, first)
 	}
+	read := time.UnixMilli(first.Time).UTC()
+	for _, tc := range []struct {
+		hash, camera string
+		at           time.Time
+		found        bool
+	}{
+		{hash: first.PlateHash, found: true}, {camera: first.Camera, at: read, found: true}, {hash: first.PlateHash, camera: first.Camera, at: read, found: true},
+		{camera: first.Camera, at: read.Add(time.Millisecond)}, {hash: "another"}, {camera: "another", at: read},
+	} {
+		p, ok, err := db.SealedPlate(within(t), tc.hash, tc.camera, tc.at)
+		if err != nil || ok != tc.found || ok && (string(p.Sealed) != first.PlateSealed || !p.Time.Equal(read) || p.Camera != first.Camera || p.Purpose != first.Purpose || p.Hash != first.PlateHash) {
+			t.Errorf("%+v: %+v, %v, %v", tc, p, ok, err)
+		}
+	}
+	if _, _, err := db.SealedPlate(within(t), "", "", time.Time{}); err == nil {
+		t.Error("any plate was found for no question")
+	}
 
 	var got batch.Track
 	if err := db.Conn().QueryRow(within(t), "SELECT * FROM tracks").Scan(&got.ID, &got.Camera, &got.Track, &got.Start, &got.End, &got.Received, &got.Class, &got.VendorClass,

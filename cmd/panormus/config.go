@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"panormus/stream/log"
+	"panormus/stream/privacy"
 )
 
 // config is everything a run can be told. Each top-level scalar is also a flag and an environment
@@ -101,7 +102,8 @@ type rulesConfig struct {
 }
 
 type privacyConfig struct {
-	KeyFile string `yaml:"key_file"` // master key; empty: keys/master.key of the data folder, made at the first start
+	KeyFile   string        `yaml:"key_file"`   // master key; empty: keys/master.key of the data folder, made at the first start
+	RevealFor time.Duration `yaml:"reveal_for"` // how long a plate can be looked at once approved
 }
 
 type simulationConfig struct {
@@ -120,6 +122,7 @@ func defaults() config {
 			MaxBytes: log.DefaultMaxBytes, MaxAge: log.DefaultMaxAge, Sync: syncPolicy(log.DefaultSync),
 			Partitions: log.DefaultPartitions, Replicas: 1,
 		},
+		Privacy:    privacyConfig{RevealFor: privacy.DefaultRevealFor},
 		Simulation: simulationConfig{Seed: 1},
 	}
 }
@@ -282,6 +285,9 @@ func (c *config) check() error {
 	}
 	if c.Stream.MaxBytes < 64<<20 {
 		return fmt.Errorf("stream.max_bytes: %d, want at least 64MiB", int64(c.Stream.MaxBytes))
+	}
+	if d := c.Privacy.RevealFor; d < time.Minute || d > privacy.MaxRevealFor {
+		return fmt.Errorf("privacy.reveal_for: %v, want 1m to %v", d, privacy.MaxRevealFor)
 	}
 	if _, err := c.level(); err != nil {
 		return err

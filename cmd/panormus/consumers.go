@@ -9,6 +9,7 @@ import (
 	"panormus/storage"
 	"panormus/stream/rules"
 	"panormus/stream/tracks"
+	"panormus/stream/watch"
 )
 
 // parts are what the roles are made of; nil where this process does not have the part.
@@ -48,11 +49,16 @@ func (n *node) startConsumers(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if err := n.openLists(ctx, n.base); err != nil {
+		return err
+	}
 	if n.cfg.has("rules") {
 		n.parts.tracks = tracks.NewWorker(tracks.WorkerConfig{
 			Log: n.stream, Engine: tracks.Config{Registry: n.registry, Keep: n.keepTracks}, Logger: n.log, Metrics: n.reg,
 		})
 		n.reads.again("tracks", n.parts.tracks.Run)
+		plates := watch.New(watch.Config{Log: n.stream, Lists: n.privacy.lists, Zone: n.zoneOf, Logger: n.log, Metrics: n.reg})
+		n.reads.again("plates that are looked for", plates.Run)
 		n.parts.rules = rules.NewWorker(rules.WorkerConfig{
 			Log: n.stream, Rules: n.parts.store, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
 		})

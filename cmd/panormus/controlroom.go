@@ -42,9 +42,13 @@ func (n *node) startControlRoom(ctx context.Context) error {
 	if n.front == nil {
 		return nil
 	}
+	if err := n.openReveals(ctx, n.base); err != nil {
+		return err
+	}
 	cfg := api.Config{
 		Version: version, State: state, Registry: n.registry, Stats: stats, Ready: n.health,
 		Series: h, Events: h, Export: h, Rules: n.parts.store, Radio: h, Video: h, K: n.privacy.least,
+		Purposes: n.privacy.purposes, Audit: n.privacy.journal, Reveals: n.privacy.reveals, PlateLists: n.privacy.lists,
 		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Tokens: tokens, Log: n.log,
 	}
 	if n.parts.pump != nil {

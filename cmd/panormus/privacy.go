@@ -8,15 +8,25 @@ import (
 	"path/filepath"
 	"time"
 
+	"panormus/storage"
+	"panormus/stream/audit"
 	"panormus/stream/privacy"
 )
 
-// A privacySide is what guards people's data: the policies of purposes, the keys of plates.
+// A privacySide is what guards people's data: the policies of purposes, the keys of plates, the audit
+// log and what only goes with it.
 type privacySide struct {
+	master   *privacy.Master
 	purposes *privacy.Purposes
 	keys     *privacy.Keyring
 	guard    *privacy.Guard
+	journal  *audit.Journal
+	lists    *privacy.Lists
+	reveals  *privacy.Reveals // nil without the control room
 }
+
+// auditLog is the name of the audit log's ledger.
+const auditLog = "audit"
 
 // masterKeyFile is where the master key is, and whether it may be made there.
 func masterKeyFile(cfg config, data string) (file string, ours bool) {
@@ -33,10 +43,20 @@ func (n *node) openPrivacy(ctx context.Context, base *stage) error {
 	if ours {
 		read = privacy.MakeMaster
 	}
-	master, err := read(file)
+	var err error
+	if n.privacy.master, err = read(file); err != nil {
+		return err
+	}
+	ledger, err := n.stream.Ledger(ctx, auditLog)
 	if err != nil {
 		return err
 	}
+	n.privacy.journal = audit.New(ledger)
+	seq, head, err := n.privacy.journal.Head(ctx)
+	if err != nil {
+		return err
+	}
+	n.log.Info("audit log", "entries", seq, "head", head) // a head noted elsewhere shows whether its end was cut off
 	bucket, err := n.stream.KV(ctx, "purposes")
 	if err != nil {
 		return err
@@ -51,11 +71,55 @@ func (n *node) openPrivacy(ctx context.Context, base *stage) error {
 	if err != nil {
 		return err
 	}
-	n.privacy.keys = privacy.NewKeyring(master, safe, n.privacy.purposes.Retention, n.log)
+	n.privacy.keys = privacy.NewKeyring(n.privacy.master, safe, n.privacy.purposes.Retention, n.log)
+	n.privacy.keys.Journal = n.privacy.journal
 	kept := make(chan struct{})
 	base.again("keys of plates", func(ctx context.Context) error { return n.privacy.keys.Run(ctx, onceClosed(kept)) })
 	n.privacy.guard = privacy.New(n.privacy.keys, n.privacy.purposes)
 	return n.await(ctx, kept)
+}
+
+// openLists reads the lists of plates that are looked for.
+func (n *node) openLists(ctx context.Context, base *stage) error {
+	safe, err := n.stream.Secrets(ctx, "plate_lists")
+	if err != nil {
+		return err
+	}
+	n.privacy.lists = privacy.NewLists(n.privacy.master, safe, n.privacy.keys, n.privacy.purposes, n.log)
+	known := make(chan struct{})
+	base.again("lists of plates", func(ctx context.Context) error { return n.privacy.lists.Run(ctx, onceClosed(known)) })
+	return n.await(ctx, known)
+}
+
+// openReveals reads who asked to see which plate.
+func (n *node) openReveals(ctx context.Context, base *stage) error {
+	safe, err := n.stream.Secrets(ctx, "reveals")
+	if err != nil {
+		return err
+	}
+	n.privacy.reveals = &privacy.Reveals{
+		Safe: safe, Plates: plates{n.parts.db}, Keys: n.privacy.keys, Journal: n.privacy.journal, For: n.cfg.Privacy.RevealFor, Log: n.log,
+	}
+	known := make(chan struct{})
+	base.again("reveals of plates", func(ctx context.Context) error { return n.privacy.reveals.Run(ctx, onceClosed(known)) })
+	return n.await(ctx, known)
+}
+
+// zoneOf is where a device is.
+func (n *node) zoneOf(device string) string {
+	if a := n.registry.Lookup(device); a != nil {
+		return a.Zone
+	}
+	return ""
+}
+
+// plates are the database's sealed plates as reveals ask for them.
+type plates struct{ db *storage.DB }
+
+// SealedPlate implements privacy.Plates.
+func (p plates) SealedPlate(ctx context.Context, q privacy.PlateQuery) (privacy.SealedPlate, bool, error) {
+	found, ok, err := p.db.SealedPlate(ctx, q.Hash, q.Camera, q.Time)
+	return privacy.SealedPlate(found), ok, err
 }
 
 // least is the least number of objects that a statistic of a purpose may tell of.

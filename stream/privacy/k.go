@@ -5,19 +5,3 @@ package privacy
 // objects it was made of, and both or neither. Take care that what is withheld cannot be had by
 // subtraction: where a total is told beside its cells, withhold a second cell, or the total.
 func Enough(count uint64, k int) bool { return count == 0 || count >= uint64(max(k, 1)) }
-
-// Threshold is the k of a purpose for statistics; that of several is the greatest.
-func Threshold(policies Policies, purposes ...string) int {
-	k := 0
-	for _, id := range purposes {
-		p, ok := policies.Policy(id)
-		if !ok {
-			p = DefaultPolicy(id)
-		}
-		k = max(k, p.K)
-	}
-	if k == 0 {
-		return DefaultK
-	}
-	return k
-}

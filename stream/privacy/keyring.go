@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"panormus/stream/audit"
 	streamlog "panormus/stream/log"
 )
 
@@ -37,6 +38,9 @@ type Safe interface {
 // reached its age, the day's keys are erased everywhere and a mark remains, so that none are made
 // again. Methods may be called from any goroutine; Run must run.
 type Keyring struct {
+	// Journal, where not nil, is told of keys that are destroyed. Set it before Run.
+	Journal Journal
+
 	master    *Master
 	safe      Safe
 	retention func(purpose string) time.Duration
@@ -345,6 +349,7 @@ func (k *Keyring) destroy(ctx context.Context, id dayID) error {
 			return err
 		}
 		k.log.Info("the key of plates is destroyed", "purpose", id.purpose, "day", id.date())
+		k.note(ctx, id)
 		break
 	}
 	if err := k.safe.Erase(ctx, id.String()); err != nil {
@@ -354,4 +359,14 @@ func (k *Keyring) destroy(ctx context.Context, id dayID) error {
 	next[id] = &dayKey{destroyed: true, erased: true}
 	k.keys.Store(&next)
 	return nil
+}
+
+// note writes into the audit log that a key is no more. That it cannot is no reason to keep the key.
+func (k *Keyring) note(ctx context.Context, id dayID) {
+	if k.Journal == nil {
+		return
+	}
+	if err := k.Journal.Append(ctx, audit.Entry{Actor: "panormus", Action: "key.destroyed", Object: "key/" + id.String()}); err != nil {
+		k.log.Error("the end of a key of plates is not in the audit log", "purpose", id.purpose, "day", id.date(), "error", err)
+	}
 }

@@ -90,6 +90,8 @@ func TestKeysOfAPastDayAreGone(t *testing.T) {
 		return k
 	}
 	a, b := open(), open()
+	journal := &acts{}
+	a.Journal, b.Journal = journal, journal
 	start(t, a)
 	start(t, b)
 	key, err := a.Plate("traffic", day)
@@ -139,6 +141,9 @@ func TestKeysOfAPastDayAreGone(t *testing.T) {
 	a.keep(t.Context())
 	if onDisk(t, dir, wrapped) {
 		t.Error("the wrapped key is still on the disk")
+	}
+	if got := journal.actions(); len(got) == 0 || journal.all[0].Action != "key.destroyed" {
+		t.Errorf("audit log %v, want that keys were destroyed", got)
 	}
 	// A retention that grows afterwards, or a clock that goes back, brings nothing back.
 	for name, k := range map[string]*Keyring{"the process that destroyed it": a, "a new process": open()} {

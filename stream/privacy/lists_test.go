@@ -153,10 +153,4 @@ func TestEnough(t *testing.T) {
 			t.Errorf("Enough(%d, %d) = %v", tc.count, tc.k, got)
 		}
 	}
-	if got := Threshold(fixed(Shipped()), "traffic", "crowd_safety"); got != 10 {
-		t.Errorf("threshold %d, want that of the crowd, 10", got)
-	}
-	if got := Threshold(fixed{}); got != DefaultK {
-		t.Errorf("threshold %d of no purpose, want %d", got, DefaultK)
-	}
 }

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"panormus/stream/audit"
+	streamlog "panormus/stream/log"
+)
+
+// auditCommand checks the chain of the audit log: that of a running process through its API, so that
+// whoever checks need not trust it with the checking; else that of the data folder.
+func auditCommand(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) == 0 || args[0] != "verify" {
+		return fmt.Errorf("want audit verify: %w", errUsage)
+	}
+	fs := flag.NewFlagSet("panormus audit verify", flag.ContinueOnError)
+	fs.SetOutput(out)
+	data := fs.String("data", "./data", "data folder, of a running process or of one that is stopped")
+	at := fs.String("url", "", "address of the API, http://host:port, instead of --data")
+	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	noted := fs.String("head", "", "a head that was noted before: it must be in the chain")
+	if err := fs.Parse(args[1:]); err != nil {
+		return err
+	}
+	v := &audit.Verifier{Noted: *noted}
+	info, err := readRunInfo(*data)
+	if *at != "" || err == nil && alive(info.PID) {
+		c, err := newAPIClient(*at, *data, *token)
+		if err != nil {
+			return err
+		}
+		return verdict(out, v, verifyLive(ctx, c, v))
+	}
+	return verdict(out, v, verifyStopped(ctx, *data, v))
+}
+
+// verdict says what was found.
+func verdict(out io.Writer, v *audit.Verifier, err error) error {
+	if _, ok := errors.AsType[*audit.Broken](err); ok {
+		return fmt.Errorf("the audit log is broken: %w; %d entries before it are whole, up to %s", err, v.Count(), v.Head())
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "The audit log is whole: %d entries.\nHead, to be noted elsewhere and given as --head next time:\n  %s\n", v.Count(), v.Head())
+	return err
+}
+
+// verifyLive reads all pages of a running process.
+func verifyLive(ctx context.Context, c apiClient, v *audit.Verifier) error {
+	for next, path := "", "/api/v1/audit?limit=1000"; ; path = "/api/v1/audit?limit=1000&cursor=" + url.QueryEscape(next) {
+		answer, err := c.do(ctx, http.MethodGet, path, "", nil)
+		if err != nil {
+			return err
+		}
+		var page struct {
+			Entries []audit.Entry
+			Head    struct{ Seq uint64 }
+			Next    string
+		}
+		if err := json.Unmarshal(answer, &page); err != nil {
+			return fmt.Errorf("read the audit log: %w", err)
+		}
+		for _, e := range page.Entries {
+			if err := v.Add(e); err != nil {
+				return err
+			}
+		}
+		if next = page.Next; next == "" {
+			return v.End(page.Head.Seq)
+		}
+	}
+}
+
+// verifyStopped reads the log of a data folder that no process uses.
+func verifyStopped(ctx context.Context, data string, v *audit.Verifier) error {
+	dir := filepath.Join(data, "log")
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no log in %s: name the data folder with --data, or with the log elsewhere a running process with --url", data)
+	}
+	held, err := openDataDir(data)
+	if err != nil {
+		return err
+	}
+	defer held.close()
+	ledger, end, err := streamlog.OpenLedger(ctx, dir, auditLog)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return audit.Verify(ctx, ledger, v)
+}
