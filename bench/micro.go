@@ -17,7 +17,7 @@ func micro(ctx context.Context, quick bool, w io.Writer) error {
 	fmt.Fprintf(w, "\n## The parts of the hot path\n`go test -run - -bench . -cpu 1 -benchtime %s`, one package at a time: what one core does.\n\n```\n", benchtime)
 	for _, pkg := range []string{
 		"./ingest/telemetry", "./stream/batch", "./stream/rules", "./controlroom/live", "./storage",
-		"./ingest/lorawan/frame", "./ingest/lorawan/envelope", "./ingest/codec",
+		"./ingest/lorawan/frame", "./ingest/lorawan/envelope", "./ingest/codec", "./ingest/vds",
 	} {
 		out, err := exec.CommandContext(ctx, "go", "test", "-run", "-", "-bench", ".", "-cpu", "1", "-benchtime", benchtime, pkg).CombinedOutput()
 		if err != nil {

@@ -127,7 +127,7 @@ func count(s *jsonscan.Scanner) (float64, error) {
 	at := s.Offset()
 	v, err := number(s)
 	if err == nil && (v < 0 || v > maxCount) {
-		return 0, ingest.Rejectf(ingest.ReasonNumber, "offset %d: found a count of %g, want 0 to %g", at, v, maxCount)
+		return 0, ingest.Rejectf(ingest.ReasonNumber, "offset %d: found a count below 0 or beyond %g", at, maxCount)
 	}
 	return v, err
 }

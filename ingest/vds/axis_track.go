@@ -33,7 +33,7 @@ func axisTrack(in *ingest.Input, out *ingest.Decoded) error {
 		r.Value = float64(t.end.ms-t.start.ms) / 1000
 	}
 	if r.Value < 0 || r.Value > maxTrack {
-		return ingest.Rejectf(ingest.ReasonTime, "found a track of %g s, want 0 to %d", r.Value, int(maxTrack))
+		return ingest.Rejectf(ingest.ReasonTime, "found a track that lasts less than nothing or longer than %d s", int(maxTrack))
 	}
 	if t.points > 1 {
 		r.HeadingDeg = heading(t.firstX, t.firstY, r.CenterX, r.CenterY)
@@ -141,7 +141,7 @@ func speed(s *jsonscan.Scanner) (float32, error) {
 // checkSpeed takes what is no speed for a Reject; NaN tells none.
 func checkSpeed(v float64, at int) (float32, error) {
 	if v < 0 || v > maxSpeed {
-		return 0, ingest.Rejectf(ingest.ReasonNumber, "offset %d: found a speed of %g m/s, want 0 to %d", at, v, maxSpeed)
+		return 0, ingest.Rejectf(ingest.ReasonNumber, "offset %d: found a speed below 0 or beyond %d m/s", at, maxSpeed)
 	}
 	return float32(v), nil
 }

@@ -29,3 +29,24 @@ func BenchmarkAxisScene(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkMapping decodes what a mapping of the settings reads.
+func BenchmarkMapping(b *testing.B) {
+	for _, bc := range []struct {
+		m       Mapping
+		payload string
+	}{{acme(), acmeMessage}, {gate(), gateMessage}} {
+		b.Run(bc.m.Format, func(b *testing.B) {
+			dec, out := compiled(b, bc.m), ingest.NewDecoded()
+			in := &ingest.Input{Domain: "safety", Device: "cam", Payload: []byte(bc.payload), Received: received}
+			b.ReportAllocs()
+			b.SetBytes(int64(len(bc.payload)))
+			for b.Loop() {
+				out.Reset()
+				if err := dec(in, out); err != nil || len(out.Detections) != 2 {
+					b.Fatalf("%v, %d rows; want 2", err, len(out.Detections))
+				}
+			}
+		})
+	}
+}

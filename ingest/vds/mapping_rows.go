@@ -147,7 +147,7 @@ func (e *mapped) time(r *ingest.Detection) error {
 		return err
 	}
 	if v = math.Round(v / e.c.second * 1000); v < 0 || v > latest {
-		return ingest.Rejectf(ingest.ReasonTime, "time: found %g ms since 1970, want 0 to %g", v, latest)
+		return ingest.Rejectf(ingest.ReasonTime, "time: found one before 1970 or beyond %g ms after it", latest)
 	}
 	r.Time, r.OwnTime = int64(v), true
 	return nil
@@ -168,7 +168,7 @@ func (e *mapped) numbers(r *ingest.Detection) error {
 		return err
 	}
 	if v *= e.c.speed; v < 0 || v > maxSpeed {
-		return ingest.Rejectf(ingest.ReasonNumber, "speed: found %g m/s, want 0 to %d", v, maxSpeed)
+		return ingest.Rejectf(ingest.ReasonNumber, "speed: found one below 0 or beyond %d m/s", maxSpeed)
 	}
 	r.SpeedMps = float32(v)
 	if v, err = e.number(fieldHeading); err != nil {

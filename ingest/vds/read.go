@@ -439,7 +439,7 @@ func setChannel(in *ingest.Input, out *ingest.Decoded, n float64) error {
 		return nil
 	}
 	if n != math.Trunc(n) || n < 0 || n > 1024 {
-		return ingest.Rejectf(ingest.ReasonNumber, "channel: found %g, want 1 to 1024", n)
+		return ingest.Rejectf(ingest.ReasonNumber, "channel: found no whole number of 1 to 1024")
 	}
 	if n == 0 {
 		return nil
