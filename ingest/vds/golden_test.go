@@ -120,15 +120,18 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// quoted returns the secret that an error quotes.
+// quoted returns the part of a secret, of four characters, that an error quotes: a mutation may have
+// cut the secret short.
 func quoted(err error, secrets []string) string {
 	var r *ingest.Reject
 	if err == nil || !errors.As(err, &r) {
 		return ""
 	}
 	for _, s := range secrets {
-		if strings.Contains(r.Detail, s) {
-			return s
+		for i := range len(s) - 3 {
+			if strings.Contains(r.Detail, s[i:i+4]) {
+				return s[i : i+4]
+			}
 		}
 	}
 	return ""
@@ -229,4 +232,16 @@ func FuzzDecoders(f *testing.F) {
 		in := &ingest.Input{Domain: "safety", Device: "cam", Topic: topic, Payload: payload, Received: received, Retained: retained}
 		sane(t, in, out, dec(in, out))
 	})
+}
+
+func TestNumbersAreNotQuoted(t *testing.T) {
+	for name, payload := range map[string]string{
+		"axis-scene": `{"timestamp":4711e999}`, "frigate-event": `{"after":{"id":"1","camera":"cam","average_estimated_speed":4711}}`,
+		"dahua": `Code=NumberStat;action=Pulse;index=0;data={"EnteredSubtotal":-4711}`, "rekor": `{"best_confidence":"4711"}`,
+	} {
+		err := Decoders(testOptions)[name](&ingest.Input{Device: "cam", Payload: []byte(payload)}, ingest.NewDecoded())
+		if err == nil || strings.Contains(err.Error(), "4711") {
+			t.Errorf("%s: %v, want an error without the number", name, err)
+		}
+	}
 }
