@@ -124,6 +124,8 @@ func checkProtected(cfg config) error {
 		auth.Listener{Name: "LoRaWAN UDP", Address: cfg.LoRaWANUDP, TLS: len(cfg.LoRaWAN.Gateways) > 0, Auth: len(cfg.LoRaWAN.Gateways) > 0},
 		auth.Listener{Name: "LoRa Basics Station", Address: cfg.LoRaWAN.Station, TLS: cfg.LoRaWAN.StationTLS.Cert != "",
 			Auth: cfg.LoRaWAN.StationTLS.CA != "" || len(cfg.LoRaWAN.Gateways) > 0},
+		// Beyond this machine every camera needs its own secret.
+		auth.Listener{Name: "video metadata by HTTP (vds.listen)", Address: cfg.VDS.Listen, TLS: cfg.VDS.TLS.Cert != "", Auth: true},
 		auth.Listener{Name: "MQTT", Address: cfg.MQTT, TLS: cfg.Broker.TLS.Cert != "", Auth: cfg.Broker.Passwords != "" || cfg.Broker.TLS.CA != ""},
 	)
 }

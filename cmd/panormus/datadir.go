@@ -51,8 +51,10 @@ type runInfo struct {
 	LoRaWANUDP string `json:"lorawan_udp,omitempty"`
 	// LoRaWANStation is where LoRa Basics Stations connect.
 	LoRaWANStation string `json:"lorawan_station,omitempty"`
-	ClickHouse     string `json:"clickhouse,omitempty"`
-	Version        string `json:"version"`
+	// VDS is where cameras post, beside HTTP.
+	VDS        string `json:"vds,omitempty"`
+	ClickHouse string `json:"clickhouse,omitempty"`
+	Version    string `json:"version"`
 }
 
 const runFile = "run.json"

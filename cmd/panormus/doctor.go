@@ -67,7 +67,8 @@ func examine(ctx context.Context, cfg config) []finding {
 			all = append(all, checkListen(l.name, l.key, l.addr))
 		}
 		all = append(all, checkListenUDP("LoRaWAN packet forwarders (UDP)", "lorawan-udp", cfg.LoRaWANUDP),
-			checkListen("LoRa Basics Station", "config (lorawan.station)", cfg.LoRaWAN.Station))
+			checkListen("LoRa Basics Station", "config (lorawan.station)", cfg.LoRaWAN.Station),
+			checkListen("video metadata by HTTP", "config (vds.listen)", cfg.VDS.Listen))
 	}
 	all = append(all, finding{what: "listeners beyond this machine are protected", err: checkProtected(cfg)})
 	if cfg.ClickHouse == "embedded" {

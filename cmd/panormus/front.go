@@ -8,8 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"panormus/ingest/vds/push"
 )
 
 // A front is the HTTP server. It listens from the start; what it answers is set when the parts
@@ -18,14 +21,21 @@ type front struct {
 	listener net.Listener
 	tls      *tls.Config
 	handler  atomic.Pointer[http.Handler]
+	push     atomic.Pointer[http.Handler] // what cameras post to: it does not wait for the database
 }
 
 func newFront(l net.Listener, t *tls.Config) *front { return &front{listener: l, tls: t} }
 
 func (f *front) set(h http.Handler) { f.handler.Store(&h) }
 
+func (f *front) setPush(h http.Handler) { f.push.Store(&h) }
+
 // ServeHTTP implements http.Handler.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h := f.push.Load(); h != nil && strings.HasPrefix(r.URL.Path, push.Path) {
+		(*h).ServeHTTP(w, r)
+		return
+	}
 	if h := f.handler.Load(); h != nil {
 		(*h).ServeHTTP(w, r)
 		return

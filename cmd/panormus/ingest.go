@@ -68,6 +68,11 @@ func (n *node) startIngest(ctx context.Context) error {
 		return err
 	}
 	sources = append(sources, radio.intake.Feed(pump))
+	pushes, err := n.takePushes(pump)
+	if err != nil {
+		return err
+	}
+	sources = append(sources, pushes...)
 	if err := n.openSessions(ctx, radio.sessions); err != nil {
 		return err
 	}

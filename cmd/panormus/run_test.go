@@ -247,6 +247,7 @@ func TestRefusedStarts(t *testing.T) {
 		{"broker open to the world", "--insecure", []string{"--data", t.TempDir(), "--http", "127.0.0.1:0", "--mqtt", "0.0.0.0:0"}},
 		{"packet forwarders open to the world", "LoRaWAN UDP at 0.0.0.0:0", []string{"--data", t.TempDir(), "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--lorawan-udp", "0.0.0.0:0"}},
 		{"packet forwarders' port in use", "another program has it", []string{"--data", t.TempDir(), "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--lorawan-udp", c.info.LoRaWANUDP}},
+		{"cameras' listener open to the world", "vds.listen", []string{"--data", t.TempDir(), "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--config", settingsFile(t, "vds: {listen: 0.0.0.0:0}")}},
 		{"unknown flag", "flag provided but not defined", []string{"--htpp", "x"}},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)

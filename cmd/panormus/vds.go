@@ -11,6 +11,7 @@ type vdsConfig struct {
 	Frames       map[string]string `yaml:"frames"`        // size of pictures by camera, * for all others
 	FrigateSpeed string            `yaml:"frigate_speed"` // km/h or mph
 	Mappings     []vds.Mapping     `yaml:"mappings"`
+	vdsPush      `yaml:",inline"`
 }
 
 // decoders are those of video metadata, and the routes of mappings.

@@ -37,8 +37,6 @@ type Config struct {
 	Pump *ingest.Pump
 	// Lookup finds a camera in the registry, nil where it is not known.
 	Lookup func(id string) *devices.Asset
-	// Open lets cameras without a secret in: only where nobody but this machine can ask.
-	Open bool
 	// Wait is how long a message waits for the log before the answer is 503; default 10 s.
 	Wait    time.Duration
 	Metrics prometheus.Registerer
@@ -47,6 +45,7 @@ type Config struct {
 // A Handler answers what is under Path. It is safe for concurrent use.
 type Handler struct {
 	cfg     Config
+	open    bool
 	formats []string
 	free    chan struct{} // one a request that may begin
 	metrics *metrics
@@ -70,6 +69,13 @@ func New(cfg Config) (*Handler, error) {
 	var err error
 	h.metrics, err = newMetrics(cfg.Metrics)
 	return h, err
+}
+
+// Open is h for where nobody but this machine can ask: cameras without a secret are let in.
+func (h *Handler) Open() *Handler {
+	o := *h
+	o.open = true
+	return &o
 }
 
 // ServeHTTP implements http.Handler.
@@ -132,7 +138,7 @@ func (h *Handler) admits(camera string, r *http.Request) bool {
 		d = a.Device
 	}
 	if d.Secret == "" {
-		return h.cfg.Open
+		return h.open
 	}
 	user, given, basic := r.BasicAuth()
 	if !basic {

@@ -38,13 +38,14 @@ type stand struct {
 	log     *ingesttest.Log
 	pump    *ingest.Pump
 	url     string
+	open    string      // as url, but for this machine alone
 	hasty   string      // as url, but waits 20 ms for the log
 	decoded chan string // formats, as their decoders are called
 	ended   chan struct{}
 	reg     *prometheus.Registry
 }
 
-func newStand(t *testing.T, change func(*push.Config)) *stand {
+func newStand(t *testing.T) *stand {
 	s := &stand{log: ingesttest.NewLog(), decoded: make(chan string, 100), ended: make(chan struct{}, 100), reg: prometheus.NewRegistry()}
 	registry := ingesttest.NewRegistry()
 	for id, secret := range map[string]string{"cam-1": "s3cret", "cam-2": "other", "cam-3": ""} {
@@ -63,9 +64,6 @@ func newStand(t *testing.T, change func(*push.Config)) *stand {
 		c.Registry, c.Video, c.Privacy, c.Routes = registry, decoders, privacytest.Guard(), ingest.VideoRoutes()
 	})
 	cfg := push.Config{Pump: s.pump, Lookup: registry.Lookup, Metrics: s.reg}
-	if change != nil {
-		change(&cfg)
-	}
 	h, err := push.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +73,9 @@ func newStand(t *testing.T, change func(*push.Config)) *stand {
 		h.ServeHTTP(w, r)
 	}))
 	t.Cleanup(srv.Close)
-	s.url = srv.URL
+	local := httptest.NewServer(h.Open())
+	t.Cleanup(local.Close)
+	s.url, s.open = srv.URL, local.URL
 	cfg.Wait, cfg.Metrics = 20*time.Millisecond, nil
 	hasty, err := push.New(cfg)
 	if err != nil {
@@ -168,8 +168,8 @@ func sized(contentType, body string) string {
 const frontier = "multipart/form-data; boundary=frontier"
 
 func TestCredentials(t *testing.T) {
-	s := newStand(t, nil)
-	open := newStand(t, func(c *push.Config) { c.Open = true })
+	s := newStand(t)
+	open := &stand{url: s.open}
 	for _, tc := range []struct {
 		name   string
 		stand  *stand
@@ -239,7 +239,7 @@ func TestFormats(t *testing.T) {
 		{"no part", frontier, "AB123CD", "", 400},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := newStand(t, nil)
+			s := newStand(t)
 			resp, b := s.post(t, "/vds/push/cam-1", tc.contentType, strings.NewReader(tc.body))
 			if resp.StatusCode != tc.status {
 				t.Errorf("%d, want %d: %s", resp.StatusCode, tc.status, b)
@@ -256,7 +256,7 @@ func TestFormats(t *testing.T) {
 }
 
 func TestAnswersWhenTheLogHasIt(t *testing.T) {
-	s := newStand(t, nil)
+	s := newStand(t)
 	resp, b := s.post(t, "/vds/push/cam-1", frontier, strings.NewReader(multi(part("application/xml", anpr), part("image/jpeg", picture), part("application/xml", motion))))
 	if resp.StatusCode != 200 || b != "{\"taken\":2}\n" {
 		t.Fatalf("%d %s, want two taken", resp.StatusCode, b)
@@ -304,7 +304,7 @@ func counter(t *testing.T, reg *prometheus.Registry, name, label, value string) 
 }
 
 func TestRefusedByItsDecoderIsNotSentAgain(t *testing.T) {
-	s := newStand(t, nil)
+	s := newStand(t)
 	resp, _ := s.post(t, "/vds/push/cam-1/hikvision", "application/xml", strings.NewReader(anpr[:len(anpr)-40]))
 	if got := s.reasons(); resp.StatusCode != 200 || !slices.Equal(got, []string{"xml"}) {
 		t.Errorf("%d, %v; want 200 and one in the dead letter", resp.StatusCode, got)
@@ -312,7 +312,7 @@ func TestRefusedByItsDecoderIsNotSentAgain(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	s := newStand(t, nil)
+	s := newStand(t)
 	big := "<a>" + strings.Repeat("x", ingest.MaxPayload)
 	resp, _ := s.post(t, "/vds/push/cam-1", "application/xml", strings.NewReader(big))
 	if got := s.reasons(); resp.StatusCode != 413 || !slices.Equal(got, []string{"too_large"}) {
@@ -341,7 +341,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func TestStreamsThatDoNotEnd(t *testing.T) {
 	for name, form := range map[string]func(string, string) string{"sized": sized, "unsized": part} {
 		t.Run(name, func(t *testing.T) {
-			s := newStand(t, nil)
+			s := newStand(t)
 			out, in := io.Pipe()
 			r, _ := http.NewRequest(http.MethodPost, s.url+"/vds/push/cam-1?key=s3cret", out)
 			r.Header.Set("Content-Type", "multipart/x-mixed-replace; boundary=frontier")
@@ -380,7 +380,7 @@ func TestCutBodies(t *testing.T) {
 		if n%13 != 0 && n != strings.Index(whole, "</EventNotificationAlert>")+30 && n < len(whole)-20 {
 			continue
 		}
-		s := newStand(t, nil)
+		s := newStand(t)
 		for _, length := range []int{len(whole), n} { // the connection breaks; the body itself is short
 			conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 			if err != nil {
@@ -427,7 +427,7 @@ func FuzzBodies(f *testing.F) {
 		c.Routes = ingest.VideoRoutes()
 		c.Linger = time.Millisecond
 	})
-	h, err := push.New(push.Config{Pump: pump, Lookup: func(string) *devices.Asset { return nil }, Open: true})
+	h, err := push.New(push.Config{Pump: pump, Lookup: func(string) *devices.Asset { return nil }})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -439,7 +439,7 @@ func FuzzBodies(f *testing.F) {
 		r := httptest.NewRequest(http.MethodPost, path, bytes.NewReader([]byte(body)))
 		r.Header.Set("Content-Type", contentType)
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
+		h.Open().ServeHTTP(w, r)
 		if w.Code != 200 && w.Code != 400 && w.Code != 413 && w.Code != 415 {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}
