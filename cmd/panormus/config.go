@@ -118,6 +118,7 @@ func defaults() config {
 		ClickHouse: "embedded", NATS: "embedded", Simulate: "none", Role: "all", LogLevel: "info",
 		Ingest:  ingestConfig{UnknownDevices: "register"},
 		LoRaWAN: lorawanConfig{Region: "EU868", Station: "none"},
+		VDS:     vdsConfig{vdsPush: vdsPush{Listen: "none"}},
 		Stream: streamConfig{
 			MaxBytes: log.DefaultMaxBytes, MaxAge: log.DefaultMaxAge, Sync: syncPolicy(log.DefaultSync),
 			Partitions: log.DefaultPartitions, Replicas: 1,
