@@ -29,7 +29,7 @@ var Sensitive = []string{
 var withheld = []string{"plate", "plates", "license_plate", "plate_number", "recognized_license_plate", "candidates", "image", "images", "crop", "crops", "snapshot", "thumbnail"}
 
 // spellings are other words for attributes.
-var spellings = map[string]string{"colour": "color", "faces": "face", "brand": "make", "type": "vehicle_type"}
+var spellings = map[string]string{"colour": "color", "faces": "face", "brand": "make", "type": "vehicle_type", "plate_region": "region", "vehicle_colour": "color", "vehicle_color": "color"}
 
 func canonical(name string) string {
 	if c, ok := spellings[name]; ok {
