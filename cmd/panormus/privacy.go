@@ -130,19 +130,18 @@ func (p *privacySide) least(purpose string) int {
 	return privacy.DefaultK
 }
 
-// keepTracks is how long tracks of a camera may be kept, and those with a plate's hash; false where the
-// registry has no ground for keeping any.
-func (n *node) keepTracks(camera string) (tracks, plates time.Duration, ok bool) {
+// keepTracks is how long a track of a camera may be kept; false where the registry has no ground for
+// keeping any.
+func (n *node) keepTracks(camera, class string, plate bool) (time.Duration, bool) {
 	a := n.registry.Lookup(camera)
 	if a == nil {
-		return 0, 0, false
+		return 0, false
 	}
 	grant, err := n.privacy.guard.Admit(a.Camera)
 	if err != nil {
-		return 0, 0, false
+		return 0, false
 	}
-	tracks, plates = grant.Tracks()
-	return tracks, plates, true
+	return grant.Tracks(class, plate), true
 }
 
 // checkMasterKey is the doctor's look at the master key; it makes none.

@@ -160,6 +160,39 @@ func TestFullLogWaitsForConsumers(t *testing.T) {
 	}
 }
 
+// Detections that the tracks have not read stay, whatever the writer has passed; observations do not
+// wait for them.
+func TestFullLogWaitsForTracks(t *testing.T) {
+	l := logtest.New(t, func(c *log.Config) { c.MaxBytes = 60 << 20; c.Consumers = []string{"writer", "tracks"} })
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { l.Run(ctx) })
+	defer wg.Wait()
+	defer stop()
+	data := make([]byte, 1<<20)
+	fill := func(kind batch.Kind, wait time.Duration) error {
+		var err error
+		for range 50 { // more than there is room for
+			short, cancel := context.WithTimeout(ctx, wait)
+			var seq uint64
+			if seq, err = l.Publish(short, kind, 0, "", data); err == nil {
+				err = l.SetPosition(within(t), "writer", kind, log.Position{Seq: seq})
+			}
+			cancel()
+			if err != nil {
+				break
+			}
+		}
+		return err
+	}
+	if err := fill(batch.KindDetections, 3*time.Second); err == nil {
+		t.Error("detections went that the tracks have not read")
+	}
+	if err := fill(batch.KindObservations, time.Minute); err != nil {
+		t.Errorf("observations: %v, want them to wait for the writer alone", err)
+	}
+}
+
 func TestKV(t *testing.T) {
 	l := logtest.New(t, nil)
 	kv, err := l.KV(within(t), "things")

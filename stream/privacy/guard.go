@@ -82,11 +82,17 @@ func (g *Grant) Expires(at int64, class string) int64 {
 	return at + time.Duration(keep).Milliseconds()
 }
 
-// Tracks is how long tracks are kept, and those with the hash of a plate: no longer than hashes can be
-// compared.
-func (g *Grant) Tracks() (tracks, plates time.Duration) {
-	tracks = time.Duration(g.policy.Tracks)
-	return tracks, min(tracks, time.Duration(g.policy.PlateRetention))
+// Tracks is how long a track of an object of class is kept: no longer than the detections of a class
+// that has a time of its own, and with the hash of a plate no longer than hashes can be compared.
+func (g *Grant) Tracks(class string, plate bool) time.Duration {
+	keep := g.policy.Tracks
+	if d, ok := g.policy.Classes[class]; ok {
+		keep = min(keep, d)
+	}
+	if plate {
+		keep = min(keep, g.policy.PlateRetention)
+	}
+	return time.Duration(keep)
 }
 
 // Plate returns the forms in which a plate read at a time (Unix ms) may be kept, each empty where

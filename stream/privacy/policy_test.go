@@ -26,6 +26,20 @@ func TestShippedPoliciesAreAcceptable(t *testing.T) {
 	}
 }
 
+func TestTracksAreKeptAsTheirClassAndPlateAllow(t *testing.T) {
+	hour := devices.Duration(time.Hour)
+	g := Grant{policy: Policy{Detections: 72 * hour, Tracks: 48 * hour, PlateRetention: 24 * hour, Classes: map[string]devices.Duration{"person": hour}}}
+	for _, tc := range []struct {
+		class string
+		plate bool
+		want  time.Duration
+	}{{"car", false, 48 * time.Hour}, {"car", true, 24 * time.Hour}, {"person", false, time.Hour}, {"person", true, time.Hour}} {
+		if got := g.Tracks(tc.class, tc.plate); got != tc.want {
+			t.Errorf("a %s, plate %v: %v, want %v", tc.class, tc.plate, got, tc.want)
+		}
+	}
+}
+
 func TestPolicyCheck(t *testing.T) {
 	hours := func(n int) devices.Duration { return devices.Duration(time.Duration(n) * time.Hour) }
 	for _, tc := range []struct {

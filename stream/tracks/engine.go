@@ -16,9 +16,9 @@ type Registry interface {
 // Config is what an engine is made of; all of it may be left out.
 type Config struct {
 	Registry Registry
-	// Keep tells how long tracks of a camera are kept, and those with a plate's hash; not ok: as
-	// long as the detections they were made of.
-	Keep func(camera string) (tracks, plates time.Duration, ok bool)
+	// Keep tells how long a track of a camera is kept after its end, by its class and whether it has a
+	// plate's hash; not ok: as long as the detections it was made of.
+	Keep func(camera, class string, plate bool) (keep time.Duration, ok bool)
 	// Partitions of the log; default 1.
 	Partitions int
 	// MaxCameras of a partition, default 1024; MaxTracks of a camera, default 2000.
@@ -157,6 +157,7 @@ type shard struct {
 	whats   []uint8
 	classes []uint8
 	vendor  []uint16
+	written int // length of the last snapshot
 
 	mu    sync.Mutex
 	shown Stats

@@ -386,7 +386,15 @@ func TestClasses(t *testing.T) {
 }
 
 func TestPlatesAttributesAndExpiry(t *testing.T) {
-	keep := Config{Keep: func(string) (time.Duration, time.Duration, bool) { return 48 * time.Hour, 24 * time.Hour, true }}
+	keep := Config{Keep: func(camera, class string, plate bool) (time.Duration, bool) {
+		if camera != "cam" || class != batch.ClassCar {
+			return 0, false
+		}
+		if plate {
+			return 24 * time.Hour, true
+		}
+		return 48 * time.Hour, true
+	}}
 	for _, cfg := range []Config{{}, keep} {
 		s := newScene(t, cfg)
 		s.sees(0, "1", batch.ClassCar, func(r *batch.Detection) { r.Attributes, r.PlateHash, r.Score = `{"colour":"red"}`, "bad", 0.3 })
@@ -612,4 +620,64 @@ func FuzzRestore(f *testing.F) {
 			e.Apply(0, s.seq+uint64(i)+1, d)
 		}
 	})
+}
+
+// What a minute was told of is told again when an object proves to be another, and what it was not
+// is taken back.
+func TestASecondLookAtAMinute(t *testing.T) {
+	s := newScene(t, Config{})
+	for second := 0; second < 290; second += 10 {
+		class := batch.ClassUnknown
+		if second > 100 {
+			class = batch.ClassCar
+		}
+		s.sees(float64(second), "1", class)
+		if second == 90 {
+			if c := s.tb.counts["cam||unknown|"+fmt.Sprint(noon)]; c.Seen != 1 {
+				t.Fatalf("%+v, want an unknown object meanwhile", s.tb.counts)
+			}
+		}
+	}
+	s.sees(310, "1", batch.ClassCar)
+	c, was := s.tb.counts["cam||car|"+fmt.Sprint(noon)], s.tb.counts["cam||unknown|"+fmt.Sprint(noon)]
+	if c.Seen != 1 || c.In != 1 || was.Seen != 0 || was.In != 0 || was.OccupancyMax != 0 {
+		t.Errorf("a car %+v and an unknown %+v, want a car only", c, was)
+	}
+}
+
+// When an object has left for good, its minute says so at the next minute's end.
+func TestLeavingIsToldSoon(t *testing.T) {
+	s := newScene(t, Config{})
+	s.sees(1, "1", batch.ClassCar)
+	s.say(71, batch.WhatFrame, nil)
+	if c := s.tb.counts["cam||car|"+fmt.Sprint(noon)]; c.Seen != 1 || c.Out != 0 {
+		t.Fatalf("%+v, want it there", c)
+	}
+	s.say(131, batch.WhatFrame, nil)
+	if c := s.tb.counts["cam||car|"+fmt.Sprint(noon)]; c.Out != 1 || c.Visits != 1 {
+		t.Errorf("%+v, want it gone", c)
+	}
+}
+
+// Whether a row is late is a matter of the rows before it, not of the batch it came in.
+func TestLateInTheSameBatch(t *testing.T) {
+	for _, together := range []bool{false, true} {
+		e := New(Config{})
+		d := &batch.Detections{}
+		for i, second := range []int64{100, 90, 91, 100} {
+			r := batch.Absent()
+			r.Time, r.Received, r.Camera, r.What, r.Track = noon+second*1000, noon+101_000, "cam", batch.WhatObject, "1"
+			d.Append(&r)
+			if !together {
+				e.Apply(0, uint64(i+1), d)
+				d = &batch.Detections{}
+			}
+		}
+		if together {
+			e.Apply(0, 1, d)
+		}
+		if st := e.Stats(); st.Late != 1 || st.Waiting != 3 {
+			t.Errorf("together %v: %+v, want the one of 90 s late", together, st)
+		}
+	}
 }

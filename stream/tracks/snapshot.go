@@ -28,9 +28,10 @@ func (e *Engine) Snapshot(partition int, seq uint64) (data []byte, floor uint64)
 	s := e.shards[partition]
 	s.seq = max(s.seq, seq)
 	floor = min(s.floor(), seq+1) // in a replay, what waited and was not read again is above seq
-	x := &coder{b: append([]byte(nil), snapshotMagic...)}
+	x := &coder{b: append(make([]byte, 0, s.written+s.written/8+64), snapshotMagic...)}
 	x.head(&partition, &s.seq, &floor)
 	s.code(x)
+	s.written = len(x.b)
 	return binary.LittleEndian.AppendUint32(x.b, crc32.ChecksumIEEE(x.b)), floor
 }
 

@@ -322,10 +322,7 @@ func at(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
 func (c *camera) expires(tr *track) time.Time {
 	if c.s.cfg.Keep != nil {
-		if keep, plates, ok := c.s.cfg.Keep(c.id); ok {
-			if tr.plate != "" {
-				keep = min(keep, plates)
-			}
+		if keep, ok := c.s.cfg.Keep(c.id, classNames[tr.best], tr.plate != ""); ok {
 			return at(tr.last).Add(keep)
 		}
 	}

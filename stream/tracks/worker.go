@@ -28,7 +28,7 @@ type WorkerConfig struct {
 	Engine Config
 	// Partitions this worker reads; nil for all.
 	Partitions []int
-	// Checkpoint is how often state is kept; default 10 s.
+	// Checkpoint is how often state is kept; default 30 s, which a new start reads again in one or two.
 	Checkpoint time.Duration
 	Logger     *slog.Logger
 	Metrics    prometheus.Registerer
@@ -55,7 +55,7 @@ type Worker struct {
 // NewWorker makes a worker; Run starts it.
 func NewWorker(cfg WorkerConfig) *Worker {
 	if cfg.Checkpoint <= 0 {
-		cfg.Checkpoint = 10 * time.Second
+		cfg.Checkpoint = 30 * time.Second
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
