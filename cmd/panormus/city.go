@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 
 	"panormus/devices"
@@ -61,11 +62,11 @@ func (n *node) startSimulation() {
 		return c.Run(ctx, city.MQTTOptions{Broker: n.info.MQTT, Log: n.log})
 	})
 	if n.info.MQTT != "" {
-		o := video.Config{Seed: int64(n.cfg.Simulation.Seed), Cameras: max(video.Natural*c.Len()/city.Natural, 1)}
+		rate := 1.0
 		if n.cfg.Simulation.Rate > 0 {
-			o.Rate = n.cfg.Simulation.Rate / c.Pace()
+			rate = n.cfg.Simulation.Rate / c.Pace()
 		}
-		cameras := video.New(o)
+		cameras := n.cfg.Simulation.cameras(rate)
 		simulation.once("simulated cameras", func(ctx context.Context) error {
 			if err := enroll(ctx, n.registry, nil, cameras); err != nil {
 				return fmt.Errorf("enter the simulated cameras: %w", err)
@@ -84,6 +85,27 @@ func (n *node) startSimulation() {
 		}
 		return radio.Run(ctx, lorawan.Options{UDP: n.info.LoRaWANUDP, Broker: n.info.MQTT, Log: n.log})
 	})
+}
+
+// cameras are the simulated city's, in proportion to its other devices, with so many pictures a second
+// each.
+func (c *simulationConfig) cameras(rate float64) *video.System {
+	others := c.Devices
+	if others <= 0 {
+		others = city.Natural
+	}
+	return video.New(video.Config{Seed: int64(c.Seed), Cameras: max(video.Natural*others/city.Natural, 1), Rate: rate})
+}
+
+// videoConfig is what is set about cameras, and what has to be for the simulated ones.
+func (n *node) videoConfig() vdsConfig {
+	c := n.cfg.VDS
+	if n.cfg.Simulate == "palermo" {
+		set := c.Frames
+		c.Frames = n.cfg.Simulation.cameras(1).Frames()
+		maps.Copy(c.Frames, set)
+	}
+	return c
 }
 
 // lorawanNodes is how many LoRaWAN nodes the whole city has; one of them speaks each second.

@@ -29,7 +29,8 @@ func (n *node) startIngest(ctx context.Context) error {
 	for _, r := range n.cfg.Ingest.Routes {
 		routes = append(routes, ingest.Route{Filter: r.Topic, Decoder: r.Decoder, Domain: r.Domain})
 	}
-	video, mapped, err := n.cfg.VDS.decoders()
+	cameras := n.videoConfig()
+	video, mapped, err := cameras.decoders()
 	if err != nil {
 		return err
 	}

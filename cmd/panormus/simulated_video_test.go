@@ -14,7 +14,6 @@ import (
 	"panormus/devices"
 	"panormus/ingest"
 	"panormus/ingest/ingesttest"
-	"panormus/ingest/vds"
 	"panormus/simulators/video"
 	"panormus/stream/privacy/privacytest"
 )
@@ -22,12 +21,17 @@ import (
 // TestSimulatedCamerasAreRead has the decoders read half an hour of what cameras of every make say,
 // and finds what the simulator's books say, camera by camera and kind by kind.
 func TestSimulatedCamerasAreRead(t *testing.T) {
+	cameras := video.New(video.Config{Seed: 12, Cameras: 40})
+	sizes := vdsConfig{Frames: cameras.Frames()}
+	decoders, _, err := sizes.decoders()
+	if err != nil {
+		t.Fatal(err)
+	}
 	l, r := ingesttest.NewLog(), ingesttest.NewRegistry()
 	p := ingesttest.NewPump(t, l, func(c *ingest.Config) {
 		c.Fingerprints = 1 << 20
-		c.Registry, c.Video, c.Privacy, c.Routes = r, vds.Decoders(vds.Options{}), privacytest.Guard(), ingest.VideoRoutes()
+		c.Registry, c.Video, c.Privacy, c.Routes = r, decoders, privacytest.Guard(), ingest.VideoRoutes()
 	})
-	cameras := video.New(video.Config{Seed: 12, Cameras: 40})
 	for _, d := range cameras.Devices() {
 		if err := r.PutDevice(context.Background(), d); err != nil {
 			t.Fatal(err)
@@ -36,7 +40,7 @@ func TestSimulatedCamerasAreRead(t *testing.T) {
 	s := p.Session("test", "cameras", nil, nil)
 	evening := time.Date(2025, time.November, 25, 17, 0, 0, 0, time.UTC)
 	sent := 0
-	err := cameras.Play(evening, evening.Add(25*time.Minute), func(m video.Message) error {
+	err = cameras.Play(evening, evening.Add(25*time.Minute), func(m video.Message) error {
 		sent++
 		return s.Handle(&ingest.Envelope{Topic: []byte(m.Topic), Payload: m.Payload, Received: evening.Add(time.Hour).UnixMilli(), Token: uint64(sent), PacketID: 1})
 	})
@@ -52,6 +56,9 @@ func TestSimulatedCamerasAreRead(t *testing.T) {
 			found[row.Camera] = map[string]int64{}
 		}
 		found[row.Camera][row.What]++
+		if row.What == "object" && !(row.BoxLeft >= 0 && row.BoxLeft < row.BoxRight && row.BoxRight <= 1 && row.BoxTop >= 0 && row.BoxTop < row.BoxBottom && row.BoxBottom <= 1) {
+			t.Fatalf("%s: an object in no box of the picture: %+v", row.Camera, row)
+		}
 	}
 	reasons := map[string]int64{}
 	for _, row := range l.Rejected() {

@@ -251,6 +251,21 @@ func (s *System) Profiles() []devices.Profile {
 	return []devices.Profile{{ID: profile, Domain: "safety"}}
 }
 
+// Frames are the sizes of pictures, such as 1280x720, of the cameras that tell of objects in pixels and
+// not of how many there are.
+func (s *System) Frames() map[string]string {
+	sizes := map[string]string{}
+	for i := range s.cameras {
+		switch c := &s.cameras[i]; c.format {
+		case frigate:
+			sizes[c.device.ID] = "1280x720"
+		case deepstream, plateRecognizer:
+			sizes[c.device.ID] = "1920x1080"
+		}
+	}
+	return sizes
+}
+
 // Len is how many cameras there are.
 func (s *System) Len() int { return len(s.cameras) }
 
