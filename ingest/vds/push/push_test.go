@@ -222,6 +222,7 @@ func TestFormats(t *testing.T) {
 		{"hikvision", "application/xml", "\r\n" + anpr, "hikvision", 200},
 		{"hikvision among pictures", frontier, multi(part("image/jpeg", picture), part("application/xml", anpr), part("image/jpeg", picture)), "hikvision", 200},
 		{"hikvision, no types", frontier, multi(part("application/octet-stream", picture), part("application/octet-stream", anpr)), "hikvision", 200},
+		{"hikvision without the last boundary", frontier, strings.TrimSuffix(multi(part("application/xml", anpr)), "\r\n--frontier--\r\n"), "hikvision", 200},
 		{"onvif", "text/xml", "\xef\xbb\xbf" + `<tt:MetadataStream xmlns:tt="x"/>`, "onvif-xml", 200},
 		{"onvif frame", "application/json", `{"Frame":[{"@UtcTime":"2026-11-23T09:00:00Z"}]}`, "onvif-frame", 200},
 		{"onvif event", "application/json", `{"Topic":"VideoSource/MotionAlarm","UtcTime":"2026-11-23T09:00:00Z","Data":{"State":true}}`, "onvif-event", 200},
