@@ -148,9 +148,9 @@ func axisClass(s *jsonscan.Scanner, out *ingest.Decoded, r *ingest.Detection) er
 		case "colors", "vehicle_colors":
 			return axisColour(s, out, r, "colour")
 		case "upper_clothing_colors":
-			return axisColour(s, out, r, "upper_clothing_colour")
+			return axisColour(s, out, r, "clothing_upper")
 		case "lower_clothing_colors":
-			return axisColour(s, out, r, "lower_clothing_colour")
+			return axisColour(s, out, r, "clothing_lower")
 		}
 		return skip(s)
 	})

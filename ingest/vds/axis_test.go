@@ -40,7 +40,7 @@ func axisGoldens() []golden {
 				`"upper_clothing_colors":[{"name":"Red","score":0.9},{"name":"Blue","score":0.1}],"lower_clothing_colors":[]},"timestamp":"2024-02-19T13:26:09.301420Z","track_id":"3"}],` +
 				`"operations":[{"type":"DeleteOperation","id":"2"},{"type":"RenameOperation","from":"1","to":"3"}],"timestamp":"2024-02-19T13:26:09.301420Z"}}`,
 			want: []string{
-				"object at=2024-02-19T13:26:09.301Z track=3 class=person vendor=Human score=0.6 box=0,0.8,0.2,1 centre=0.1,0.9 upper_clothing_colour:Red",
+				"object at=2024-02-19T13:26:09.301Z track=3 class=person vendor=Human score=0.6 box=0,0.8,0.2,1 centre=0.1,0.9 clothing_upper:Red",
 				"track_end at=2024-02-19T13:26:09.301Z track=2",
 				"track_rename at=2024-02-19T13:26:09.301Z track=1 other=3",
 			},

@@ -69,8 +69,8 @@ type deepstreamFrame struct {
 // ones without a name are not read.
 var deepstreamTraits = map[string][]string{
 	batch.ClassVehicle: {"type", "make", "model", "colour", "plate", "plate_region"},
-	batch.ClassPerson:  {"gender", "age", "hair", "cap", "apparel"},
-	batch.ClassFace:    {"gender", "age", "hair", "cap", "glasses", "facial_hair", "name", "eye_colour"},
+	batch.ClassPerson:  {"gender", "age", "hair", "hat", "clothing"},
+	batch.ClassFace:    {"gender", "age", "hair", "hat", "glasses", "beard", "name", "eye_colour"},
 }
 
 // object reads id|left|top|right|bottom|class and, for some classes, |#| and what else is known.

@@ -126,8 +126,8 @@ func vendorGoldens() []golden {
 			payload: `{"version":"4.0","id":"1440","@timestamp":"2018-04-11T04:59:59.828Z","sensorId":"HWY_20","objects":["957|192|108|1920|540|Vehicle|#|sedan|Bugatti|M|blue|CA444XY|CA|0.8","958|0|0|96|108|Person|#|female|45|black|none|formal|0.5","959|0|0|96|108|Face|#|male|30|brown|none|none|none|Rosalia|green","960|1|2|3|4|Bag"]}`,
 			want: []string{
 				"object at=2018-04-11T04:59:59.828Z track=957 class=car vendor=Vehicle plate=CA444XY score=0.8 box=0.1,0.1,1,0.5 centre=0.55,0.3 make:Bugatti model:M colour:blue plate_region:CA",
-				"object at=2018-04-11T04:59:59.828Z track=958 class=person vendor=Person score=0.5 box=0,0,0.05,0.1 centre=0.025,0.05 gender:female age:45 hair:black cap:none apparel:formal",
-				"object at=2018-04-11T04:59:59.828Z track=959 class=face vendor=Face box=0,0,0.05,0.1 centre=0.025,0.05 gender:male age:30 hair:brown cap:none glasses:none facial_hair:none name:Rosalia eye_colour:green",
+				"object at=2018-04-11T04:59:59.828Z track=958 class=person vendor=Person score=0.5 box=0,0,0.05,0.1 centre=0.025,0.05 gender:female age:45 hair:black hat:none clothing:formal",
+				"object at=2018-04-11T04:59:59.828Z track=959 class=face vendor=Face box=0,0,0.05,0.1 centre=0.025,0.05 gender:male age:30 hair:brown hat:none glasses:none beard:none name:Rosalia eye_colour:green",
 				"object at=2018-04-11T04:59:59.828Z track=960 class=bag vendor=Bag box=0.0005208,0.001852,0.001563,0.003704 centre=0.001042,0.002778",
 			},
 			secrets: []string{"CA444XY", "Rosalia"},
