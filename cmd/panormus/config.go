@@ -87,6 +87,7 @@ type routeConfig struct {
 type streamConfig struct {
 	MaxBytes   byteSize      `yaml:"max_bytes"`
 	MaxAge     time.Duration `yaml:"max_age"`
+	VideoAge   time.Duration `yaml:"max_age_video"`
 	Sync       syncPolicy    `yaml:"sync"`
 	Partitions int           `yaml:"partitions"`
 	Replicas   int           `yaml:"replicas"`
@@ -120,7 +121,7 @@ func defaults() config {
 		LoRaWAN: lorawanConfig{Region: "EU868", Station: "none"},
 		VDS:     vdsConfig{vdsPush: vdsPush{Listen: "none"}},
 		Stream: streamConfig{
-			MaxBytes: log.DefaultMaxBytes, MaxAge: log.DefaultMaxAge, Sync: syncPolicy(log.DefaultSync),
+			MaxBytes: log.DefaultMaxBytes, MaxAge: log.DefaultMaxAge, VideoAge: log.DefaultVideoAge, Sync: syncPolicy(log.DefaultSync),
 			Partitions: log.DefaultPartitions, Replicas: 1,
 		},
 		Privacy:    privacyConfig{RevealFor: privacy.DefaultRevealFor},

@@ -157,7 +157,7 @@ func (n *node) run(ctx context.Context) (err error) {
 func (n *node) openSpine(ctx context.Context, base *stage) error {
 	cfg := streamlog.Config{
 		Dir: n.data.join("log"), Partitions: n.cfg.Stream.Partitions, MaxBytes: int64(n.cfg.Stream.MaxBytes),
-		MaxAge: n.cfg.Stream.MaxAge, Sync: time.Duration(n.cfg.Stream.Sync), MinFree: int64(n.cfg.Stream.MinFree),
+		MaxAge: n.cfg.Stream.MaxAge, VideoMaxAge: n.cfg.Stream.VideoAge, Sync: time.Duration(n.cfg.Stream.Sync), MinFree: int64(n.cfg.Stream.MinFree),
 		Replicas: n.cfg.Stream.Replicas, Consumers: []string{storage.Consumer, rules.Consumer, tracks.Consumer}, Log: n.log, Metrics: n.reg,
 	}
 	if n.cfg.NATS != "embedded" {

@@ -26,11 +26,14 @@ type Config struct {
 	// Partitions is how many ways observations, detections and uplinks are spread; default 16.
 	// It must not change while consumers hold positions.
 	Partitions int
-	// MaxBytes is the bound of all streams together; default 10 GiB. Seven tenths of it are for
-	// observations, one each for detections and uplinks, half a one each for events and rejected.
+	// MaxBytes is the bound of all streams together; default 10 GiB. Six tenths of it are for
+	// observations, one each for detections and uplinks, half a one each for the others.
 	MaxBytes int64
 	// MaxAge is how long a batch is kept that every consumer has passed; default 72 h.
 	MaxAge time.Duration
+	// VideoMaxAge is the same for detections and tracks, where it is shorter: they are personal data,
+	// kept in the database for as long as their purposes say and here only to be read; default 1 h.
+	VideoMaxAge time.Duration
 	// Sync is how often the embedded server flushes to the disk; 0 for at every batch. What was
 	// acknowledged survives the end of the process either way; Sync bounds what a power cut takes.
 	Sync time.Duration
@@ -50,6 +53,7 @@ const (
 	DefaultPartitions = 16
 	DefaultMaxBytes   = 10 << 30
 	DefaultMaxAge     = 72 * time.Hour
+	DefaultVideoAge   = time.Hour
 	DefaultSync       = time.Second
 	defaultMinFree    = 256 << 20
 )
@@ -144,6 +148,7 @@ func connectTo(cfg Config) (l *Log, err error) {
 	cfg.Partitions = orDefault(cfg.Partitions, DefaultPartitions)
 	cfg.MaxBytes = orDefault(cfg.MaxBytes, DefaultMaxBytes)
 	cfg.MaxAge = orDefault(cfg.MaxAge, DefaultMaxAge)
+	cfg.VideoMaxAge = orDefault(cfg.VideoMaxAge, DefaultVideoAge)
 	cfg.MinFree = orDefault(cfg.MinFree, defaultMinFree)
 	cfg.Replicas = orDefault(cfg.Replicas, 1)
 	if cfg.Log == nil {

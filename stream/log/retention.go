@@ -54,7 +54,8 @@ func (l *Log) thin(ctx context.Context, spec streamSpec, checkAge bool) error {
 	l.metrics.size(spec.kind, info.State.Bytes)
 	bound := float64(info.Config.MaxBytes)
 	full := float64(info.State.Bytes) > bound*highWater
-	old := checkAge && info.State.Msgs > 0 && time.Since(info.State.FirstTime) > l.cfg.MaxAge
+	age := l.maxAge(spec.kind)
+	old := checkAge && info.State.Msgs > 0 && time.Since(info.State.FirstTime) > age
 	if !full && !old {
 		return nil
 	}
@@ -69,7 +70,7 @@ func (l *Log) thin(ctx context.Context, spec streamSpec, checkAge bool) error {
 		target = info.State.FirstSeq + uint64(drop*float64(info.State.LastSeq-info.State.FirstSeq+1))
 	}
 	if old {
-		seq, err := l.firstAfter(ctx, s, info.State, time.Now().Add(-l.cfg.MaxAge))
+		seq, err := l.firstAfter(ctx, s, info.State, time.Now().Add(-age))
 		if err != nil {
 			return err
 		}
@@ -85,6 +86,14 @@ func (l *Log) thin(ctx context.Context, spec streamSpec, checkAge bool) error {
 		l.guard.held(l.cfg.Log, spec.kind, holder)
 	}
 	return nil
+}
+
+// maxAge is how long a batch of kind is kept that every consumer has passed.
+func (l *Log) maxAge(kind batch.Kind) time.Duration {
+	if kind == batch.KindDetections || kind == batch.KindTracks {
+		return min(l.cfg.MaxAge, l.cfg.VideoMaxAge)
+	}
+	return l.cfg.MaxAge
 }
 
 // firstAfter finds the first sequence stored after t by bisection.
