@@ -169,10 +169,10 @@ func TestFullLogWaitsForTracks(t *testing.T) {
 	wg.Go(func() { l.Run(ctx) })
 	defer wg.Wait()
 	defer stop()
-	data := make([]byte, 1<<20)
+	data := make([]byte, 1<<18)
 	fill := func(kind batch.Kind, wait time.Duration) error {
 		var err error
-		for range 50 { // more than there is room for
+		for range 200 { // more than there is room for
 			short, cancel := context.WithTimeout(ctx, wait)
 			var seq uint64
 			if seq, err = l.Publish(short, kind, 0, "", data); err == nil {

@@ -123,11 +123,19 @@ type run struct {
 	floors []uint64 // by partition: what comes before is in its snapshot
 	from   uint64
 	seq    uint64 // applied up to here
-	kept   uint64
+	kept   keptMark
 
 	behind   uint64 // the log's end at the last tick
 	behindAt int64
 }
+
+// A keptMark tells whether a checkpoint would hold anything else than the last.
+type keptMark struct {
+	seq  uint64
+	live int
+}
+
+func (r *run) held() keptMark { return keptMark{r.seq, r.engine.Stats().Live} }
 
 func objectName(partition int) string { return fmt.Sprintf("checkpoint/%02d", partition) }
 
@@ -205,7 +213,8 @@ func (r *run) loop(ctx context.Context) error {
 		case <-tick.C:
 			err = r.tick(ctx, len(messages) == 0)
 		case <-keep.C:
-			if r.seq != r.kept {
+			// Tracks of cameras that went silent leave the checkpoint, too: they may hold plates' hashes.
+			if r.held() != r.kept {
 				err = r.keep(ctx)
 			}
 		}
@@ -405,7 +414,7 @@ func (r *run) keep(ctx context.Context) error {
 	if err := r.cfg.Log.SetPosition(pctx, Consumer, batch.KindDetections, streamlog.Position{Seq: first - 1}); err != nil {
 		return err
 	}
-	r.kept = r.seq
+	r.kept = r.held()
 	r.metrics.checkpointSeconds.Set(time.Since(began).Seconds())
 	r.metrics.checkpointBytes.Set(float64(size))
 	return nil
