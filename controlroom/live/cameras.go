@@ -11,13 +11,14 @@ import (
 )
 
 // What cameras have as values beside those of any device. They tell of now: nothing of them is kept
-// after the next minute, and they name nobody. In, out and present are of the whole view in the
-// newest minute counted.
+// when the next minute comes, and they name nobody. They are of the whole view: present and queued of
+// the newest minute counted, in and out of the one before it, of which all is known by then: that an
+// object has left is certain a minute later.
 //
 //	frames_per_s       over the last whole 10 s; 0 once nothing came for half a minute
 //	tampered           1 covered, moved, out of focus; 0 not any more
 //	signal_loss        1 the camera's picture is gone; 0 not any more
-//	people_in, _out, _present       persons that came, left, and were there on average
+//	people_in, _out, _present       persons that came, that left, that were there on average
 //	bicycles_in, _out, _present     bicycles
 //	vehicles_in, _out, _present     motor vehicles of any kind
 //	vehicles_queued    most that stood still at once
@@ -59,6 +60,10 @@ const (
 	frameSilent = 30 * time.Second
 )
 
+// emptyAfter is how long after the begin of a minute a camera that goes on sending is known to have
+// had nobody in the next one: cells of nobody are not counted at all, others are told by then.
+const emptyAfter = 150 * time.Second
+
 // flushAt is how many values are gathered before they are applied.
 const flushAt = 1000
 
@@ -76,16 +81,47 @@ type cameras struct {
 type frames struct {
 	begin int64 // of the 10 s that are counted, Unix ms; 0: none are
 	last  int64 // time of the newest frame
-	heard int64 // when anything else was last told of
+	heard int64 // when anything else was last told of, to 10 s
 	n     int
 }
 
-// minute is the newest one counted of one camera.
+// minute is the newest one counted of one camera, and the one before it.
 type minute struct {
-	time    time.Time
-	classes []batch.Count // at most one a class
-	told    [3]bool       // by group: it has values
-	touched bool
+	time        time.Time
+	now, before []batch.Count // at most one a class
+	told        [3]bool       // by group: it has values
+	touched     bool
+}
+
+// advance makes t the newest minute.
+func (m *minute) advance(t time.Time) {
+	if t.Sub(m.time) == time.Minute {
+		m.now, m.before = m.before[:0], m.now
+	} else {
+		m.now, m.before = m.now[:0], m.before[:0]
+	}
+	m.time = t
+}
+
+// put takes a count of the newest minute or the one before it, and reports whether it was one.
+func (m *minute) put(r *batch.Count) bool {
+	if r.Time.After(m.time) {
+		m.advance(r.Time)
+	}
+	cells := &m.now
+	switch m.time.Sub(r.Time) {
+	case 0:
+	case time.Minute:
+		cells = &m.before
+	default:
+		return false
+	}
+	if j := slices.IndexFunc(*cells, func(o batch.Count) bool { return o.Class == r.Class }); j >= 0 {
+		(*cells)[j] = *r
+	} else {
+		*cells = append(*cells, *r)
+	}
+	return true
 }
 
 func (c *cameras) init() {
@@ -171,7 +207,7 @@ func (c *cameras) flush(s *State, room int) {
 	}
 }
 
-// quiet tells of cameras that have stopped sending frames.
+// quiet tells of cameras that have stopped sending frames, and of those that see nobody any more.
 func (s *State) quiet(now time.Time) {
 	c := &s.cameras
 	c.mu.Lock()
@@ -185,13 +221,19 @@ func (s *State) quiet(now time.Time) {
 		if f.begin != 0 && now.Sub(time.UnixMilli(f.last)) > frameSilent {
 			c.add(camera, f.begin+frameSpan, CameraFrames, 0)
 			f.begin = 0
-			c.flush(s, flushAt)
 		}
+		if m := c.minutes[camera]; m != nil && len(m.now)+len(m.before) > 0 {
+			if newest := time.UnixMilli(max(f.last, f.heard)); newest.Sub(m.time) >= emptyAfter {
+				m.advance(m.time.Add(time.Minute))
+				c.tell(camera, m)
+			}
+		}
+		c.flush(s, flushAt)
 	}
 	c.flush(s, 0)
 }
 
-// applyCounts takes a batch of counts: of each camera the newest minute.
+// applyCounts takes a batch of counts: of each camera the newest minutes.
 func (s *State) applyCounts(rows []batch.Count) {
 	c := &s.cameras
 	c.mu.Lock()
@@ -210,16 +252,8 @@ func (s *State) applyCounts(rows []batch.Count) {
 			m = &minute{}
 			c.minutes[r.Camera] = m
 		}
-		if r.Time.Before(m.time) {
+		if !m.put(r) {
 			continue
-		}
-		if r.Time.After(m.time) {
-			m.time, m.classes = r.Time, m.classes[:0]
-		}
-		if j := slices.IndexFunc(m.classes, func(o batch.Count) bool { return o.Class == r.Class }); j >= 0 {
-			m.classes[j] = *r
-		} else {
-			m.classes = append(m.classes, *r)
 		}
 		if !m.touched {
 			m.touched = true
@@ -239,11 +273,15 @@ func (c *cameras) tell(camera string, m *minute) {
 	for g := range groups {
 		var in, out, queue int64
 		var present float64
-		for i := range m.classes {
-			r := &m.classes[i]
-			if slices.Contains(groups[g].classes, r.Class) {
-				in, out, queue, present = in+r.In, out+r.Out, queue+r.QueueMax, present+r.OccupancyAvg
-				m.told[g] = true
+		counted := func(r *batch.Count) bool { return slices.Contains(groups[g].classes, r.Class) }
+		for i := range m.now {
+			if r := &m.now[i]; counted(r) {
+				queue, present, m.told[g] = queue+r.QueueMax, present+r.OccupancyAvg, true
+			}
+		}
+		for i := range m.before {
+			if r := &m.before[i]; counted(r) {
+				in, out, m.told[g] = in+r.In, out+r.Out, true
 			}
 		}
 		if !m.told[g] {

@@ -106,26 +106,53 @@ func TestCameraCounts(t *testing.T) {
 	s.applyCounts([]batch.Count{
 		{Time: minute(10), Camera: "a", Class: "person", In: 3, Out: 1, OccupancyAvg: 1.26},
 		{Time: minute(10), Camera: "a", Class: "person", Zone: "door", In: 100},
-		{Time: minute(10), Camera: "a", Class: "car", In: 5, Out: 4, OccupancyAvg: 2, QueueMax: 2},
+		{Time: minute(10), Camera: "a", Class: "car", In: 5, Out: 0, OccupancyAvg: 2, QueueMax: 2},
 		{Time: minute(10), Camera: "a", Class: "bag", In: 50},
-		{Time: minute(9), Camera: "a", Class: "bus", In: 50},
+		{Time: minute(8), Camera: "a", Class: "bus", In: 50},
 		{Time: minute(10), Camera: "stranger", Class: "car", In: 5},
 	})
-	wantValues(t, s, "a", map[string]any{"people_in": 3.0, "people_out": 1.0, "people_present": 1.3,
-		"vehicles_in": 5.0, "vehicles_out": 4.0, "vehicles_present": 2.0, "vehicles_queued": 2.0})
-	// The same minute again, in another batch: a class replaces itself, and adds to its group.
+	wantValues(t, s, "a", map[string]any{"people_in": 0.0, "people_out": 0.0, "people_present": 1.3,
+		"vehicles_in": 0.0, "vehicles_out": 0.0, "vehicles_present": 2.0, "vehicles_queued": 2.0})
+	// The next minute has a bus alone; who came in the one before is told, and who left it when that is known.
+	s.applyCounts([]batch.Count{{Time: minute(11), Camera: "a", Class: "bus", In: 1, OccupancyAvg: 0.5}})
+	wantValues(t, s, "a", map[string]any{"people_in": 3.0, "people_out": 1.0, "people_present": 0.0,
+		"vehicles_in": 5.0, "vehicles_out": 0.0, "vehicles_present": 0.5, "vehicles_queued": 0.0})
 	s.applyCounts([]batch.Count{
-		{Time: minute(10), Camera: "a", Class: "car", In: 6, Out: 4, OccupancyAvg: 2, QueueMax: 2},
-		{Time: minute(10), Camera: "a", Class: "bus", In: 1, OccupancyAvg: 0.5},
+		{Time: minute(10), Camera: "a", Class: "car", In: 5, Out: 4, OccupancyAvg: 2, QueueMax: 2},
+		{Time: minute(11), Camera: "a", Class: "car", In: 2, OccupancyAvg: 1},
+		{Time: minute(11), Camera: "a", Class: "car", In: 3, OccupancyAvg: 1.5},
 	})
-	wantValues(t, s, "a", map[string]any{"people_in": 3.0, "people_out": 1.0, "people_present": 1.3,
-		"vehicles_in": 7.0, "vehicles_out": 4.0, "vehicles_present": 2.5, "vehicles_queued": 2.0})
-	// The next minute has persons alone.
-	s.applyCounts([]batch.Count{{Time: minute(11), Camera: "a", Class: "person", Out: 2}})
-	wantValues(t, s, "a", map[string]any{"people_in": 0.0, "people_out": 2.0, "people_present": 0.0,
+	wantValues(t, s, "a", map[string]any{"people_in": 3.0, "people_out": 1.0, "people_present": 0.0,
+		"vehicles_in": 5.0, "vehicles_out": 4.0, "vehicles_present": 2.0, "vehicles_queued": 0.0})
+	// After a gap nothing is known of the minute before.
+	s.applyCounts([]batch.Count{{Time: minute(20), Camera: "a", Class: "person", In: 2, OccupancyAvg: 1}})
+	wantValues(t, s, "a", map[string]any{"people_in": 0.0, "people_out": 0.0, "people_present": 1.0,
 		"vehicles_in": 0.0, "vehicles_out": 0.0, "vehicles_present": 0.0, "vehicles_queued": 0.0})
 	if s.Lookup("stranger") != nil {
 		t.Error("a camera that the registry does not have appears")
+	}
+}
+
+// TestCameraSeesNobody goes on with frames after a minute with somebody: of nobody there are no counts.
+func TestCameraSeesNobody(t *testing.T) {
+	s := cameraState("a", "b")
+	at := func(second int) int64 { return int64(600+second) * 1000 }
+	for _, camera := range []string{"a", "b"} {
+		s.applyCounts([]batch.Count{{Time: time.UnixMilli(at(0)), Camera: camera, Class: "person", In: 3, Out: 2, OccupancyAvg: 1}})
+	}
+	some := map[string]any{"people_in": 0.0, "people_out": 0.0, "people_present": 1.0}
+	for _, tc := range []struct {
+		second           int
+		in, out, present any
+	}{{149, 0.0, 0.0, 1.0}, {150, 3.0, 2.0, 0.0}, {209, 3.0, 2.0, 0.0}, {210, 0.0, 0.0, 0.0}, {300, 0.0, 0.0, 0.0}} {
+		s.applySigns(signs(t, row("a", batch.WhatFrame, at(tc.second), 0)))
+		s.quiet(time.UnixMilli(at(tc.second)))
+		got := item(t, s, "a").Values
+		delete(got, CameraFrames)
+		if want := map[string]any{"people_in": tc.in, "people_out": tc.out, "people_present": tc.present}; !maps.Equal(got, want) {
+			t.Errorf("after %d s a has %v, want %v", tc.second, got, want)
+		}
+		wantValues(t, s, "b", some) // silent: not known
 	}
 }
 
@@ -157,7 +184,7 @@ func TestCamerasFromTheLog(t *testing.T) {
 	if _, err := l.Publish(t.Context(), batch.KindDetections, l.Partition("a"), "", data); err != nil {
 		t.Fatal(err)
 	}
-	if data, err = batch.EncodeCounts([]batch.Count{{Time: time.Unix(60, 0), Camera: "a", Class: "person", In: 9}}); err != nil {
+	if data, err = batch.EncodeCounts([]batch.Count{{Time: time.Unix(60, 0), Camera: "a", Class: "person", OccupancyAvg: 9}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Publish(t.Context(), batch.KindCounts, l.Partition("a"), "", data); err != nil {
@@ -165,7 +192,7 @@ func TestCamerasFromTheLog(t *testing.T) {
 	}
 	eventually(t, func() bool {
 		it := item(t, s, "a")
-		return it.Values["tampered"] == 1.0 && it.Values["people_in"] == 9.0
+		return it.Values["tampered"] == 1.0 && it.Values["people_present"] == 9.0
 	})
 }
 

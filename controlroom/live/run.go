@@ -224,6 +224,12 @@ func (s *State) restoreHistory(ctx context.Context, h History) error {
 // when it is past until.
 func (s *State) follow(ctx context.Context, from Log, st stream, until uint64, caughtUp chan<- struct{}) error {
 	r, err := from.Read(ctx, st.kind, st.done.Load())
+	if ctx.Err() != nil {
+		if err == nil {
+			r.Close()
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
