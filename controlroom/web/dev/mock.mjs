@@ -156,7 +156,8 @@ export async function startMock(options = {}) {
         const to = q.get('to') ? Date.parse(q.get('to')) : Infinity;
         return paged('events', events.filter((e) => wants(e) && Date.parse(e.time) <= to).reverse());
       }
-      // The made-up city has no radio network.
+      // The made-up city has no cameras and no radio network.
+      if (kind === 'cameras') return paged('cameras', []);
       if (kind === 'gateways') return paged('gateways', []);
       if (kind === 'radio') return paged('devices', []);
       if (kind === 'series') return send(200, series(city.get(q.get('device')), q.get('metric'), Date.parse(q.get('from')), Date.parse(q.get('to'))));

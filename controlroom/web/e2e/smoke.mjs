@@ -2,6 +2,7 @@
 //   PANORMUS_URL         where the server is, http://127.0.0.1:8080
 //   PANORMUS_DEVICE      an asset that has just published (optional: then any asset will do)
 //   PANORMUS_EVENT_TEXT  text of an event that must be in the list (optional)
+//   PANORMUS_CAMERA      a camera that has just been counted: people and cars came and left (optional)
 //   PANORMUS_SHOTS       folder for screenshots (optional)
 //   CHROMIUM             the browser, /usr/bin/chromium by default
 // Exits 0, or 1 with what was wanted and what was there.
@@ -13,6 +14,7 @@ import { chromium } from 'playwright-core';
 const base = process.env.PANORMUS_URL ?? 'http://127.0.0.1:8080';
 const shots = process.env.PANORMUS_SHOTS;
 const eventText = process.env.PANORMUS_EVENT_TEXT;
+const camera = process.env.PANORMUS_CAMERA;
 const patience = Number(process.env.PANORMUS_TIMEOUT ?? 30_000);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const sizes = [
@@ -91,6 +93,32 @@ async function accessible(page, name) {
   check(serious.length === 0, `${name}: no serious accessibility violation${serious.length ? `: ${serious.join('; ')}` : ''}`);
 }
 
+/** The camera is listed, and its panel shows how it is, what it counts and where. */
+async function cameraPanel(page, at) {
+  const row = `[data-testid=camera-row][data-id=${JSON.stringify(camera)}]`;
+  await page.getByTestId('cameras-filter').fill(camera);
+  await appears(page, row, at(`the cameras view finds ${camera}`));
+  await page.getByTestId('cameras-sort-seen').click();
+  await until(page, () => document.querySelector('th[aria-sort] [data-testid=cameras-sort-seen]') !== null, null, at('the cameras sort'));
+  await page.locator(`${row} a`).click();
+  await appears(page, '[data-testid=camera][data-state=ok]', at('the panel says that the camera works'), { state: 'attached' });
+  await until(page, () => Number(document.querySelector('[data-value=people_present]')?.textContent?.replace(',', '.')) >= 0, null, at('the newest minute is shown'));
+  await until(page, () => /\bcar\b/.test(document.querySelector('[data-testid=camera-counts]')?.dataset.classes ?? ''), null, at('cars are counted over time'));
+  await until(page, () => document.querySelector('[data-testid=camera-zone][data-zone=gate][data-class=car]') !== null, null, at('the line has its figures'));
+  await until(page, () => Number(document.querySelector('[data-testid=camera-heat]')?.dataset.max) >= 5, null, at('the heat map has cells'));
+  const slider = page.getByTestId('heat-hour');
+  await slider.focus();
+  await page.keyboard.press('End');
+  await until(page, () => document.querySelector('[data-testid=heat-hour]')?.getAttribute('aria-valuetext') === '23–00', null, at('the hour is chosen by keyboard'));
+  await page.keyboard.press('Home');
+  await page.waitForTimeout(800);
+  await fits(page, at('camera'));
+  await shot(page, at('camera').replace(': ', '-'));
+  await accessible(page, at('camera'));
+  await page.getByTestId('asset-close').click();
+  await page.getByTestId('cameras-filter').fill('');
+}
+
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: ['--no-sandbox', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
@@ -118,7 +146,11 @@ try {
     // Every asset is in the table, which finds and sorts.
     await page.getByTestId('nav-table').click();
     await appears(page, '[data-testid=row]', at('the table has rows'));
-    wanted ??= await page.locator('[data-testid=row]').first().getAttribute('data-id');
+    wanted ??= await page.evaluate(async () => {
+      // One with values to chart: cameras show theirs in their own way.
+      const { devices } = await (await fetch('/api/v1/state?limit=1000')).json();
+      return devices.find((d) => Object.keys(d.values).some((m) => /^(power_w|fill_pct|temperature)/.test(m)))?.id ?? devices[0].id;
+    });
     await page.getByTestId('table-filter').fill(wanted);
     await appears(page, `[data-testid=row][data-id=${JSON.stringify(wanted)}]`, at(`the table finds ${wanted}`));
     await page.getByTestId('table-filter').fill('');
@@ -127,6 +159,16 @@ try {
     await fits(page, `${size.name} table`);
     await shot(page, `table-${size.name}`);
     await accessible(page, `${size.name} table`);
+
+    // The cameras view has its address, with or without cameras.
+    await page.getByTestId('nav-cameras').click();
+    await appears(page, '[data-testid=cameras-total]', at('the cameras view counts cameras'));
+    check(new URL(page.url()).pathname === '/cameras', at('the cameras view has an address'));
+    if (camera) await cameraPanel(page, at);
+    await page.waitForTimeout(800);
+    await fits(page, `${size.name} cameras`);
+    await shot(page, `cameras-${size.name}`);
+    await accessible(page, `${size.name} cameras`);
 
     // The radio view has its address and its headings, with or without gateways.
     await page.getByTestId('nav-radio').click();
@@ -178,6 +220,7 @@ try {
   await dark.goto(`${base}/?renderer=canvas`);
   await appears(dark, '[data-testid=map][data-renderer=canvas]', 'the map is drawn on a canvas');
   await until(dark, () => Number(document.querySelector('[data-testid=map]')?.dataset.placed) > 0, null, 'canvas: assets are on the map');
+  if (camera) await until(dark, () => Number(document.querySelector('[data-testid=map]')?.dataset.cones) > 0, null, 'canvas: the camera has its cone');
   await dark.waitForTimeout(500);
   await shot(dark, 'canvas-1280x720');
 

@@ -22,6 +22,8 @@ export interface Device {
   lon?: number | null;
   tags?: Record<string, string>;
   status?: 'claimed' | 'unclaimed';
+  /** of a camera: its lawful ground */
+  camera?: { purpose?: string };
 }
 
 export interface Metric {
@@ -94,6 +96,80 @@ export interface RadioQuery {
   cursor?: string;
 }
 
+export type CameraState = 'ok' | 'silent' | 'never' | 'tampered' | 'signal_loss' | 'unlawful';
+
+/** A zone or line in a camera's image, x and y in 0 to 1 from the top left. */
+export interface Area {
+  name: string;
+  kind: 'zone' | 'line';
+  points: [x: number, y: number][];
+}
+
+export interface Camera {
+  id: string;
+  name: string;
+  domain: string;
+  zone: string;
+  lat: number | null;
+  lon: number | null;
+  heading_deg: number | null;
+  fov_deg: number | null;
+  range_m: number | null;
+  purpose: string;
+  legal_basis: string;
+  controller: string;
+  dpia_ref: string;
+  areas: Area[];
+  alarm: string | null;
+  health: { state: CameraState; seen: string | null; frames_per_s: number | null; silent: boolean; tampered: boolean; signal_loss: boolean };
+  /** newest minute of the whole view: people_in, vehicles_present… */
+  now: Record<string, number>;
+}
+
+/** Figures of a step; all null where it is hidden: fewer than k objects. */
+export interface CountPoint {
+  time: string;
+  hidden?: boolean;
+  in: number | null;
+  out: number | null;
+  present: number | null;
+  present_max: number | null;
+  dwell_s: number | null;
+  speed_mps: number | null;
+  queue_max: number | null;
+}
+
+export interface CountSeries {
+  zone: string;
+  class: string;
+  points: CountPoint[];
+}
+
+export type Step = '1m' | '5m' | '15m' | '1h' | '1d';
+
+export interface Counts {
+  from: string;
+  to: string;
+  step: Step;
+  k: number;
+  series: CountSeries[];
+}
+
+export interface ZoneSums {
+  k: number;
+  zones: (CountPoint & { zone: string; class: string })[];
+}
+
+/** Different objects by cell, row by row from the top left; 0 where there were fewer than k. */
+export interface HeatMap {
+  k: number;
+  columns: number;
+  rows: number;
+  cells: number[];
+  max: number;
+  hidden: number;
+}
+
 export interface Page<T> {
   items: T[];
   next: string | null;
@@ -124,6 +200,9 @@ async function optional<T>(path: string, signal?: AbortSignal): Promise<T | unde
 }
 
 const enc = encodeURIComponent;
+
+/** The reader's clock, for hours of the day. */
+const timeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone || 'Europe/Rome';
 
 export const api = {
   device: (id: string, signal?: AbortSignal) => optional<Device>(`/api/v1/devices/${enc(id)}`, signal),
@@ -160,6 +239,29 @@ export const api = {
     const answer = await get<{ devices: RadioDevice[]; next?: string }>('/api/v1/radio/devices', { ...query }, signal);
     return { items: answer.devices, next: answer.next || null };
   },
+
+  async cameras(signal?: AbortSignal): Promise<Camera[]> {
+    const found: Camera[] = [];
+    let cursor: string | undefined;
+    do {
+      const answer = await get<{ cameras: Camera[]; next?: string }>('/api/v1/cameras', { limit: 1000, cursor }, signal);
+      found.push(...answer.cameras);
+      cursor = answer.next;
+    } while (cursor && found.length < 10_000);
+    return found;
+  },
+
+  camera: (id: string, signal?: AbortSignal) => optional<Camera>(`/api/v1/cameras/${enc(id)}`, signal),
+
+  counts: (id: string, from: Date, to: Date, signal?: AbortSignal) =>
+    get<Counts>(`/api/v1/cameras/${enc(id)}/counts`, { from: from.toISOString(), to: to.toISOString() }, signal),
+
+  zoneSums: (id: string, from: Date, to: Date, signal?: AbortSignal) =>
+    get<ZoneSums>(`/api/v1/cameras/${enc(id)}/zones`, { from: from.toISOString(), to: to.toISOString() }, signal),
+
+  /** hour -1 is any hour of the day */
+  heatMap: (id: string, from: Date, to: Date, hour: number, signal?: AbortSignal) =>
+    get<HeatMap>(`/api/v1/cameras/${enc(id)}/heatmap`, { from: from.toISOString(), to: to.toISOString(), hour, tz: timeZone() }, signal),
 
   /** Zones as features; both a FeatureCollection and the list form are read. */
   async zones(signal?: AbortSignal): Promise<Feature[]> {

@@ -126,3 +126,9 @@ export function domainLabel(lang: Lang, domain: string): string {
   if (key in en) return translate(lang, key as Key);
   return domain.charAt(0).toUpperCase() + domain.slice(1).replace(/[_-]/g, ' ');
 }
+
+/** A class of objects in words; one that is not known as it is. */
+export function classLabel(lang: Lang, name: string): string {
+  const key = `class.${name}`;
+  return key in en ? translate(lang, key as Key) : name;
+}

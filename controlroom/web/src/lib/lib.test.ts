@@ -77,6 +77,8 @@ describe('addresses', () => {
       { view: 'map', asset: null, domain: '' },
       { view: 'table', asset: null, domain: 'waste' },
       { view: 'radio', asset: null, domain: '' },
+      { view: 'cameras', asset: null, domain: '' },
+      { view: 'cameras', asset: 'cam 7', domain: 'mobility' },
       { view: 'radio', asset: 'meter 7', domain: 'water' },
       { view: 'map', asset: 'lamp.7', domain: '' },
       { view: 'table', asset: '€ %2F&?', domain: 'lighting' },

@@ -1,4 +1,5 @@
 import type { Feature, FeatureCollection } from 'geojson';
+import type { Cone } from '../lib/cameras';
 import type { DomainMask, Points, Touched } from './points';
 
 /** What the map shows now: centre in Web Mercator 0 to 1, CSS px a mercator unit, size in CSS px. */
@@ -48,6 +49,8 @@ export interface MapBackend {
   /** the points were written between the slots `touched`; null: only what else is shown changed */
   pointsChanged(touched: Touched | null): void;
   setMask(mask: DomainMask): void;
+  /** where cameras look: below the points, seen from zoom 13 on */
+  setCones(cones: Cone[]): void;
   setAbnormal(items: Abnormal[]): void;
   setSelected(at: { x: number; y: number } | null): void;
   fit(box: Box, animate: boolean): void;
@@ -127,6 +130,10 @@ export function pointSize(zoom: number): number {
   }
   return stops[stops.length - 1];
 }
+
+/** The zoom from which cones of view are drawn, and how strongly they are filled. */
+export const coneZoom = 13;
+export const coneAlpha = 0.16;
 
 /** MapLibre's zoom for a scale in px a mercator unit (512 px tiles). */
 export const zoomOf = (scale: number) => Math.log2(scale / 512);

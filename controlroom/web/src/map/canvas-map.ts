@@ -1,7 +1,8 @@
 import type { Feature, FeatureCollection, Position } from 'geojson';
 import { mercatorX, mercatorY } from '../feed/table';
-import { drawMark, marks, type Rank } from '../lib/marks';
-import { pointSize, zoomOf, type Abnormal, type BackendOptions, type Box, type MapBackend, type Theme, type View } from './backend';
+import type { Cone } from '../lib/cameras';
+import { drawMark, markColours, marks, type Rank } from '../lib/marks';
+import { coneAlpha, coneZoom, pointSize, zoomOf, type Abnormal, type BackendOptions, type Box, type MapBackend, type Theme, type View } from './backend';
 import { DomainMask, type Touched } from './points';
 
 const minScale = 512 * 2 ** 8;
@@ -27,6 +28,7 @@ export class CanvasMap implements MapBackend {
   #view: View = { x: 0.5, y: 0.5, scale: 512 * 2 ** 11, width: 1, height: 1 };
   #zones: Shape[] = [];
   #basemap: Shape[] = [];
+  #cones: Cone[] = [];
   #abnormal: Abnormal[] = [];
   #selected: { x: number; y: number } | null = null;
   #mask = DomainMask.all();
@@ -78,6 +80,11 @@ export class CanvasMap implements MapBackend {
 
   setMask(mask: DomainMask): void {
     this.#mask = mask;
+    this.#draw();
+  }
+
+  setCones(cones: Cone[]): void {
+    this.#cones = cones;
     this.#draw();
   }
 
@@ -149,6 +156,7 @@ export class CanvasMap implements MapBackend {
     this.#stroke(this.#basemap, 'street', t.street, Math.max(0.6, 2 ** (zoomOf(v.scale) - 13)));
     this.#stroke(this.#basemap, 'district', t.district, 1);
     this.#stroke(this.#zones, '', t.district, 1);
+    this.#drawCones();
     this.#points();
     this.#names();
     if (this.#selected) {
@@ -191,6 +199,26 @@ export class CanvasMap implements MapBackend {
     this.#ctx.strokeStyle = colour;
     this.#ctx.lineWidth = width;
     this.#ctx.stroke();
+  }
+
+  #drawCones(): void {
+    if (zoomOf(this.#view.scale) < coneZoom) return;
+    const ctx = this.#ctx;
+    ctx.lineWidth = 1;
+    for (const { rank, ring } of this.#cones) {
+      ctx.beginPath();
+      for (let i = 0; i < ring.length; i += 2) {
+        const at = this.#screen(ring[i], ring[i + 1]);
+        if (i === 0) ctx.moveTo(...at);
+        else ctx.lineTo(...at);
+      }
+      ctx.fillStyle = ctx.strokeStyle = rank > 0 ? markColours[rank as Rank].fill : this.#theme.point;
+      ctx.globalAlpha = rank > 0 ? 2 * coneAlpha : coneAlpha;
+      ctx.fill();
+      ctx.globalAlpha = 0.7;
+      ctx.stroke();
+    }
+    ctx.globalAlpha = 1;
   }
 
   #names(): void {

@@ -3,8 +3,9 @@ import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url';
 import 'maplibre-gl/dist/maplibre-gl.css';
 import type { Feature, FeatureCollection } from 'geojson';
 import { mercatorX, mercatorY } from '../feed/table';
-import { drawMark, marks, ranks } from '../lib/marks';
-import { latitude, longitude, zoomOf, type Abnormal, type BackendOptions, type Box, type MapBackend, type Theme, type View } from './backend';
+import type { Cone } from '../lib/cameras';
+import { drawMark, markColours, marks, ranks } from '../lib/marks';
+import { coneAlpha, coneZoom, latitude, longitude, zoomOf, type Abnormal, type BackendOptions, type Box, type MapBackend, type Theme, type View } from './backend';
 import { PointsLayer } from './points-layer';
 import type { DomainMask, Touched } from './points';
 
@@ -16,12 +17,15 @@ const reduced = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 const pointAlpha = 0.75;
 const iconImage = (t: Theme): ExpressionSpecification => ['concat', t.dark ? 'mark-dark-' : 'mark-light-', ['get', 'rank']];
 
+/** A cone is grey, and has the colour of its rank where that is not normal. */
+const coneColour = (t: Theme): ExpressionSpecification => ['match', ['get', 'rank'], ...ranks.flatMap((r) => [r, markColours[r].fill]), t.point] as unknown as ExpressionSpecification;
+
 /** The layers under the live set, in the theme's greys. A tile source (PMTiles) would add its own below `streets`. */
 function style(t: Theme): StyleSpecification {
   const source = () => ({ type: 'geojson' as const, data: empty });
   return {
     version: 8,
-    sources: { basemap: source(), zones: source(), abnormal: source(), selected: source() },
+    sources: { basemap: source(), zones: source(), cones: source(), abnormal: source(), selected: source() },
     layers: [
       { id: 'ground', type: 'background', paint: { 'background-color': t.ground } },
       { id: 'land', type: 'fill', source: 'basemap', filter: ['==', ['get', 'kind'], 'land'], paint: { 'fill-color': t.land } },
@@ -44,6 +48,8 @@ function style(t: Theme): StyleSpecification {
         paint: { 'line-color': t.district, 'line-width': 1 },
       },
       { id: 'districts', type: 'line', source: 'zones', paint: { 'line-color': t.district, 'line-width': ['interpolate', ['linear'], ['zoom'], 10, 0.8, 15, 1.6] } },
+      { id: 'cones', type: 'fill', source: 'cones', minzoom: coneZoom, paint: { 'fill-color': coneColour(t), 'fill-opacity': ['match', ['get', 'rank'], 0, coneAlpha, 2 * coneAlpha] } },
+      { id: 'cone-edges', type: 'line', source: 'cones', minzoom: coneZoom, paint: { 'line-color': coneColour(t), 'line-width': 1, 'line-opacity': 0.7 } },
       {
         id: 'district-names',
         type: 'symbol',
@@ -209,6 +215,17 @@ export class GlMap implements MapBackend {
   setMask(mask: DomainMask): void {
     this.#layer.setMask(mask);
     this.#map.triggerRepaint();
+  }
+
+  setCones(cones: Cone[]): void {
+    this.#set(
+      'cones',
+      cones.map(({ rank, ring }) => {
+        const line: [number, number][] = [];
+        for (let i = 0; i < ring.length; i += 2) line.push([longitude(ring[i]), latitude(ring[i + 1])]);
+        return { type: 'Feature', properties: { rank }, geometry: { type: 'Polygon', coordinates: [line] } };
+      }),
+    );
   }
 
   setAbnormal(items: Abnormal[]): void {
