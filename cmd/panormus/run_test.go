@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -217,15 +218,87 @@ func TestBrowser(t *testing.T) {
 		}
 		return nil
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	c.watchStreet("browser-camera")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "e2e/smoke.mjs")
 	cmd.Dir = "../../controlroom/web"
 	cmd.Env = append(os.Environ(), "PANORMUS_URL=http://"+c.info.HTTP, "PANORMUS_DEVICE=browser-lamp",
-		"PANORMUS_EVENT_TEXT=browser-lamp draws 350.5 W", "PANORMUS_SHOTS="+t.TempDir())
+		"PANORMUS_EVENT_TEXT=browser-lamp draws 350.5 W", "PANORMUS_CAMERA=browser-camera", "PANORMUS_SHOTS="+t.TempDir())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("the page: %v\n%s", err, out)
 	}
+}
+
+// watchStreet registers a camera and publishes what it saw in the last four minutes, a frame a second
+// in Axis' form: cars and people from left to right, over a line in the middle. It returns once they
+// are counted.
+func (c *instance) watchStreet(camera string) {
+	c.t.Helper()
+	c.put(http.MethodPut, "/api/v1/devices/"+camera, map[string]any{
+		"domain": "safety", "name": "Street", "lat": 38.1157, "lon": 13.3617, "tags": map[string]string{"heading_deg": "90", "fov_deg": "70", "range_m": "60"},
+		"camera": map[string]any{"purpose": "traffic", "legal_basis": "D.Lgs. 285/1992 art. 7", "controller": "Comune", "dpia_ref": "DPIA-1",
+			"areas": []any{map[string]any{"name": "gate", "kind": "line", "points": [][2]float64{{0.5, 1}, {0.5, 0}}}}},
+	})
+	const seconds, crossing, every = 240, 10, 5 // an object needs 10 s, another comes every 5
+	var frames strings.Builder
+	start := time.Now().UTC().Add(-seconds * time.Second)
+	for s := range seconds {
+		var objects []string
+		for n := max(0, (s-crossing)/every+1); n*every <= s; n++ {
+			x := 0.05 + 0.9*float64(s-n*every)/crossing
+			for class, y := range map[string]float64{"Car": 0.5, "Human": 0.8} {
+				objects = append(objects, fmt.Sprintf(`{"bounding_box":{"left":%.3f,"right":%.3f,"top":%.2f,"bottom":%.2f},"class":{"type":%q,"score":0.9},"object_track_id":"%s%d"}`,
+					x-0.04, x+0.04, y-0.1, y+0.1, class, class, n))
+			}
+		}
+		fmt.Fprintf(&frames, `{"channel_id":1,"detections":[%s],"timestamp":%q}`+"\n", strings.Join(objects, ","), start.Add(time.Duration(s)*time.Second).Format("2006-01-02T15:04:05.000000Z"))
+	}
+	host, port, _ := strings.Cut(c.info.MQTT, ":")
+	cmd := exec.Command("mosquitto_pub", "-h", host, "-p", port, "-q", "1", "-t", "vds/"+camera+"/axis-scene", "-l")
+	cmd.Stdin = strings.NewReader(frames.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		c.t.Fatalf("mosquitto_pub: %v: %s", err, out)
+	}
+	c.eventually("what the camera counted", func() error {
+		var got struct {
+			Zones []struct {
+				Zone, Class string
+				In, Out     int64
+			}
+		}
+		if err := c.decode("/api/v1/cameras/"+camera+"/zones", &got); err != nil {
+			return err
+		}
+		crossed := map[string]int64{}
+		for _, z := range got.Zones {
+			if z.Zone == "gate" {
+				crossed[z.Class] = z.In + z.Out
+			}
+		}
+		// The last whole minute, which is told for sure, ends 70 s ago at most.
+		if least := int64((seconds - 80) / every); crossed["car"] < least || crossed["person"] < least {
+			return fmt.Errorf("%+v; want at least %d cars and people over the gate", got, least)
+		}
+		return nil
+	})
+	var now struct {
+		Now    map[string]float64
+		Health struct {
+			State   string
+			FramesS float64 `json:"frames_per_s"`
+		}
+	}
+	c.eventually("how the camera is", func() error {
+		if err := c.decode("/api/v1/cameras/"+camera, &now); err != nil {
+			return err
+		}
+		// Cars and people come every 5 s, so 12 a minute, and two of each are there at once.
+		if now.Health.State != "ok" || now.Now["people_in"] < 11 || now.Now["people_in"] > 13 || now.Now["vehicles_present"] < 1.5 || now.Now["vehicles_present"] > 2.5 {
+			return fmt.Errorf("%+v", now)
+		}
+		return nil
+	})
 }
 
 // TestRefusedStarts starts what cannot run and reads why.
