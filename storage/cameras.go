@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"panormus/stream/batch"
+	"panormus/stream/privacy"
 )
 
 // Bounds of what is asked about cameras.
@@ -75,13 +76,16 @@ type CountQuery struct {
 	Step time.Duration
 	// K is the least number of objects that a cell may tell of; of fewer, but some, it says only that.
 	K int
+	// Within, where not 0, is the width of the next longer steps, which tell sums: where one cell of
+	// such a step is hidden, so is another, or the sum would tell it.
+	Within time.Duration
 }
 
 // A VideoCount is a cell: what was counted of a class in a zone or at a line, in a step.
 type VideoCount struct {
 	Time        time.Time // begin of the step
 	Zone, Class string
-	Hidden      bool // fewer than K objects, and at least one: the figures are left out
+	Hidden      bool // fewer than K objects, and at least one, or hidden for another's sake: the figures are left out
 	In, Out     int64
 	Present     float64 // mean over the step; minutes without rows have nobody
 	PresentMax  int64
@@ -134,6 +138,7 @@ func (db *DB) VideoCounts(ctx context.Context, q CountQuery) ([]VideoCount, erro
 	}
 	defer rows.Close()
 	var out []VideoCount
+	var objects []int64 // by cell
 	for rows.Next() {
 		var c VideoCount
 		var begin, seen int64
@@ -142,15 +147,38 @@ func (db *DB) VideoCounts(ctx context.Context, q CountQuery) ([]VideoCount, erro
 		}
 		c.Time = time.Unix(begin, 0).UTC()
 		c.Present /= width.Minutes()
-		if n := max(c.In, c.Out, seen, c.PresentMax); n > 0 && n < int64(q.K) {
-			c = VideoCount{Time: c.Time, Zone: c.Zone, Class: c.Class, Hidden: true, DwellS: math.NaN(), SpeedMps: math.NaN()}
-		}
-		out = append(out, c)
+		out, objects = append(out, c), append(objects, max(c.In, c.Out, seen, c.PresentMax))
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read a camera's counts: %w", err)
 	}
+	hide(out, objects, q)
 	return out, nil
+}
+
+// hide leaves out the figures of cells that tell of too few objects, and in each of the next longer
+// steps of a zone and class with one such cell the figures of that with the fewest beside it.
+func hide(cells []VideoCount, objects []int64, q CountQuery) {
+	for i := 0; i < len(cells); {
+		hidden, fewest, j := 0, -1, i
+		for ; j < len(cells) && cells[j].Zone == cells[i].Zone && cells[j].Class == cells[i].Class && (j == i || q.Within > 0 && cells[j].Time.Truncate(q.Within).Equal(cells[i].Time.Truncate(q.Within))); j++ {
+			switch {
+			case !privacy.Enough(uint64(objects[j]), q.K):
+				cells[j].conceal()
+				hidden++
+			case objects[j] > 0 && (fewest < 0 || objects[j] < objects[fewest]):
+				fewest = j
+			}
+		}
+		if hidden == 1 && fewest >= 0 {
+			cells[fewest].conceal()
+		}
+		i = j
+	}
+}
+
+func (c *VideoCount) conceal() {
+	*c = VideoCount{Time: c.Time, Zone: c.Zone, Class: c.Class, Hidden: true, DwellS: math.NaN(), SpeedMps: math.NaN()}
 }
 
 // A HeatQuery asks where in the image of a camera objects were in From <= time < To.
@@ -212,7 +240,7 @@ func (db *DB) Heat(ctx context.Context, q HeatQuery) (*Heat, error) {
 		if err := rows.Scan(&cell, &n); err != nil {
 			return nil, fmt.Errorf("read a heat map: %w", err)
 		}
-		if n < int64(q.K) {
+		if !privacy.Enough(uint64(n), q.K) {
 			out.Hidden++
 			continue
 		}

@@ -85,6 +85,10 @@ func TestVideoCounts(t *testing.T) {
 		{"a class", func(q *storage.CountQuery) { q.Class, q.K = "person", 4 }, []storage.VideoCount{cell(0, "", "person", 0, 0)}},
 		{"everything at once", func(q *storage.CountQuery) { q.AllZones, q.Step = true, 0 },
 			[]storage.VideoCount{hour, hidden(0, "", "person"), cell(0, "gate", "car", 6, 2)}},
+		{"a quarter of an hour of which one step hides", func(q *storage.CountQuery) { q.Within = 15 * time.Minute },
+			[]storage.VideoCount{hidden(0, "", "car"), hidden(5, "", "car"), cell(10, "", "car", 0, 0), hidden(0, "", "person")}},
+		{"a quarter of an hour of which two hide", func(q *storage.CountQuery) { q.Within, q.Zone = 15*time.Minute, "gate" }, []storage.VideoCount{hidden(0, "gate", "car"), hidden(5, "gate", "car")}},
+		{"steps that nothing sums up", func(q *storage.CountQuery) { q.Within = 5 * time.Minute }, []storage.VideoCount{five, hidden(5, "", "car"), cell(10, "", "car", 0, 0), hidden(0, "", "person")}},
 		{"nobody", func(q *storage.CountQuery) { q.Camera = "c" }, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

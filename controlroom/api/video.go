@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,6 +35,9 @@ type CountQuery struct {
 	From, To            time.Time
 	Step                time.Duration
 	K                   int
+	// Within is the width of the next longer steps, 0 for none: a cell that is hidden alone in one of
+	// them would be the rest of its sum.
+	Within time.Duration
 }
 
 // A VideoCount is a cell of counts. Of a Hidden one only its place is told.
@@ -105,12 +109,14 @@ const (
 	defaultClock = "Europe/Rome"
 )
 
-// countSteps are the widths of cells: each is whole ones of those before it, so that no two answers
-// can be set against one another to find what happened in between.
-var countSteps = []struct {
+type countStep struct {
 	name string
 	d    time.Duration
-}{{"1m", time.Minute}, {"5m", 5 * time.Minute}, {"15m", 15 * time.Minute}, {"1h", time.Hour}, {"1d", 24 * time.Hour}}
+}
+
+// countSteps are the widths of cells: each is whole ones of those before it, so that no two answers
+// can be set against one another to find what happened in between.
+var countSteps = []countStep{{"1m", time.Minute}, {"5m", 5 * time.Minute}, {"15m", 15 * time.Minute}, {"1h", time.Hour}, {"1d", 24 * time.Hour}}
 
 type cameraHealth struct {
 	State      string      `json:"state" enum:"ok,silent,never,tampered,signal_loss,unlawful" doc:"the gravest; unlawful: purpose, legal basis, controller or DPIA reference is missing, nothing is kept"`
@@ -143,7 +149,7 @@ type cameraItem struct {
 
 type countPoint struct {
 	Time       live.Stamp `json:"time" doc:"begin of the step"`
-	Hidden     bool       `json:"hidden,omitempty" doc:"fewer objects than k: the figures are null"`
+	Hidden     bool       `json:"hidden,omitempty" doc:"fewer objects than k, or hidden so that another step cannot be worked out: the figures are null"`
 	In         *int64     `json:"in" doc:"came in, or crossed the line one way"`
 	Out        *int64     `json:"out" doc:"left, or crossed the line the other way"`
 	Present    *float64   `json:"present" doc:"there on average"`
@@ -397,18 +403,21 @@ func (a *api) counts(c *call, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	step := countSteps[len(countSteps)-1]
-	for _, s := range countSteps {
-		if in.Step == s.name || in.Step == "" && to.Sub(from)/s.d <= autoCells {
-			step = s
-			break
-		}
+	at := slices.IndexFunc(countSteps, func(s countStep) bool {
+		return in.Step == s.name || in.Step == "" && to.Sub(from)/s.d <= autoCells
+	})
+	if at < 0 {
+		at = len(countSteps) - 1
+	}
+	step, within := countSteps[at], time.Duration(0)
+	if at+1 < len(countSteps) {
+		within = countSteps[at+1].d
 	}
 	from, to = whole(from, to, step.d)
 	if n := to.Sub(from) / step.d; n > maxCells {
 		return nil, invalid("query.step", "%s gives %d cells, want at most %d", in.Step, n, maxCells)
 	}
-	cells, err := a.Video.Counts(c.ctx, CountQuery{Camera: d.ID, Zone: in.Zone, Class: in.Class, From: from, To: to, Step: step.d, K: k})
+	cells, err := a.Video.Counts(c.ctx, CountQuery{Camera: d.ID, Zone: in.Zone, Class: in.Class, From: from, To: to, Step: step.d, Within: within, K: k})
 	if err != nil {
 		return nil, c.away("counts", err)
 	}

@@ -145,7 +145,7 @@ func TestCameraFigures(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("counts %v\nwant %v", got, want)
 	}
-	if asked := (CountQuery{Camera: "cam-1", Zone: "gate", Class: "car", From: at("2026-01-31T10:00:00Z"), To: at("2026-01-31T11:05:00Z"), Step: 5 * time.Minute, K: 7}); g.counts != asked {
+	if asked := (CountQuery{Camera: "cam-1", Zone: "gate", Class: "car", From: at("2026-01-31T10:00:00Z"), To: at("2026-01-31T11:05:00Z"), Step: 5 * time.Minute, Within: 15 * time.Minute, K: 7}); g.counts != asked {
 		t.Errorf("asked for %+v, want %+v", g.counts, asked)
 	}
 	for query, step := range map[string]string{"": "5m", "?from=2026-01-31T10:00:00Z&to=2026-01-31T11:00:00Z": "1m", "?from=2026-01-01T00:00:00Z&to=2026-01-31T00:00:00Z": "1d", "?from=2026-01-01T00:00:00Z&to=2026-01-11T00:00:00Z": "1h"} {

@@ -194,7 +194,7 @@ const en = {
   'camera.counts.empty': 'Nothing counted in this time',
   'camera.counts.most': 'at most {n}',
   'camera.counts.left': '{n} class with less is not drawn|{n} classes with less are not drawn',
-  'camera.counts.hidden': '{n} value left out: fewer than {k} objects|{n} values left out: fewer than {k} objects',
+  'camera.counts.hidden': '{n} value left out: none may tell of fewer than {k} objects|{n} values left out: none may tell of fewer than {k} objects',
   'camera.counts.step': 'Each point: {step}',
   'camera.step.1m': '1 min',
   'camera.step.5m': '5 min',

@@ -153,7 +153,7 @@ const it: Messages = {
   'radio.asset.by': 'Ultimo ascolto da',
 
   'cameras.title': 'Telecamere',
-  'cameras.total': '{n} telecamera, {ill} anomale|{n} telecamere, {ill} anomale',
+  'cameras.total': '{n} telecamera, anomale: {ill}|{n} telecamere, anomale: {ill}',
   'cameras.caption': 'Telecamere e loro stato, ordinabili: le stesse della mappa',
   'cameras.filter': 'Filtra per id o nome',
   'cameras.failed': 'Impossibile leggere le telecamere: {why}',
@@ -195,7 +195,7 @@ const it: Messages = {
   'camera.counts.empty': 'Nessun conteggio in questo periodo',
   'camera.counts.most': 'al massimo {n}',
   'camera.counts.left': '{n} classe minore non è disegnata|{n} classi minori non sono disegnate',
-  'camera.counts.hidden': '{n} valore omesso: meno di {k} oggetti|{n} valori omessi: meno di {k} oggetti',
+  'camera.counts.hidden': '{n} valore omesso: nessuno deve dire di meno di {k} oggetti|{n} valori omessi: nessuno deve dire di meno di {k} oggetti',
   'camera.counts.step': 'Ogni punto: {step}',
   'camera.step.1m': '1 min',
   'camera.step.5m': '5 min',
