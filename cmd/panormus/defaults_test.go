@@ -22,6 +22,9 @@ func TestShippedRulesKnowTheCity(t *testing.T) {
 		t.Errorf("%d rules are shipped, want 20", len(shipped.Rules))
 	}
 	for _, r := range shipped.Rules {
+		if r.On != "observations" {
+			continue // what rows have is checked as a rule is read
+		}
 		for _, m := range r.Metrics {
 			if !known[m] {
 				t.Errorf("rule %s reads %q, which no profile of the city has", r.ID, m)

@@ -160,7 +160,7 @@ func TestSimulatedCameras(t *testing.T) {
 		t.Fatalf("%d plates and names were sent, want 40", len(secrets))
 	}
 	all := c.everything()
-	if n := strings.Count(all["table detections"], "plate_hash"); n < 1000 || !strings.Contains(all["table rejected"], "no_purpose") {
+	if n := strings.Count(all["table detections_log"], "plate_hash"); n < 1000 || !strings.Contains(all["table rejected"], "no_purpose") {
 		t.Fatalf("%d rows were searched; want 1000 and refusals", n)
 	}
 	for where, text := range all {

@@ -74,7 +74,8 @@ func Shipped() []Policy {
 	}
 	urban := Policy{
 		ID: "urban_security", Title: map[string]string{"it": "Sicurezza urbana", "en": "Urban security"},
-		Detections: devices.Duration(MaxDetections), Tracks: devices.Duration(MaxDetections), Plates: PlatesNone, K: DefaultK,
+		Detections: devices.Duration(MaxDetections), Tracks: devices.Duration(MaxDetections), Plates: PlatesHash,
+		PlateRetention: devices.Duration(MaxDetections), K: DefaultK,
 	}
 	return []Policy{crowd, plates, traffic, urban}
 }
