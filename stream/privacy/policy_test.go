@@ -105,7 +105,7 @@ func TestPurposesFollowTheBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if guard.Version() == before {
-		t.Error("the guard's version is as before: grants would be kept")
+		t.Fatal("the guard's version is as before: grants would be kept")
 	}
 	if grant, _ = guard.Admit(camera); !grant.Allows("color") || grant.Allows("make") || grant.Expires(0, "car") != time.Hour.Milliseconds() {
 		t.Errorf("%+v, want the policy that was put", grant)
