@@ -87,7 +87,7 @@ func TestDefaultsRaiseAndClear(t *testing.T) {
 		{"parking-impossible", noon, reading{"available_spot_number": 91.0, "total_spot_number": 90.0, "occupancy": 0.0}, reading{"available_spot_number": 50.0, "total_spot_number": 90.0, "occupancy": 0.4}},
 	} {
 		set := Defaults()
-		registry := &scriptRegistry{assets: map[string]*devices.Asset{"d": {Device: devices.Device{ID: "d", Zone: "kalsa", Tags: map[string]string{"street": "Via Roma", "line": "101"}}}}}
+		registry := &testRegistry{assets: map[string]*devices.Asset{"d": {Device: devices.Device{ID: "d", Zone: "kalsa", Tags: map[string]string{"street": "Via Roma", "line": "101"}}}}}
 		e := New(Config{Registry: registry}, set)
 		seq := uint64(0)
 		say := func(at int64, r reading) {

@@ -271,7 +271,7 @@ func TestSunElevation(t *testing.T) {
 
 // A registry that changes is seen, and a device may speak in two domains.
 func TestRegistryChanges(t *testing.T) {
-	registry := &scriptRegistry{assets: map[string]*devices.Asset{}}
+	registry := &testRegistry{assets: map[string]*devices.Asset{}}
 	e := New(Config{Registry: registry, Partitions: 1}, mustParse(t, `{id: r, when: 'zone == "kalsa" && x > 1'}`))
 	say := func(domain string, at int64) int {
 		o := &batch.Observations{}

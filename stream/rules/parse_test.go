@@ -71,7 +71,7 @@ func TestParseRefuses(t *testing.T) {
 			fmt.Fprintf(&got, "%s: %s\n", level, p)
 		}
 		golden := strings.TrimSuffix(file, ".yaml") + ".txt"
-		if *update {
+		if *Update {
 			if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -81,7 +81,7 @@ func TestParseRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.String() != string(want) {
-			t.Errorf("%s:\n%s", file, diff(string(want), got.String()))
+			t.Errorf("%s: found\n%s\nwant\n%s", file, got.String(), want)
 		}
 	}
 }

@@ -18,7 +18,7 @@ const rowStart = int64(4_100_000_000_000)
 func rowsGive(t *testing.T, rulesText string, restarts bool, rows ...string) []string {
 	t.Helper()
 	set := mustParse(t, rulesText)
-	registry := &scriptRegistry{assets: map[string]*devices.Asset{
+	registry := &testRegistry{assets: map[string]*devices.Asset{
 		"cam-1": {Device: devices.Device{ID: "cam-1", Domain: "safety", Zone: "kalsa", Tags: map[string]string{"forbidden_direction": "out"}}},
 	}}
 	e := NewRowEngine(Config{Registry: registry}, OnDetections, set)

@@ -1,7 +1,12 @@
 package rules
 
 import (
+	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strconv"
+	"strings"
 
 	"panormus/devices"
 	"panormus/stream/batch"
@@ -187,4 +192,38 @@ func eachCount(data []byte, do func(*Row)) error {
 		})
 	}
 	return nil
+}
+
+// NewRow makes a row of what a test says, by column; one that is not said is empty. Times are Unix ms.
+func NewRow(on, camera string, at, received int64, columns map[string]string) (*Row, error) {
+	known := rowColumns[on]
+	if known == nil {
+		all := slices.Sorted(maps.Keys(rowColumns))
+		return nil, fmt.Errorf("rows on %q%s; want one of %s", on, didYouMean(on, all), strings.Join(all, ", "))
+	}
+	numbers := map[string]float64{}
+	for name, text := range columns {
+		kind, ok := known[name]
+		if !ok {
+			return nil, fmt.Errorf("%s have no column %q%s", on, name, didYouMean(name, slices.Collect(maps.Keys(known))))
+		}
+		if kind != kindNum {
+			continue
+		}
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: found %q, want a number", name, clip(text, 40))
+		}
+		numbers[name] = v
+	}
+	return &Row{
+		Camera: camera, Time: at, Received: received,
+		num: func(name string) float64 {
+			if v, ok := numbers[name]; ok {
+				return v
+			}
+			return math.NaN()
+		},
+		text: func(name string) string { return columns[name] },
+	}, nil
 }
