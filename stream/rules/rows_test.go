@@ -133,7 +133,8 @@ func TestCountsAndTracksAreRows(t *testing.T) {
 rules:
   - {id: crowd, on: counts, when: 'class == "person" && occupancy_avg > 10', text: "{camera}: {occupancy_avg}"}
   - {id: slow, on: counts, when: speed_mps < 2}
-  - {id: fast, on: tracks, when: speed_max_mps > 20 && duration_s >= 4}
+  - {id: fast, on: tracks, when: speed_max_mps > 20 && duration_s >= 4, text: "{rule} of {class}"}
+  - {id: line, on: detections, when: 'what == "line_crossed"', text: "{title}: {rule}"}
 `)
 	counts, err := batch.EncodeCounts([]batch.Count{
 		{Time: at, Received: at, Camera: "c", Class: "person", OccupancyAvg: 12},
@@ -142,12 +143,20 @@ rules:
 	if err != nil {
 		t.Fatal(err)
 	}
-	tracks, err := batch.EncodeTracks([]batch.Track{{Camera: "c", Start: at, End: at.Add(4 * time.Second), Received: at.Add(4 * time.Second), SpeedMaxMps: 21}})
+	tracks, err := batch.EncodeTracks([]batch.Track{{Camera: "c", Class: "car", Start: at, End: at.Add(4 * time.Second), Received: at.Add(4 * time.Second), SpeedMaxMps: 21}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d batch.Detections
+	crossed := batch.Absent()
+	crossed.Time, crossed.Received, crossed.Camera, crossed.What, crossed.Rule = rowStart, rowStart, "c", batch.WhatLineCrossed, "Fence1"
+	d.Append(&crossed)
+	detections, err := d.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for on, data := range map[string][]byte{OnCounts: counts, OnTracks: tracks} {
+	for on, data := range map[string][]byte{OnCounts: counts, OnTracks: tracks, OnDetections: detections} {
 		e := NewRowEngine(Config{}, on, set)
 		if err := rowKinds[on].each(data, func(r *Row) { e.Apply(1, r) }); err != nil {
 			t.Fatal(err)
@@ -157,7 +166,7 @@ rules:
 		}
 	}
 	slices.Sort(got)
-	if want := []string{"crowd c: 12", "fast fast", "slow slow"}; !slices.Equal(got, want) {
+	if want := []string{"crowd c: 12", "fast fast of car", "line line: Fence1", "slow slow"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -67,7 +67,7 @@ func (c *compiler) parsePiece(node *yaml.Node, src string, offset int) piece {
 		p.decimals = int(m[2][0] - '0')
 	}
 	trimmed := strings.TrimSpace(src)
-	if specials[trimmed] {
+	if _, isColumn := c.columns[trimmed]; specials[trimmed] && !isColumn { // a row's rule is the camera's
 		p.special = trimmed
 		return p
 	}
