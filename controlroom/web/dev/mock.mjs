@@ -157,6 +157,7 @@ export async function startMock(options = {}) {
         return paged('events', events.filter((e) => wants(e) && Date.parse(e.time) <= to).reverse());
       }
       // The made-up city has no cameras and no radio network.
+      if (kind === 'purposes') return paged('purposes', []);
       if (kind === 'cameras') return paged('cameras', []);
       if (kind === 'gateways') return paged('gateways', []);
       if (kind === 'radio') return paged('devices', []);

@@ -251,6 +251,11 @@ export const api = {
     return found;
   },
 
+  async purposes(signal?: AbortSignal): Promise<{ id: string; title?: Record<string, string> }[]> {
+    const answer = await get<{ purposes?: { id: string; title?: Record<string, string> }[] }>('/api/v1/purposes', {}, signal);
+    return answer.purposes ?? [];
+  },
+
   camera: (id: string, signal?: AbortSignal) => optional<Camera>(`/api/v1/cameras/${enc(id)}`, signal),
 
   counts: (id: string, from: Date, to: Date, signal?: AbortSignal) =>

@@ -1,4 +1,5 @@
 import { api, type Camera } from '../api/client';
+import type { Lang } from '../i18n/translate';
 
 const every = 15_000;
 
@@ -6,6 +7,8 @@ const every = 15_000;
 class Cameras {
   list = $state.raw<Camera[] | undefined>();
   failed = $state('');
+  #titles = $state.raw<Map<string, Record<string, string>>>(new Map());
+  #asked = false;
   #watchers = 0;
   #abort = new AbortController();
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -22,6 +25,18 @@ class Cameras {
       clearInterval(this.#timer);
       this.#abort.abort();
     };
+  }
+
+  /** A purpose in words, as its policy has them; else its id. */
+  purpose(id: string, lang: Lang): string {
+    if (!this.#asked) {
+      this.#asked = true;
+      api.purposes().then(
+        (found) => (this.#titles = new Map(found.map((p) => [p.id, p.title ?? {}]))),
+        () => {}, // ids do
+      );
+    }
+    return this.#titles.get(id)?.[lang] || id || '–';
   }
 
   async #read(): Promise<void> {
