@@ -17,7 +17,7 @@ type EventFilter struct {
 	From, To time.Time // From <= time < To
 	Rule     string
 	Severity string
-	State    string
+	State    string // "" for all but those of rules in shadow
 	Domain   string
 	Device   string
 	Zone     string
@@ -40,7 +40,9 @@ func (db *DB) Events(ctx context.Context, f EventFilter, limit int, cursor strin
 	w.times("time", f.From, f.To)
 	w.equal("rule", f.Rule)
 	w.equal("severity", f.Severity)
-	w.equal("state", f.State)
+	if w.equal("state", f.State); f.State == "" {
+		w.add("NOT startsWith(state, ?)", batch.ShadowState)
+	}
 	w.equal("domain", f.Domain)
 	w.equal("device", f.Device)
 	w.equal("zone", f.Zone)

@@ -68,7 +68,7 @@ func (db *DB) OpenEpisodes(ctx context.Context) ([]batch.Event, error) {
 	defer cancel()
 	found, err := db.readEvents(ctx, "SELECT "+eventColumns+` FROM events
 		WHERE state IN ('raised', 'updated') AND (rule, key) IN
-			(SELECT rule, key FROM events_log GROUP BY rule, key HAVING argMax(state, `+order+`) != 'cleared')
+			(SELECT rule, key FROM events_log WHERE NOT startsWith(state, '`+batch.ShadowState+`') GROUP BY rule, key HAVING argMax(state, `+order+`) != 'cleared')
 		ORDER BY time DESC, id DESC LIMIT 1 BY rule, key, state`)
 	if err != nil {
 		return nil, fmt.Errorf("read open episodes: %w", err)

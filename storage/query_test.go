@@ -142,6 +142,7 @@ func TestEvents(t *testing.T) {
 		event("4", "r", "b", "raised", 0), event("5", "r", "b", "updated", time.Minute), event("6", "r", "b", "updated", 2*time.Minute),
 		event("7", "s", "a", "raised", 0), event("8", "s", "a", "cleared", 0),
 		event("4", "r", "b", "raised", 0), // replayed
+		event("9", "s", "a", "shadow_raised", time.Hour),
 	})
 	ids := func(events []batch.Event, err error) string {
 		t.Helper()
@@ -171,6 +172,10 @@ func TestEvents(t *testing.T) {
 	}
 	if got := ids(db.OpenEpisodes(within(t))); got != "4 6 3" && got != "4 3 6" {
 		t.Errorf("open episodes %s, want 4 3 6", got)
+	}
+	shadows, _, err := db.Events(within(t), storage.EventFilter{State: "shadow_raised"}, 0, "")
+	if got := ids(shadows, err); got != "9" {
+		t.Errorf("of rules in shadow %s, want 9", got)
 	}
 	if got := ids(db.RecentEvents(within(t), 2)); got != "6 3" {
 		t.Errorf("recent %s, want 6 3", got)

@@ -122,7 +122,7 @@ type eventQuery struct {
 	To       string `query:"to" format:"date-time"`
 	Rule     string `query:"rule"`
 	Severity string `query:"severity" enum:"info,warning,major,critical"`
-	State    string `query:"state" enum:"raised,updated,cleared"`
+	State    string `query:"state" enum:"raised,updated,cleared,shadow_raised,shadow_cleared" doc:"without it all but those of rules in shadow"`
 	Domain   string `query:"domain"`
 	Device   string `query:"device"`
 	Zone     string `query:"zone"`

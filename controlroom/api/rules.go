@@ -33,6 +33,8 @@ type ruleShape struct {
 	Absent   string            `json:"absent,omitempty"`
 	Text     string            `json:"text,omitempty"`
 	Enabled  bool              `json:"enabled,omitempty"`
+	Hold     string            `json:"hold,omitempty"`
+	Mode     string            `json:"mode,omitempty" enum:"live,shadow" doc:"shadow: judged and counted, its events kept apart, nobody's alarms"`
 	Version  string            `json:"version,omitempty"`
 	File     string            `json:"file,omitempty"`
 	Line     int               `json:"line,omitempty"`

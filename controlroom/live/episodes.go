@@ -156,14 +156,15 @@ func (e *episodes) remember(ev batch.Event) bool {
 	return true
 }
 
-// ApplyEvents takes events in the order of the log. Those held already change nothing.
+// ApplyEvents takes events in the order of the log. Those held already change nothing, and those of
+// rules in shadow are left out: they colour no device and reach no listener.
 func (s *State) ApplyEvents(events []batch.Event) {
 	var fresh []batch.Event
 	var alarms []Alarm
 	e := &s.episodes
 	e.mu.Lock()
 	for _, ev := range events {
-		if !e.remember(ev) {
+		if ev.Shadow() || !e.remember(ev) {
 			continue
 		}
 		fresh = append(fresh, ev)

@@ -3,6 +3,7 @@ package batch
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -16,7 +17,7 @@ type Event struct {
 	Rule        string          `json:"rule"`
 	RuleVersion string          `json:"rule_version"`
 	Severity    string          `json:"severity"` // info, warning, major or critical
-	State       string          `json:"state"`    // raised, updated or cleared
+	State       string          `json:"state"`    // raised, updated or cleared; of rules in shadow with ShadowState before it
 	Time        time.Time       `json:"time"`     // event time of the reading that decided
 	Received    time.Time       `json:"received"`
 	Domain      string          `json:"domain"`
@@ -26,6 +27,13 @@ type Event struct {
 	Text        string          `json:"text"`
 	Context     json.RawMessage `json:"context"` // values and thresholds that decided, an object
 }
+
+// ShadowState is what the states of events begin with that a rule in shadow made. They are kept to be
+// looked at and are nobody's alarms: whoever acts on events leaves them out.
+const ShadowState = "shadow_"
+
+// Shadow reports whether a rule in shadow made the event.
+func (e *Event) Shadow() bool { return strings.HasPrefix(e.State, ShadowState) }
 
 // A Rejected is a message that could not be decoded, kept with the reason.
 type Rejected struct {

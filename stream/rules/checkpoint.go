@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,7 +104,7 @@ func (r *run) readEvents(ctx context.Context, after uint64) error {
 		if json.Unmarshal(ev.Context, &c) != nil || c.Episode == "" || !r.judges(ev.Rule) {
 			return // not one of ours
 		}
-		if ev.State == "cleared" {
+		if strings.TrimPrefix(ev.State, batch.ShadowState) == "cleared" {
 			delete(r.open, c.Episode)
 			return
 		}
@@ -155,7 +156,11 @@ func (r *run) endLost(now int64) []batch.Event {
 	var out []batch.Event
 	for _, o := range r.open {
 		ev := o.event
-		id := eventID(ev.Rule, ev.Key, o.since, "cleared")
+		state := "cleared"
+		if ev.Shadow() {
+			state = batch.ShadowState + state
+		}
+		id := eventID(ev.Rule, ev.Key, o.since, state)
 		if _, done := r.have[id]; done || held[o.episode] {
 			continue
 		}
@@ -168,7 +173,7 @@ func (r *run) endLost(now int64) []batch.Event {
 		if err != nil {
 			continue
 		}
-		ev.ID, ev.State, ev.Context = id, "cleared", raw
+		ev.ID, ev.State, ev.Context = id, state, raw
 		ev.Time, ev.Received = time.UnixMilli(now).UTC(), time.UnixMilli(now).UTC()
 		out = append(out, ev)
 	}

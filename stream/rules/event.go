@@ -109,6 +109,9 @@ func (r *bound) special(name, key string, start int64) string {
 
 // event makes an event of an episode. Times are Unix ms.
 func (r *bound) event(state, key string, start, at, received int64, v evidence, devices int, reason string) batch.Event {
+	if r.Shadow {
+		state = batch.ShadowState + state
+	}
 	c := eventContext{
 		Values: v.values, When: r.When, Clear: r.Clear, Thresholds: r.limits, Since: formatTime(start),
 		Episode: eventID(r.ID, key, start, "episode"), Devices: devices, Reason: reason, Title: r.Title,

@@ -160,9 +160,9 @@ func (p *parser) parse(data []byte) []*Rule {
 }
 
 // laterKeys are the contract's keys whose time has not come.
-var laterKeys = []string{"window", "let", "sequence", "unless", "mode", "schedule", "template"}
+var laterKeys = []string{"window", "let", "sequence", "unless", "schedule", "template"}
 
-var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "enabled"}
+var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "enabled", "mode"}
 
 func hasKey(n *yaml.Node, key string) bool {
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -358,6 +358,11 @@ func (p *parser) parseKey(r *Rule, key string, v *yaml.Node) {
 		r.Key = strings.TrimSpace(s)
 	case "text":
 		r.Text = s
+	case "mode":
+		if s != "live" && s != "shadow" {
+			p.failAt(v, "mode: found %q%s; want live or shadow", clip(s, 40), didYouMean(s, []string{"live", "shadow"}))
+		}
+		r.Shadow = s == "shadow"
 	case "enabled":
 		b, err := strconv.ParseBool(s)
 		if err != nil {

@@ -87,6 +87,7 @@ type rowEpisode struct {
 	Zone     string         `json:"zone"`
 	Text     string         `json:"text"`
 	Values   map[string]any `json:"values"`
+	Shadow   bool           `json:"shadow,omitempty"` // raised in shadow
 }
 
 // NewRowEngine makes an engine without state for the rules on one of OnDetections, OnTracks and
@@ -209,7 +210,7 @@ func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 	e.next = min(e.next, ep.Last+hold)
 	if ep.State == pending && now >= ep.Start+r.forMs {
 		v := r.evidence(f, key, ep.Start)
-		ep.State, ep.Text, ep.Values = raised, v.text, v.values
+		ep.State, ep.Text, ep.Values, ep.Shadow = raised, v.text, v.values, r.Shadow
 		e.emit(r, k, ep, "raised", now, row.Received, "")
 	}
 }
@@ -373,10 +374,17 @@ func (e *RowEngine) Restore(b []byte) error {
 	}
 	e.clock, e.next = s.Clock, s.Clock
 	for _, ep := range s.Episodes {
-		if e.rule(ep.Rule, ep.Domain) == nil || e.episodes[ep.rowKey] != nil {
+		r := e.rule(ep.Rule, ep.Domain)
+		if r == nil || e.episodes[ep.rowKey] != nil {
 			continue
 		}
 		kept := ep.rowEpisode
+		if kept.State == raised && kept.Shadow != r.Shadow { // it ends as what it was raised as
+			was, rule := *r, *r.Rule
+			rule.Shadow, was.Rule = kept.Shadow, &rule
+			e.emit(&was, ep.rowKey, &kept, "cleared", max(e.clock, kept.Start), kept.Received, "the rule was changed")
+			continue
+		}
 		e.episodes[ep.rowKey] = &kept
 		e.keys[ep.Rule]++
 	}

@@ -29,6 +29,7 @@ type Rule struct {
 	Absent   time.Duration // 0 for none
 	Text     string        // template; "" for the title
 	Disabled bool
+	Shadow   bool // mode: shadow: judged and counted, and no alarm of anyone's
 
 	File    string // where it was read
 	Line    int
@@ -53,6 +54,7 @@ type ruleJSON struct {
 	Absent   string            `json:"absent,omitempty"`
 	Text     string            `json:"text,omitempty"`
 	Enabled  bool              `json:"enabled"`
+	Mode     string            `json:"mode,omitempty"` // shadow; "" for live
 	Version  string            `json:"version,omitempty"`
 	File     string            `json:"file,omitempty"`
 	Line     int               `json:"line,omitempty"`
@@ -66,6 +68,9 @@ func (r *Rule) json() ruleJSON {
 	}
 	if r.For > 0 {
 		j.For = formatDuration(r.For)
+	}
+	if r.Shadow {
+		j.Mode = "shadow"
 	}
 	if r.Hold > 0 {
 		j.Hold = formatDuration(r.Hold)
@@ -112,7 +117,7 @@ func (r *Rule) shared() bool { return r.Key != "device" && r.Key != "camera" }
 
 // sameKeys reports whether episodes of old mean the same under r.
 func (r *Rule) sameKeys(old *Rule) bool {
-	return r.Key == old.Key && r.Domain == old.Domain && r.On == old.On && (r.Absent > 0) == (old.Absent > 0)
+	return r.Key == old.Key && r.Domain == old.Domain && r.On == old.On && r.Shadow == old.Shadow && (r.Absent > 0) == (old.Absent > 0)
 }
 
 // A Set is rules that run together, sorted by id, no id twice. It is immutable.

@@ -170,7 +170,7 @@ func (r *reader) rule() *Rule {
 	logic := r.text()
 	rule := &Rule{
 		ID: j.ID, Title: j.Title, Domain: j.Domain, Severity: j.Severity, On: j.On, When: j.When, Clear: j.Clear, Key: j.Key,
-		Text: j.Text, Version: j.Version, logic: logic, code: &code{},
+		Text: j.Text, Version: j.Version, Shadow: j.Mode == "shadow", logic: logic, code: &code{},
 	}
 	rule.For, _ = parseDuration(j.For)
 	rule.Absent, _ = parseDuration(j.Absent)
