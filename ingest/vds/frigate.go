@@ -21,18 +21,18 @@ const maxZones = 32
 
 // A frigateObject is a tracked object at one time.
 type frigateObject struct {
-	there           bool
-	id, camera      string
-	row             ingest.Detection
-	at, start, end  instant
-	top             float64 // score
-	box             [4]float64
-	boxAt           int
-	speed           float64 // average, km/h or mph
-	now             float64 // current one
-	zones           [maxZones]string
-	zoned           int
-	stale, mistaken bool
+	there      bool
+	id, camera string
+	row        ingest.Detection
+	at, end    instant
+	top        float64 // score
+	box        [4]float64
+	boxAt      int
+	speed      float64 // average, km/h or mph
+	now        float64 // current one
+	zones      [maxZones]string
+	zoned      int
+	mistaken   bool
 }
 
 // event reads what Frigate publishes on frigate/events when an object is new, changes or ends: a row of

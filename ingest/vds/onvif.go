@@ -102,15 +102,6 @@ func (o *onvifThing) tell(parent, name, value string, odds float64, at int) erro
 	return nil
 }
 
-// within reports whether tell listens to what is in an element.
-func within(name string) bool {
-	switch name {
-	case "Class", "ClassCandidate", "VehicleInfo", "LicensePlateInfo", "HumanFace":
-		return true
-	}
-	return false
-}
-
 func (o *onvifThing) speed(value string, at int) error {
 	v, err := parseNumber([]byte(value), at)
 	if err != nil {
@@ -256,18 +247,18 @@ var batchNaN = float32(math.NaN())
 
 // An onvifEvent is an event while it is read.
 type onvifEvent struct {
-	out                        *ingest.Decoded
-	topic                      string // see canonical
-	at                         instant
-	operation                  string // PropertyOperation
-	rule                       string
-	direction, state, inside   string
-	count                      float64
-	start, end                 instant
-	thing                      onvifThing
-	offset                     int
-	first                      int
-	retained, refresh, ignored bool
+	out                      *ingest.Decoded
+	topic                    string // see canonical
+	at                       instant
+	operation                string // PropertyOperation
+	rule                     string
+	direction, state, inside string
+	count                    float64
+	start, end               instant
+	thing                    onvifThing
+	offset                   int
+	first                    int
+	retained                 bool
 }
 
 func newEvent(out *ingest.Decoded, retained bool, offset int) (onvifEvent, error) {

@@ -122,15 +122,6 @@ func (r *xmlReader) number() (float64, error) {
 	return parseNumber(b, at)
 }
 
-func (r *xmlReader) moment() (instant, error) {
-	at := r.s.Offset()
-	b, err := r.text()
-	if err != nil {
-		return instant{}, err
-	}
-	return parseMoment(b, at)
-}
-
 // attrWord, attrNumber and attrMoment read an attribute, which may be missing.
 func (r *xmlReader) attrWord(name string) (string, error) {
 	b, _ := r.s.Attr(name)

@@ -126,11 +126,3 @@ func (w *watcher) notice(s *scene, k *known, at int64) {
 	s.seen = append(s.seen, sight{k, b, k.toldAt > 0 && at >= k.toldAt})
 	k.first = false
 }
-
-// direction is the way an object goes: right is into the city.
-func (k *known) direction() string {
-	if k.right {
-		return "in"
-	}
-	return "out"
-}

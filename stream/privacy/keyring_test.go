@@ -339,7 +339,7 @@ func TestKeysComeAndGoWithTheClock(t *testing.T) {
 		}
 		v.away = errors.New("the bucket is away")
 		v.mu.Unlock()
-		time.Sleep(first.AddDate(0, 0, 1).Sub(time.Now()))
+		time.Sleep(time.Until(first.AddDate(0, 0, 1)))
 		if _, err := k.Plate("traffic", time.Now()); err != nil {
 			t.Errorf("the first plate of the next day: %v; want no question to the bucket", err)
 		}
