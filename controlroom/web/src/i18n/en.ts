@@ -249,6 +249,7 @@ const en = {
   'system.rejected': 'rejected',
   'system.lag': 'lag',
   'system.lag.writer': 'storage lag',
+  'system.lag.tracks': 'tracks lag',
   'system.lag.rules': 'rules lag',
   'system.perSecond': '{n}/s',
   'system.messages': 'messages',

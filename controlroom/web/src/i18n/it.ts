@@ -250,6 +250,7 @@ const it: Messages = {
   'system.rejected': 'scartati',
   'system.lag': 'ritardo',
   'system.lag.writer': 'ritardo archivio',
+  'system.lag.tracks': 'ritardo tracce',
   'system.lag.rules': 'ritardo regole',
   'system.perSecond': '{n}/s',
   'system.messages': 'messaggi',
