@@ -239,14 +239,17 @@ func (r *run) advance(seq uint64) {
 func (r *run) event(list, camera, hash string, at, received time.Time) batch.Event {
 	span := at.Truncate(episode)
 	id := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%d", list, camera, hash, span.UnixMilli()))
+	name := hex.EncodeToString(id[:10])
 	e := batch.Event{
-		ID: hex.EncodeToString(id[:10]), Rule: RulePrefix + list, RuleVersion: "1", Severity: "major", State: "raised", Time: at, Received: received,
-		Domain: "safety", Device: camera, Key: camera + "/" + hash[:min(12, len(hash))], Text: fmt.Sprintf("%s read a plate of the list %s", camera, list),
+		ID: name, Rule: RulePrefix + list, RuleVersion: "1", Severity: "major", State: "raised", Time: at, Received: received,
+		Domain: "safety", Device: camera, Key: camera + "/" + name, Text: fmt.Sprintf("%s read a plate of the list %s", camera, list),
 	}
 	if r.cfg.Zone != nil {
 		e.Zone = r.cfg.Zone(camera)
 	}
-	context, err := json.Marshal(map[string]string{"list": list, "plate_hash": hash})
+	// Events live for years and a hash is personal data that goes with its day: the list, the camera and
+	// the time find the reading while there is one.
+	context, err := json.Marshal(map[string]string{"list": list})
 	if err != nil {
 		panic(fmt.Sprintf("BUG: %v", err))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -165,6 +166,17 @@ func TestListedPlatesRaiseEvents(t *testing.T) {
 		count[e.Device]++
 		if e.Rule != "plate-list:stolen" || e.Severity != "major" || e.Domain != "safety" || e.Zone != "porto" || e.State != "raised" || !strings.Contains(string(e.Context), `"list":"stolen"`) {
 			t.Errorf("%+v", e)
+		}
+	}
+	for _, at := range []time.Time{noon, noon.Add(-24 * time.Hour)} {
+		hash, _, err := c.grant.Plate(at.UnixMilli(), listed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range all {
+			if e := &all[i]; strings.Contains(fmt.Sprint(e.ID, e.Key, e.Text, string(e.Context)), hash[:12]) {
+				t.Errorf("an event, which is kept for years, holds a part of the hash: %+v", e)
+			}
 		}
 	}
 	if count["cam-1"] != 3 || count["cam-2"] != 1 || len(count) != 2 || len(all) != 8 {
