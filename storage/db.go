@@ -26,6 +26,9 @@ type Config struct {
 	// Retention is how long rows of a table are kept; 0 for ever. Tables that are not named have
 	// their default, see DefaultRetention.
 	Retention map[string]time.Duration
+	// Least returns the least number of objects that a count may tell of for good, or in an export, by
+	// purpose; of purposes that it does not name, and where it is nil, that is privacy.DefaultK.
+	Least func() map[string]int
 
 	Log     *slog.Logger
 	Metrics prometheus.Registerer

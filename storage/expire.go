@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +23,7 @@ var expiring = []struct {
 const (
 	// retentionPeriod is how often retention is enforced.
 	retentionPeriod = 5 * time.Minute
-	// smallCells is how long counts of fewer than minCell objects are kept: they may tell of somebody.
+	// smallCells is how long counts of few objects are kept: they may tell of somebody.
 	smallCells = privacy.MaxDetections
 )
 
@@ -61,7 +63,7 @@ func (db *DB) EnforceRetention(ctx context.Context, now time.Time) error {
 	if err := db.dropSmallCells(ctx, counts, before); err != nil {
 		return fmt.Errorf("retention of %s: %w", counts, err)
 	}
-	return db.verify(ctx, counts, fmt.Sprintf("seen < %d AND time < toDateTime(?, 'UTC')", minCell), before)
+	return db.verify(ctx, counts, db.few()+" AND time < toDateTime(?, 'UTC')", before)
 }
 
 // dropExpired drops the partitions that began at or before a time. One that goes on is never
@@ -91,10 +93,30 @@ func partitionBegin(table string) string {
 	return "toStartOfHour(min(min_time), 'UTC')"
 }
 
+// few is a condition over counts: it is true of those that tell of fewer objects than their purpose wants.
+func (db *DB) few() string {
+	var cases strings.Builder
+	if db.cfg.Least != nil {
+		least := db.cfg.Least()
+		for _, purpose := range slices.Sorted(maps.Keys(least)) {
+			fmt.Fprintf(&cases, "purpose = %s, %d, ", quoted(purpose), least[purpose])
+		}
+	}
+	if cases.Len() == 0 {
+		return fmt.Sprintf("seen < %d", privacy.DefaultK)
+	}
+	return fmt.Sprintf("seen < multiIf(%s%d)", &cases, privacy.DefaultK)
+}
+
+// quoted is text as a literal of SQL.
+func quoted(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
+}
+
 // dropSmallCells deletes counts of few objects, of the days before a midnight: one day in each night,
 // and only where there are any. Older versions of a row go first, lest one of them come to light.
 func (db *DB) dropSmallCells(ctx context.Context, table string, before time.Time) error {
-	small := fmt.Sprintf("seen < %d", minCell)
+	small := db.few()
 	ids, err := db.partitions(ctx, "SELECT _partition_id FROM "+table+" WHERE "+small+" AND time < toDateTime(?, 'UTC') GROUP BY _partition_id", before.Unix())
 	if err != nil {
 		return err

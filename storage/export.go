@@ -14,17 +14,15 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
-
-	"panormus/stream/privacy"
 )
 
-// minCell is the least number of objects that a row of exported counts tells of.
-const minCell = privacy.DefaultK
-
 // exportable are the tables of the contract, with the column that From and To bound, the columns to
-// read where not all, and a condition. What names a person or a vehicle, attributes and plates in
+// read where not all, and whether a row of fewer objects than the K of its purpose stays. What names a person or a vehicle, attributes and plates in
 // any form, leaves by no export.
-var exportable = map[string]struct{ time, columns, only string }{
+var exportable = map[string]struct {
+	time, columns string
+	counts        bool
+}{
 	"observations":    {time: "time", columns: "time, received, domain, device, metric, value, text, quality"},
 	"observations_1m": {time: "time", columns: "toDateTime64(time, 3, 'UTC') AS time, domain, device, metric, count, min, max, avg, last"},
 	"observations_1h": {time: "time", columns: "toDateTime64(time, 3, 'UTC') AS time, domain, device, metric, count, min, max, avg, last"},
@@ -32,7 +30,7 @@ var exportable = map[string]struct{ time, columns, only string }{
 		"speed_mps, heading_deg, box_left, box_top, box_right, box_bottom, center_x, center_y, lat, lon, value, purpose, expires, quality"},
 	"tracks": {time: "end", columns: "id, camera, track, start, end, received, class, vendor_class, score, detections, zones, speed_mps, speed_max_mps, " +
 		"distance_m, heading_deg, start_x, start_y, end_x, end_y, start_lat, start_lon, end_lat, end_lon, parent, purpose, expires, quality"},
-	"vds_counts_1m": {time: "time", only: fmt.Sprintf("seen >= %d", minCell), columns: "toDateTime64(time, 3, 'UTC') AS time, received, camera, zone, class, " +
+	"vds_counts_1m": {time: "time", counts: true, columns: "toDateTime64(time, 3, 'UTC') AS time, received, camera, zone, class, " +
 		"count_in, count_out, seen, occupancy_avg, occupancy_max, dwell_s, visits, speed_sum_mps, speed_n, queue_max, purpose, version"},
 	"uplinks":   {time: "time", columns: "*"},
 	"events":    {time: "time", columns: "time, received, id, rule, rule_version, severity, state, domain, device, zone, key, text, toJSONString(context) AS context"},
@@ -100,8 +98,8 @@ func (db *DB) export(ctx context.Context, w io.Writer, e Export) error {
 	for _, d := range days {
 		var cond where
 		cond.times("x."+table.time, d[0], d[1])
-		if table.only != "" {
-			cond.add(table.only)
+		if table.counts {
+			cond.add("NOT (" + db.few() + ")")
 		}
 		rows, err := db.conn.Query(ctx, "SELECT "+table.columns+" FROM "+e.Table+" AS x"+cond.sql(), cond.args...)
 		if err != nil {

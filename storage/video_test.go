@@ -241,7 +241,7 @@ func gauge(t *testing.T, reg *prometheus.Registry, name, table string) float64 {
 // Each purpose and class has its own time; the clock is moved, the engine is the real one.
 func TestRetention(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	db, err := storage.Open(within(t), storage.Config{Embedded: storagetest.NewServer(t), Metrics: reg})
+	db, err := storage.Open(within(t), storage.Config{Embedded: storagetest.NewServer(t), Metrics: reg, Least: func() map[string]int { return map[string]int{"square": 10} }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,8 @@ func TestRetention(t *testing.T) {
 	for _, age := range []time.Duration{0, 6 * 24 * time.Hour, 9 * 24 * time.Hour, 300 * 24 * time.Hour} {
 		counts = append(counts, batch.Count{Time: now.Add(-age).Truncate(time.Minute), Camera: "c", Class: "car", Seen: 5, Version: 1, Received: now},
 			batch.Count{Time: now.Add(-age).Truncate(time.Minute), Camera: "c", Class: "person", Seen: 9, Version: 1, Received: now},
-			batch.Count{Time: now.Add(-age).Truncate(time.Minute), Camera: "c", Class: "person", Seen: 4, Version: 2, Received: now})
+			batch.Count{Time: now.Add(-age).Truncate(time.Minute), Camera: "c", Class: "person", Seen: 4, Version: 2, Received: now},
+			batch.Count{Time: now.Add(-age).Truncate(time.Minute), Camera: "c", Class: "bus", Purpose: "square", Seen: 9, Version: 1, Received: now})
 	}
 	data, err = batch.EncodeCounts(counts)
 	publish(t, l, batch.KindCounts, data, err)
@@ -323,6 +324,9 @@ func TestRetention(t *testing.T) {
 	if n := number(t, db, "(SELECT count() FROM vds_counts_1m WHERE class = 'person')"); n != 0 {
 		t.Errorf("%d counts of four people after the clock was moved on, want none", n)
 	}
+	if n := number(t, db, "(SELECT count() FROM vds_counts_1m WHERE class = 'bus')"); n != 0 {
+		t.Errorf("%d counts of nine of a purpose that tells of ten, want none", n)
+	}
 	if n := number(t, db, "(SELECT count() FROM vds_counts_1m WHERE class = 'car')"); n != 4 {
 		t.Errorf("%d counts of five cars, want all 4", n)
 	}
@@ -330,7 +334,11 @@ func TestRetention(t *testing.T) {
 
 // No plate leaves by an export, no count of few, and no row past its time.
 func TestExportVideo(t *testing.T) {
-	db := storagetest.NewDB(t)
+	db, err := storage.Open(t.Context(), storage.Config{Embedded: storagetest.NewServer(t), Least: func() map[string]int { return map[string]int{"square": 10, `it's \`: 3} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
 	l := logtest.New(t, nil)
 	at := time.Now().UTC().Truncate(time.Second)
 	fresh, old := detection(at, 1), detection(at, 2)
@@ -342,7 +350,7 @@ func TestExportVideo(t *testing.T) {
 		{ID: "t2", End: at, Received: at, Expires: at.Add(-time.Second)}}
 	data, err = batch.EncodeTracks(tracks)
 	publish(t, l, batch.KindTracks, data, err)
-	data, err = batch.EncodeCounts([]batch.Count{{Time: at, Camera: "few", Seen: 4}, {Time: at, Camera: "many", Seen: 5}})
+	data, err = batch.EncodeCounts([]batch.Count{{Time: at, Camera: "few", Seen: 4, Purpose: "street"}, {Time: at, Camera: "few-too", Seen: 9, Purpose: "square"}, {Time: at, Camera: "many", Seen: 5, Purpose: "street"}})
 	publish(t, l, batch.KindCounts, data, err)
 	w, stop := running(t, db, l, storage.WriterConfig{MaxWait: 10 * time.Millisecond})
 	caughtUp(t, w)

@@ -130,6 +130,15 @@ func (p *privacySide) least(purpose string) int {
 	return privacy.DefaultK
 }
 
+// leasts are those of all purposes that have a policy.
+func (p *privacySide) leasts() map[string]int {
+	all := map[string]int{}
+	for _, policy := range p.purposes.All() {
+		all[policy.ID] = policy.K
+	}
+	return all
+}
+
 // keepTracks is how long a track of a camera may be kept; false where the registry has no ground for
 // keeping any.
 func (n *node) keepTracks(camera, class string, plate bool) (time.Duration, bool) {

@@ -216,7 +216,7 @@ func (n *node) openRest(ctx context.Context) error {
 }
 
 func (n *node) openDatabase(ctx context.Context) error {
-	cfg := storage.Config{Retention: n.cfg.Storage.TTL, Log: n.log, Metrics: n.reg}
+	cfg := storage.Config{Retention: n.cfg.Storage.TTL, Least: n.privacy.leasts, Log: n.log, Metrics: n.reg}
 	if n.engine != nil {
 		cfg.Embedded = n.engine
 		if err := n.engine.Ready(ctx); err != nil {
