@@ -193,12 +193,22 @@ func (e *Engine) openEpisodes() map[string]bool {
 	for _, s := range e.shards {
 		for _, first := range s.devices {
 			for d := first; d != nil; d = d.next {
+				for _, w := range d.windows {
+					if w != nil && w.raised {
+						out[eventID(w.rule.ID, d.id, w.start, "episode")] = true
+					}
+				}
 				for i := range d.episodes {
 					if ep := &d.episodes[i]; ep.state == raised {
 						out[eventID(d.plan.rules[ep.rule].ID, d.id, ep.start, "episode")] = true
 					}
 				}
 			}
+		}
+	}
+	for k, w := range e.shared.keyed {
+		if w.raised {
+			out[eventID(k.rule, k.key, w.start, "episode")] = true
 		}
 	}
 	for k, g := range e.shared.groups {

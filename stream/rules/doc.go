@@ -31,6 +31,26 @@
 // a claimed device of the rule's domain came into the registry; while the worker was not running or
 // lagged, silence does not count: after a start every device has the full time again.
 //
+// # Windows
+//
+// A rule with `window` and `let` is judged on what its key's readings came to in a stretch of event
+// time: tumbling (size), hopping (size, every), sliding (size; in steps of a sixtieth, or `every`) or
+// session (gap). Windows begin at multiples of their step since 1970, UTC. `when` and `clear` are over
+// the lets; a let is one of count, count_distinct, sum, avg, min, max, first, last, stddev (of all, not
+// of a sample), percentile(x, p) (nearest rank) and rate (change an hour from the first to the last
+// reading), of what a message itself says: values that stand from earlier messages are not in it. count(x)
+// counts the messages that have x, count(condition) those of which it is true, count() all. Up to
+// 1,024 different values count_distinct and percentile are exact, beyond they are estimates.
+//
+// A window is judged once, when the clock has passed its end by the lateness, and only if other readings
+// are in it than in the one before. It raises if `when` is true, and the episode ends with a window of
+// which it is false (or `clear` true), and with one without any readings, of which count is 0 and most
+// else unknown. The event's time is the window's end, and its context has the lets and the bounds. What
+// comes later than its window is judged is counted and left out. The clock of windows is a partition's;
+// between messages it runs on, so one that falls idle does not hold it; for keys that span partitions
+// it is the one furthest behind, but by 10 minutes at most. Whatever the order of arrival inside the
+// lateness, the batches, the partitions and restarts, the events are the same.
+//
 // # Rows
 //
 // Rules `on: detections`, `tracks` or `counts` are about rows, which are occurrences and not values
@@ -59,5 +79,5 @@
 //
 // Config.MaxDevices devices (beyond it the least recently heard of a sample is forgotten, and
 // counted), Config.MaxKeys keys a rule in the shared shard (beyond it a key is not opened, and
-// counted), Config.Forget of silence after which a device without an open episode is forgotten.
+// counted), 1,000 steps and 16 lets a window, of which a key holds one pane a step with readings, Config.Forget of silence after which a device without an open episode is forgotten.
 package rules

@@ -115,6 +115,7 @@ func (e *Engine) Settle() []batch.Event {
 	}
 	all = append(all, e.loose...)
 	e.loose = nil
+	e.shared.settleWindows(e.shards)
 	all = append(all, e.shared.settle(moves, clocks)...)
 	c.take(&e.shared.count)
 	slices.SortStableFunc(all, func(a, b made) int {
@@ -151,13 +152,24 @@ func (e *Engine) Devices() int {
 func (e *Engine) Live(now int64) {
 	if e.since == 0 {
 		e.since = now
+		e.tickWindows(now)
 	}
+}
+
+// tickWindows moves the clocks of windows by processing time and judges those that are over.
+func (e *Engine) tickWindows(now int64) {
+	for _, s := range e.shards {
+		s.winClock.ticked(now)
+		s.closeWindows()
+	}
+	e.shared.settleWindows(e.shards)
 }
 
 // Tick moves processing time to now, Unix ms: what has been silent too long raises, and clocks of
 // partitions where nothing arrives follow. Call it only with all that the log holds applied.
 func (e *Engine) Tick(now int64) {
 	e.Live(now)
+	e.tickWindows(now)
 	e.takeCensus(now)
 	for _, s := range e.shards {
 		s.tick(now)

@@ -35,8 +35,7 @@ var clockCalls = []string{"hour", "minute", "weekday", "day", "month"}
 
 // laterCalls are the contract's functions whose time has not come.
 var laterCalls = []string{
-	"rate", "delta", "ewma", "zscore", "baseline", "in_zone", "distance_m", "count", "count_distinct",
-	"sum", "avg", "first", "last", "stddev", "percentile", "is_holiday",
+	"rate", "delta", "ewma", "zscore", "baseline", "stuck", "in_zone", "distance_m", "is_holiday",
 }
 
 // flagNames are the arguments of flagged(), by bit of devices.Quality.

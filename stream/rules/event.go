@@ -37,6 +37,7 @@ type eventContext struct {
 	Since      string            `json:"since"`
 	Episode    string            `json:"episode"` // the same in all events of one episode
 	Devices    int               `json:"devices,omitempty"`
+	Window     *windowBounds     `json:"window,omitempty"`
 	Reason     string            `json:"reason,omitempty"` // of an end that no reading decided
 	Title      map[string]string `json:"title,omitempty"`
 }
@@ -45,6 +46,7 @@ type eventContext struct {
 type evidence struct {
 	text   string
 	values map[string]any
+	bounds *windowBounds
 }
 
 const timeLayout = "2006-01-02T15:04:05.000Z"
@@ -54,6 +56,9 @@ func formatTime(ms int64) string { return time.UnixMilli(ms).UTC().Format(timeLa
 // evidence reads the frame.
 func (r *bound) evidence(f *frame, key string, start int64) evidence {
 	v := evidence{values: map[string]any{}}
+	if w := f.window; w.to != 0 && r.Window != nil {
+		v.bounds = &windowBounds{Type: r.Window.Type, From: formatTime(w.from), To: formatTime(w.to)}
+	}
 	for i := range r.shows {
 		s := &r.shows[i]
 		if s.text != nil {
@@ -78,6 +83,8 @@ func (r *bound) evidence(f *frame, key string, start int64) evidence {
 		switch {
 		case p.get != nil:
 			b.WriteString(p.get(f))
+		case p.special == "window_start" || p.special == "window_end":
+			b.WriteString(f.window.text(p.special))
 		case p.special != "":
 			b.WriteString(r.special(p.special, key, start))
 		default:
@@ -114,7 +121,7 @@ func (r *bound) event(state, key string, start, at, received int64, v evidence, 
 	}
 	c := eventContext{
 		Values: v.values, When: r.When, Clear: r.Clear, Thresholds: r.limits, Since: formatTime(start),
-		Episode: eventID(r.ID, key, start, "episode"), Devices: devices, Reason: reason, Title: r.Title,
+		Episode: eventID(r.ID, key, start, "episode"), Devices: devices, Window: v.bounds, Reason: reason, Title: r.Title,
 	}
 	if r.For > 0 {
 		c.For = formatDuration(r.For)

@@ -59,6 +59,8 @@ type code struct {
 	reads            map[string]kind // metrics of when, clear and key: a message with one of them evaluates the rule
 	shows            map[string]kind // metrics of the text; kindNone where it may be either
 	limits           []limit
+	lets             []let // of a window
+	counts           bool  // a let takes messages whatever their metrics
 }
 
 // A limit is a comparison with a constant in `when`, for people to see what decided.
@@ -75,7 +77,8 @@ type compiler struct {
 	reads   map[string]bool // metrics of the expressions that decide
 	vars    map[string]variable
 	on      string
-	columns map[string]kind // of the rows that the rule is about; nil for observations
+	columns map[string]kind // of the rows that the rule is about, or lets; nil for observations
+	windows bool            // columns are the lets of a window
 	nextID  int64
 }
 
@@ -84,7 +87,8 @@ type parsed struct {
 	key    string // when, clear…
 	src    string
 	ast    *cel.Ast
-	offset int // of src in the node's text
+	offset int  // of src in the node's text
+	want   kind // what the place asks for
 }
 
 var laterCall = regexp.MustCompile(`\b(` + strings.Join(laterCalls, "|") + `)\s*\(`)
@@ -106,63 +110,14 @@ func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node, before int) {
 			all = append(all, pieces[i].parsed)
 		}
 	}
-	if slices.ContainsFunc(all, func(e *parsed) bool { return e == nil || e.ast == nil }) {
-		return // said already
-	}
-	for range 3 { // what one use says of a metric may decide another use
-		for _, e := range all {
-			want := kindBool
-			switch e.key {
-			case "text":
-				want = kindNone
-			case "key":
-				want = kindText
-			}
-			c.infer(root(e.ast), want, nil)
-		}
-	}
 	bad := len(p.problems.errors())
-	for i, e := range all {
-		c.rewrite(e, i < len(exprs))
-	}
-	if len(p.problems.errors()) > bad {
-		return
-	}
-	if bad == before {
-		c.warnUnknown(all)
-	}
-	env, err := baseEnv().Extend(c.declarations()...)
-	if err != nil {
-		p.fail(r.Line, 1, "%v", err)
+	checked, ok := c.settle(r, all, len(exprs), before)
+	if !ok {
 		return
 	}
 	out := &code{reads: map[string]kind{}, shows: map[string]kind{}}
-	checked := map[*parsed]*expr{}
-	for _, e := range all {
-		checked[e] = c.check(env, e)
-	}
 	for _, e := range exprs {
-		x := checked[e]
-		if x == nil {
-			continue
-		}
-		want := kindBool
-		if e.key == "key" {
-			want = kindText
-		}
-		if x.kind != want {
-			c.failAt(e, 1, 0, "found %s, want %s", kindNames[x.kind], kindNames[want])
-			continue
-		}
-		switch e.key {
-		case "when":
-			out.when = x
-			out.limits = limits(root(x.ast), x.vars)
-		case "clear":
-			out.clear = x
-		case "key":
-			out.key = x
-		}
+		c.takeCondition(out, e, checked[e])
 	}
 	for i := range pieces {
 		if e := pieces[i].parsed; e != nil {
@@ -190,6 +145,59 @@ func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node, before int) {
 	}
 	r.Metrics = slices.Sorted(maps.Keys(out.reads))
 	r.code = out
+}
+
+// settle types parsed expressions together; the first ones, so many, decide and the others show. It is
+// false where that was reported to fail; an expression whose type is wrong is left out of the result.
+func (c *compiler) settle(r *Rule, all []*parsed, deciding, before int) (map[*parsed]*expr, bool) {
+	if slices.ContainsFunc(all, func(e *parsed) bool { return e == nil || e.ast == nil }) {
+		return nil, false // said already
+	}
+	for range 3 { // what one use says of a metric may decide another use
+		for _, e := range all {
+			c.infer(root(e.ast), e.want, nil)
+		}
+	}
+	bad := len(c.p.problems.errors())
+	for i, e := range all {
+		c.rewrite(e, i < deciding)
+	}
+	if len(c.p.problems.errors()) > bad {
+		return nil, false
+	}
+	if bad == before {
+		c.warnUnknown(all)
+	}
+	env, err := baseEnv().Extend(c.declarations()...)
+	if err != nil {
+		c.p.fail(r.Line, 1, "%v", err)
+		return nil, false
+	}
+	checked := map[*parsed]*expr{}
+	for _, e := range all {
+		checked[e] = c.check(env, e)
+	}
+	return checked, true
+}
+
+// takeCondition puts a checked condition, or the key, into a rule's code. x is nil where the fault is reported.
+func (c *compiler) takeCondition(out *code, e *parsed, x *expr) {
+	if x == nil {
+		return
+	}
+	if x.kind != e.want {
+		c.failAt(e, 1, 0, "found %s, want %s", kindNames[x.kind], kindNames[e.want])
+		return
+	}
+	switch e.key {
+	case "when":
+		out.when = x
+		out.limits = limits(root(x.ast), x.vars)
+	case "clear":
+		out.clear = x
+	case "key":
+		out.key = x
+	}
 }
 
 var plainKeys = []string{"device", "zone", "domain", "camera"}
@@ -234,6 +242,12 @@ func isWord(c byte) bool {
 // parse parses one expression and reports what is wrong with its form.
 func (c *compiler) parse(node *yaml.Node, key, src string, offset int) *parsed {
 	e := &parsed{node: node, key: key, src: src, offset: offset}
+	switch key {
+	case "when", "clear":
+		e.want = kindBool
+	case "key":
+		e.want = kindText
+	}
 	if src == "" {
 		c.failAt(e, 1, 0, "found nothing, want an expression")
 		return e

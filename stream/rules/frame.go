@@ -19,6 +19,7 @@ type frame struct {
 	now     int64 // event time, Unix ms
 	quality uint8 // of the message in hand, its rows together
 	failed  bool  // set by what is an error and not merely unknown
+	window  span  // that is judged
 
 	cfg       *Config
 	sun       *sunCache

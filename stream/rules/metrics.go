@@ -27,6 +27,7 @@ var (
 	messagesDesc     = desc("messages_total", "Messages evaluated.")
 	observationsDesc = desc("observations_total", "Observations in the batches evaluated.")
 	lateDesc         = desc("late_total", "Values that came after a newer one of their metric and were not taken.")
+	windowLateDesc   = desc("window_late_total", "Readings of windows that were over, and not taken; a rule each.")
 	evictedDesc      = desc("devices_evicted_total", "Devices forgotten because the engine holds as many as it may.")
 	refusedDesc      = desc("keys_refused_total", "Keys not opened because their rule has as many as it may.")
 	publishedDesc    = desc("events_total", "Events published.")
@@ -65,7 +66,7 @@ func newMetrics(w *Worker, reg prometheus.Registerer) *metrics {
 // Describe sends the descriptions of what Collect sends.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		batchesDesc, messagesDesc, observationsDesc, lateDesc, evictedDesc, refusedDesc, publishedDesc, devicesDesc,
+		batchesDesc, messagesDesc, observationsDesc, lateDesc, windowLateDesc, evictedDesc, refusedDesc, publishedDesc, devicesDesc,
 		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc,
 	} {
 		ch <- d
@@ -82,6 +83,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(messagesDesc, s.Messages)
 	count(observationsDesc, s.Observations)
 	count(lateDesc, s.Late)
+	count(windowLateDesc, s.WindowLate)
 	count(evictedDesc, s.Evicted)
 	count(refusedDesc, s.KeysRefused)
 	count(publishedDesc, uint64(m.published.Load()))

@@ -160,9 +160,9 @@ func (p *parser) parse(data []byte) []*Rule {
 }
 
 // laterKeys are the contract's keys whose time has not come.
-var laterKeys = []string{"window", "let", "sequence", "unless", "schedule", "template"}
+var laterKeys = []string{"sequence", "unless", "schedule", "template"}
 
-var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "enabled", "mode"}
+var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "window", "let", "enabled", "mode"}
 
 func hasKey(n *yaml.Node, key string) bool {
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -255,7 +255,14 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 	}
 	p.eachKey(n, ruleKeys, laterKeys, func(key string, k, v *yaml.Node) {
 		at[key] = v
-		p.parseKey(r, key, v)
+		switch key {
+		case "window":
+			p.parseWindow(r, v)
+		case "let":
+			p.parseLet(r, v, at)
+		default:
+			p.parseKey(r, key, v)
+		}
 	})
 	if at["id"] == nil && p.id != "" {
 		r.ID = p.id
@@ -276,10 +283,14 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		if r.shared() {
 			p.failAt(at["key"], "key: %s with absent, want device: silence is a device's", r.Key)
 		}
-	case at["when"] == nil && at["absent"] == nil && len(p.problems.errors()) == before:
+	case at["when"] == nil && at["absent"] == nil && r.Window == nil && len(p.problems.errors()) == before:
 		p.failAt(n, "neither when nor absent, want one of them")
 	}
-	p.compileRule(r, at, before)
+	if p.checkWindow(r, n, at); r.Window != nil {
+		p.compileWindow(r, at, before)
+	} else {
+		p.compileRule(r, at, before)
+	}
 	if len(p.problems.errors()) > before {
 		return nil
 	}

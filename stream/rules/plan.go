@@ -15,14 +15,20 @@ type plan struct {
 	texts   []string
 	metrics map[string]*metricPlan
 	always  bitset // rules that read no metric: every message evaluates them
-	absent  []int  // rules of silence
-	words   int    // of a bitset
+	// counting are the rules of windows that every message concerns; windows is how many of them are about devices.
+	counting bitset
+	windows  int
+	// hasWindows says whether any rule has windows, keys that span partitions among them.
+	hasWindows bool
+	absent     []int // rules of silence
+	words      int   // of a bitset
 }
 
 // metricPlan is what a row of one metric does.
 type metricPlan struct {
 	num, text int // slots, -1 for none
 	rules     bitset
+	windows   bitset // rules whose windows take it; nil for none
 }
 
 type bitset []uint64
@@ -58,6 +64,7 @@ type bound struct {
 	shows  []shown
 	limits json.RawMessage // of the context
 	slow   bool            // cel-go evaluates at least one of its conditions
+	window *windowPlan     // nil for none
 }
 
 type boundPiece struct {
@@ -108,7 +115,7 @@ func newPlan(set *Set, on, domain string, onlyCEL bool) *plan {
 		pl.rules = append(pl.rules, &bound{Rule: r, index: len(pl.rules), global: global})
 	}
 	pl.words = (len(pl.rules) + 63) / 64
-	pl.always = make(bitset, pl.words)
+	pl.always, pl.counting = make(bitset, pl.words), make(bitset, pl.words)
 	for _, r := range pl.rules {
 		pl.layOut(b, r)
 	}
@@ -138,7 +145,13 @@ func (pl *plan) layOut(b *binder, r *bound) {
 	}
 	for _, metric := range r.Metrics {
 		m := slot(metric, r.code.reads[metric])
-		if r.Absent == 0 {
+		switch {
+		case r.Window != nil:
+			if m.windows == nil {
+				m.windows = make(bitset, pl.words)
+			}
+			m.windows.set(r.index)
+		case r.Absent == 0:
 			m.rules.set(r.index)
 		}
 	}
@@ -150,6 +163,10 @@ func (pl *plan) layOut(b *binder, r *bound) {
 		slot(metric, k)
 	}
 	switch {
+	case r.Window != nil:
+		if r.code.counts {
+			pl.counting.set(r.index)
+		}
 	case r.Absent > 0:
 		pl.absent = append(pl.absent, r.index)
 	case len(r.Metrics) == 0:
@@ -161,13 +178,20 @@ func (pl *plan) bind(b *binder, r *bound) {
 	c := r.code
 	r.forMs, r.absent = r.For.Milliseconds(), r.Absent.Milliseconds()
 	slow := b.slow
+	if r.Window != nil {
+		if c.key != nil {
+			r.key = b.string(c.key)
+		}
+		b = pl.bindWindow(b, r)
+		slow = 0
+	}
 	if c.when != nil {
 		r.when = b.condition(c.when)
 	}
 	if c.clear != nil {
 		r.clear = b.condition(c.clear)
 	}
-	if c.key != nil {
+	if c.key != nil && r.Window == nil {
 		r.key = b.string(c.key)
 	}
 	r.slow = b.slow > slow
@@ -175,6 +199,9 @@ func (pl *plan) bind(b *binder, r *bound) {
 		r.text = append(r.text, boundPiece{p, pl.render(b, r, p)})
 	}
 	pl.bindShown(b, r)
+	if r.Window != nil {
+		r.showLets(b)
+	}
 	if len(c.limits) > 0 {
 		r.limits = plainJSON(c.limits)
 	}

@@ -55,7 +55,7 @@ func (s *shard) adopt(next *program, now int64) {
 				fate[d.plan] = fates(d.plan, pl)
 			}
 			s.carry(d, pl, fate[d.plan], now)
-			if len(pl.rules) == 0 && len(d.episodes) == 0 {
+			if len(pl.rules) == 0 && len(d.episodes) == 0 { // its windows are ended
 				s.remove(d, now, "")
 			}
 			d = following
@@ -81,6 +81,7 @@ func (s *shard) carry(d *device, pl *plan, fates []fate, now int64) {
 	for i := range d.episodes {
 		d.episodes[i].rule = int32(fates[d.episodes[i].rule].to)
 	}
+	s.carryWindows(d, pl, now)
 	old, nums, texts, seen := d.plan, d.nums, d.texts, d.seen
 	d.plan = pl
 	d.nums, d.texts, d.seen = emptySlots(pl)
@@ -137,5 +138,46 @@ func (s *shared) replace(next *program, now int64) {
 		}
 		s.drop(k)
 	}
+	for _, w := range s.keyed {
+		if r := s.rules[w.rule.ID]; r != nil && r.Window != nil && r.logic == w.rule.logic {
+			w.rule = r
+		} else {
+			s.endWindow(w, now, changeReason(r))
+		}
+	}
 	s.next = 0
+}
+
+// carryWindows gives the windows of a device to the rules of its next plan that are of the same logic;
+// the others begin anew, and what they had raised ends.
+func (s *shard) carryWindows(d *device, pl *plan, now int64) {
+	old := d.windows
+	d.windows = nil
+	for _, w := range old {
+		if w == nil {
+			continue
+		}
+		i := slices.IndexFunc(pl.rules, func(r *bound) bool { return r.ID == w.rule.ID })
+		if i >= 0 && pl.rules[i].Window != nil && pl.rules[i].logic == w.rule.logic {
+			w.rule = pl.rules[i]
+			if d.windows == nil {
+				d.windows = make([]*winState, pl.windows)
+			}
+			d.windows[w.rule.window.slot] = w
+			continue
+		}
+		if i < 0 {
+			s.endWindow(w, now, changeReason(nil))
+		} else {
+			s.endWindow(w, now, changeReason(pl.rules[i]))
+		}
+	}
+}
+
+// changeReason says why what a rule had raised ends: next is what is called so now, nil for none.
+func changeReason(next *bound) string {
+	if next == nil {
+		return "the rule was removed"
+	}
+	return "the rule was changed"
 }

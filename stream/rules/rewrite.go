@@ -169,6 +169,9 @@ func (w *rewriter) call(e ast.Expr, locals []string) {
 			w.failID(w.e, e.ID(), "matches(): %v", err)
 			return
 		}
+	case isAggregate(fn, args) && !call.IsMemberFunction():
+		w.failID(w.e, e.ID(), "%s() is of a window's readings, want it in let, beside window", fn)
+		return
 	case !baseEnv().HasFunction(fn):
 		w.failID(w.e, e.ID(), "unknown function %s()%s", fn, didYouMean(fn, functionNames()))
 		return
@@ -192,6 +195,12 @@ func (w *rewriter) call(e ast.Expr, locals []string) {
 	case operators.Equals, operators.NotEquals:
 		w.booleanEquality(e, fn, args)
 	}
+}
+
+// isAggregate reports whether a call is an aggregate: min and max are functions of two numbers besides.
+func isAggregate(fn string, args []ast.Expr) bool {
+	_, ok := aggregates[fn]
+	return ok && !(baseEnv().HasFunction(fn) && len(args) == 2)
 }
 
 // condition makes a number that stands where a condition is wanted `!= 0`.

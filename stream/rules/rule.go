@@ -23,11 +23,13 @@ type Rule struct {
 	On       string            // observations, detections, tracks or counts
 	When     string            // CEL; "" only with Absent
 	For      time.Duration
-	Hold     time.Duration // on rows: how long an episode lasts after the last one that matched; 0 for the default
-	Clear    string        // CEL; "" for `when` is false
-	Key      string        // device, zone, domain, camera or CEL
-	Absent   time.Duration // 0 for none
-	Text     string        // template; "" for the title
+	Hold     time.Duration     // on rows: how long an episode lasts after the last one that matched; 0 for the default
+	Clear    string            // CEL; "" for `when` is false
+	Key      string            // device, zone, domain, camera or CEL
+	Absent   time.Duration     // 0 for none
+	Text     string            // template; "" for the title
+	Window   *Window           // nil for none
+	Let      map[string]string // of a window: an aggregate by name
 	Disabled bool
 	Shadow   bool // mode: shadow: judged and counted, and no alarm of anyone's
 
@@ -53,6 +55,8 @@ type ruleJSON struct {
 	Key      string            `json:"key"`
 	Absent   string            `json:"absent,omitempty"`
 	Text     string            `json:"text,omitempty"`
+	Window   *windowJSON       `json:"window,omitempty"`
+	Let      map[string]string `json:"let,omitempty"`
 	Enabled  bool              `json:"enabled"`
 	Mode     string            `json:"mode,omitempty"` // shadow; "" for live
 	Version  string            `json:"version,omitempty"`
@@ -64,7 +68,7 @@ type ruleJSON struct {
 func (r *Rule) json() ruleJSON {
 	j := ruleJSON{
 		ID: r.ID, Title: r.Title, Domain: r.Domain, Severity: r.Severity, On: r.On, When: r.When, Clear: r.Clear,
-		Key: r.Key, Text: r.Text, Enabled: !r.Disabled, Version: r.Version, File: r.File, Line: r.Line, Metrics: r.Metrics,
+		Key: r.Key, Text: r.Text, Let: r.Let, Enabled: !r.Disabled, Version: r.Version, File: r.File, Line: r.Line, Metrics: r.Metrics,
 	}
 	if r.For > 0 {
 		j.For = formatDuration(r.For)
@@ -78,7 +82,22 @@ func (r *Rule) json() ruleJSON {
 	if r.Absent > 0 {
 		j.Absent = formatDuration(r.Absent)
 	}
+	if w := r.Window; w != nil {
+		j.Window = &windowJSON{Type: w.Type}
+		for text, d := range map[*string]time.Duration{&j.Window.Size: w.Size, &j.Window.Every: w.Every, &j.Window.Gap: w.Gap} {
+			if d > 0 {
+				*text = formatDuration(d)
+			}
+		}
+	}
 	return j
+}
+
+type windowJSON struct {
+	Type  string `json:"type"`
+	Size  string `json:"size,omitempty"`
+	Every string `json:"every,omitempty"`
+	Gap   string `json:"gap,omitempty"`
 }
 
 // MarshalJSON writes the rule with its version, the file it came from and the metrics it reads.
@@ -117,7 +136,8 @@ func (r *Rule) shared() bool { return r.Key != "device" && r.Key != "camera" }
 
 // sameKeys reports whether episodes of old mean the same under r.
 func (r *Rule) sameKeys(old *Rule) bool {
-	return r.Key == old.Key && r.Domain == old.Domain && r.On == old.On && r.Shadow == old.Shadow && (r.Absent > 0) == (old.Absent > 0)
+	return r.Key == old.Key && r.Domain == old.Domain && r.On == old.On && r.Shadow == old.Shadow && (r.Absent > 0) == (old.Absent > 0) &&
+		(r.Window == nil) == (old.Window == nil)
 }
 
 // A Set is rules that run together, sorted by id, no id twice. It is immutable.

@@ -24,6 +24,15 @@ type shard struct {
 	n        int    // of events and transitions of that batch
 	live     bool   // what happens is caused by a tick, not by a batch
 
+	winClock windowClock
+	windows  windows
+	own      struct { // what the message in hand says itself, for windows
+		nums  []float64
+		texts []string
+		dirty bitset
+	}
+	partials map[groupKey]*winState // of keys that span partitions, since the last Settle
+
 	out    []made
 	moves  []transition
 	clocks []clockMove
@@ -49,7 +58,9 @@ type device struct {
 	asset      *devices.Asset
 	version    uint64 // of the registry when asset was looked up
 	episodes   []episode
-	next       *device // the same id in another domain
+	windows    []*winState // by slot of the rule; nil where the plan has none, or no reading came
+	hash       uint64      // of the id; 0: not asked yet
+	next       *device     // the same id in another domain
 	gone       bool
 }
 
@@ -147,12 +158,14 @@ func (e *Engine) Apply(partition int, seq uint64, o *batch.Observations) {
 		}
 		s.received = received
 		s.advance(min(at, received) - e.cfg.Lateness.Milliseconds())
+		s.winClock.moved(min(at, received)-e.cfg.Lateness.Milliseconds(), received)
 		pl := s.plans[dom]
 		if len(pl.rules) == 0 {
 			continue
 		}
-		s.message(pl, o, first, i, int(dom)*metrics, at, quality)
+		s.message(pl, messageRows{o, first, i, int(dom) * metrics}, at, quality)
 	}
+	s.closeWindows()
 	s.count.observations += uint64(o.Len())
 	s.count.batches++
 	if len(s.e.shared.rules) > 0 {
@@ -182,8 +195,15 @@ func zeroed[T any](s []T, n int) []T {
 
 var noMetric = &metricPlan{num: -1, text: -1}
 
-// message applies rows [first, end) of o, one message, to its device.
-func (s *shard) message(pl *plan, o *batch.Observations, first, end, table int, at int64, quality uint8) {
+// messageRows are the rows of one message, and where the metrics of its domain begin in the shard's table.
+type messageRows struct {
+	o                 *batch.Observations
+	first, end, table int
+}
+
+// message applies one message to its device.
+func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
+	o, first, end, table := rows.o, rows.first, rows.end, rows.table
 	d := s.deviceOf(pl, o, first)
 	now := max(at, d.time)
 	if len(d.episodes) > 0 {
@@ -209,6 +229,10 @@ func (s *shard) message(pl *plan, o *batch.Observations, first, end, table int, 
 	}
 	d.received, d.time = max(d.received, s.received), now
 	f := &s.frame
+	if pl.hasWindows {
+		f.quality = quality
+		s.readWindows(d, pl, rows, at)
+	}
 	f.nums, f.texts, f.dev, f.now, f.quality = d.nums, d.texts, d, now, quality
 	for _, i := range pl.absent {
 		if ep := d.episode(i); ep != nil && s.received > ep.start {
@@ -434,6 +458,7 @@ func (d *device) drop(rule int) {
 
 // remove takes a device out of the shard; its open episodes are cleared with a reason.
 func (s *shard) remove(d *device, at int64, reason string) {
+	s.endWindows(d, at, reason)
 	s.closeAll(d, at, reason)
 	d.gone = true
 	first := s.devices[d.id]
@@ -479,7 +504,7 @@ func (s *shard) evict() {
 		if oldest == nil || d.received < oldest.received {
 			oldest = d
 		}
-		if len(d.episodes) == 0 && (idle == nil || d.received < idle.received) {
+		if len(d.episodes) == 0 && !d.raisedWindows() && (idle == nil || d.received < idle.received) {
 			idle = d
 		}
 		if n++; n == 64 {
@@ -500,7 +525,7 @@ func (s *shard) forget(before int64) {
 	for _, first := range s.devices {
 		for d := first; d != nil; {
 			next := d.next
-			if d.received < before && len(d.episodes) == 0 {
+			if d.received < before && len(d.episodes) == 0 && !d.raisedWindows() {
 				s.remove(d, d.time, "")
 			}
 			d = next

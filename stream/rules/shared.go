@@ -41,6 +41,12 @@ type shared struct { // it belongs to the goroutine that calls Settle
 	order  int
 	out    []made
 	count  shardCounts
+
+	windows  windows
+	keyed    map[groupKey]*winState // of rules with windows
+	frame    frame
+	sun      sunCache
+	received int64 // newest, Unix ms
 }
 
 type groupKey struct{ rule, key string }
@@ -58,7 +64,8 @@ type group struct {
 }
 
 func newShared(e *Engine) *shared {
-	s := &shared{e: e, groups: map[groupKey]*group{}, keys: map[string]int{}}
+	s := &shared{e: e, groups: map[groupKey]*group{}, keys: map[string]int{}, keyed: map[groupKey]*winState{}}
+	s.frame = frame{cfg: &e.cfg, sun: &s.sun}
 	s.adopt(e.prog)
 	return s
 }

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,8 @@ import (
 // restored under whatever rules run then; the rules are written whole, for the events that end the
 // episodes of one that is no longer there.
 
-const snapshotVersion = 1
+// Version 1 had no windows; it is read as well.
+const snapshotVersion = 2
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 
@@ -45,14 +47,14 @@ func (e *Engine) Restore(partition int, data []byte) (seq uint64, err error) {
 	if len(data) < 8 || string(data[:3]) != "PRS" {
 		return 0, errors.New("restore: not a snapshot")
 	}
-	if data[3] != snapshotVersion {
+	if data[3] < 1 || data[3] > snapshotVersion {
 		return 0, fmt.Errorf("restore: snapshot version %d, want %d", data[3], snapshotVersion)
 	}
 	body := data[:len(data)-4]
 	if got, want := crc32.ChecksumIEEE(body), binary.LittleEndian.Uint32(data[len(data)-4:]); got != want {
 		return 0, fmt.Errorf("restore: checksum %08x, want %08x", got, want)
 	}
-	r := &reader{b: body[4:]}
+	r := &reader{b: body[4:], old: data[3] == 1}
 	if got := r.int(); got != int64(partition) {
 		return 0, fmt.Errorf("restore: a snapshot of partition %d, want %d", got, partition)
 	}
@@ -103,6 +105,7 @@ type reader struct {
 	b    []byte
 	base int64
 	bad  bool
+	old  bool // of version 1
 }
 
 func (r *reader) uint() uint64 {
@@ -174,6 +177,9 @@ func (r *reader) rule() *Rule {
 	}
 	rule.For, _ = parseDuration(j.For)
 	rule.Absent, _ = parseDuration(j.Absent)
+	if j.Window != nil {
+		rule.Window, rule.Let = &Window{Type: j.Window.Type}, j.Let
+	}
 	return rule
 }
 
@@ -242,6 +248,17 @@ func (s *shard) write(w *writer) {
 			w.text(ep.key)
 		}
 	}
+	w.windowClock(&s.winClock)
+	w.time(s.windows.clock)
+	var open []*winState
+	for _, d := range all {
+		for _, state := range d.windows {
+			if state != nil && (state.raised || len(state.panes) > 0) {
+				open = append(open, state)
+			}
+		}
+	}
+	w.windows(open)
 }
 
 // seen writes when a value was reported and whether it was.
@@ -315,6 +332,9 @@ func (s *shard) read(r *reader, seq uint64) {
 		}
 		s.carry(d, pl, fate[pair], s.received)
 	}
+	if !r.old {
+		s.readOpenWindows(r)
+	}
 }
 
 func (r *reader) readValues(d *device) bool {
@@ -371,6 +391,16 @@ func (s *shared) write(w *writer) {
 			w.text(m)
 		}
 	}
+	w.int(s.windows.clock)
+	w.int(s.received)
+	open := make([]*winState, 0, len(s.keyed))
+	for _, state := range s.keyed {
+		open = append(open, state)
+	}
+	slices.SortFunc(open, func(a, b *winState) int {
+		return cmp.Or(strings.Compare(a.rule.ID, b.rule.ID), strings.Compare(a.key, b.key))
+	})
+	w.windows(open)
 }
 
 func (s *shared) read(r *reader, seq uint64) {
@@ -413,5 +443,8 @@ func (s *shared) read(r *reader, seq uint64) {
 		}
 		s.groups[k] = g
 		s.keys[k.rule]++
+	}
+	if !r.old {
+		s.readOpenWindows(r)
 	}
 }

@@ -14,6 +14,7 @@ type Stats struct {
 	Evaluations  uint64      `json:"evaluations"`
 	Events       uint64      `json:"events"`
 	Late         uint64      `json:"late"`         // values older than the one held
+	WindowLate   uint64      `json:"window_late"`  // readings of windows that were over, a rule each
 	Evicted      uint64      `json:"evicted"`      // devices forgotten for want of room
 	KeysRefused  uint64      `json:"keys_refused"` // keys not opened for want of room
 	Devices      int64       `json:"devices"`
@@ -44,17 +45,17 @@ func (c *ruleCounts) undecided(failed bool) {
 }
 
 type shardCounts struct {
-	batches, messages, observations, late, evicted, keysRefused uint64
-	rules                                                       []ruleCounts // by place in the set
+	batches, messages, observations, late, windowLate, evicted, keysRefused uint64
+	rules                                                                   []ruleCounts // by place in the set
 }
 
 // counts is what Stats reads, from any goroutine.
 type counts struct {
-	batches, messages, observations, events, late, evicted, keysRefused atomic.Uint64
-	devices                                                             atomic.Int64
-	set                                                                 *Set
-	rules                                                               []ruleTotals
-	byID                                                                map[string]*ruleTotals
+	batches, messages, observations, events, late, windowLate, evicted, keysRefused atomic.Uint64
+	devices                                                                         atomic.Int64
+	set                                                                             *Set
+	rules                                                                           []ruleTotals
+	byID                                                                            map[string]*ruleTotals
 }
 
 type ruleTotals struct{ evaluations, matches, unknown, errors, raised, cleared atomic.Uint64 }
@@ -74,6 +75,7 @@ func newCounts(set *Set, old *counts) *counts {
 	carry(&c.observations, &old.observations)
 	carry(&c.events, &old.events)
 	carry(&c.late, &old.late)
+	carry(&c.windowLate, &old.windowLate)
 	carry(&c.evicted, &old.evicted)
 	carry(&c.keysRefused, &old.keysRefused)
 	c.devices.Store(old.devices.Load())
@@ -96,6 +98,7 @@ func (c *counts) take(s *shardCounts) {
 	c.messages.Add(s.messages)
 	c.observations.Add(s.observations)
 	c.late.Add(s.late)
+	c.windowLate.Add(s.windowLate)
 	c.evicted.Add(s.evicted)
 	c.keysRefused.Add(s.keysRefused)
 	for i := range s.rules {
@@ -130,7 +133,7 @@ func (e *Engine) Stats() Stats {
 	c := e.counts.Load()
 	s := Stats{
 		Batches: c.batches.Load(), Messages: c.messages.Load(), Observations: c.observations.Load(), Events: c.events.Load(),
-		Late: c.late.Load(), Evicted: c.evicted.Load(), KeysRefused: c.keysRefused.Load(), Devices: c.devices.Load(),
+		Late: c.late.Load(), WindowLate: c.windowLate.Load(), Evicted: c.evicted.Load(), KeysRefused: c.keysRefused.Load(), Devices: c.devices.Load(),
 	}
 	for i, r := range c.set.Rules {
 		t := &c.rules[i]

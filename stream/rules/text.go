@@ -22,7 +22,9 @@ type piece struct {
 
 var (
 	specials = map[string]bool{"since": true, "for": true, "key": true, "severity": true, "rule": true, "title": true}
-	format   = regexp.MustCompile(`^(.*):([0-6])$`)
+	// windowSpecials are those of rules with windows besides.
+	windowSpecials = map[string]bool{"window_start": true, "window_end": true}
+	format         = regexp.MustCompile(`^(.*):([0-6])$`)
 )
 
 // parseText splits the template: {expression}, {expression:DECIMALS}, {{ and }} for braces.
@@ -67,7 +69,7 @@ func (c *compiler) parsePiece(node *yaml.Node, src string, offset int) piece {
 		p.decimals = int(m[2][0] - '0')
 	}
 	trimmed := strings.TrimSpace(src)
-	if _, isColumn := c.columns[trimmed]; specials[trimmed] && !isColumn { // a row's rule is the camera's
+	if _, isColumn := c.columns[trimmed]; !isColumn && (specials[trimmed] || c.windows && windowSpecials[trimmed]) { // a row's rule is the camera's
 		p.special = trimmed
 		return p
 	}

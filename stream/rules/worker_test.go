@@ -42,6 +42,8 @@ rules:
   - {id: hot, when: temp > 50, clear: temp < 45, text: "{device} at {temp}"}
   - {id: hot-long, when: temp > 50, for: 40s}
   - {id: hot-zone, when: temp > 55, for: 10s, key: 'device.startsWith("a") ? "a" : "b"'}
+  - {id: hot-window, window: {type: hopping, size: 30s, every: 10s}, let: {v: avg(temp), p: "percentile(temp, 90)"}, when: v > 52}
+  - {id: hot-windows, window: {type: tumbling, size: 20s}, let: {v: max(temp), n: count_distinct(device)}, when: v > 60, key: 'device.startsWith("a") ? "a" : "b"'}
   - {id: ratio, when: temp / load > 8 && status != "off", severity: major}
 `
 

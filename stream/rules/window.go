@@ -1,0 +1,334 @@
+package rules
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"time"
+)
+
+// A Window cuts a key's readings in event time.
+type Window struct {
+	Type  string        // tumbling, hopping, sliding or session
+	Size  time.Duration // how long a window is; 0 for sessions, which last while readings come
+	Every time.Duration // from one window to the next; 0 but for hopping, and sliding where it was said
+	Gap   time.Duration // of a session: the silence that ends it
+}
+
+// windowPlan is a rule's windows as they are computed. A window is made of panes, each as long as the
+// step from one window to the next: readings go into panes, and panes into the windows over them.
+type windowPlan struct {
+	size, every, gap int64 // ms
+	panes            int64 // of a window
+	lets             []boundLet
+	width            int // numbers a pane
+	samples          int // samples of values a pane
+	slot             int // among the windows of a device
+}
+
+type boundLet struct {
+	name    string
+	agg     aggregate
+	percent float64
+	at      int // of its first number, or of its sample
+	num     numFunc
+	text    textFunc
+	cond    boolFunc // counts where true
+}
+
+// winState is what is known of one key's windows. It holds only panes with readings.
+type winState struct {
+	rule   *bound
+	key    string
+	dev    *device // nil for keys that span partitions
+	domain string  // of those, the first by name
+	panes  []int64 // numbers of panes, sorted; of sessions, when each began
+	tails  []int64 // of sessions, when each had its last reading
+	cells  []float64
+	values [][]kept
+	armed  int64 // when it is looked at next; 0: not
+	raised bool
+	start  int64 // the window's end that raised, Unix ms
+	gone   bool
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+// late reports whether the windows of a reading at a time are over by the clock.
+func (w *windowPlan) late(at, clock int64) bool {
+	if w.gap > 0 {
+		return at < clock
+	}
+	return (floorDiv(at, w.every)+1)*w.every <= clock
+}
+
+// pane returns the place of the pane for a reading, or of the session, and makes it where there is none.
+func (s *winState) pane(at int64) int {
+	w := s.rule.window
+	if w.gap > 0 {
+		return s.session(at, at)
+	}
+	n := floorDiv(at, w.every)
+	i := len(s.panes)
+	for i > 0 && s.panes[i-1] > n {
+		i--
+	}
+	if i > 0 && s.panes[i-1] == n {
+		return i - 1
+	}
+	s.open(i, n)
+	return i
+}
+
+// open makes an empty pane at place i.
+func (s *winState) open(i int, n int64) {
+	w := s.rule.window
+	s.panes = slices.Insert(s.panes, i, n)
+	s.cells = slices.Grow(s.cells, w.width)[:len(s.cells)+w.width]
+	copy(s.cells[(i+1)*w.width:], s.cells[i*w.width:])
+	for range w.samples {
+		s.values = slices.Insert(s.values, i*w.samples, nil)
+	}
+	w.start(s.cells[i*w.width : (i+1)*w.width])
+}
+
+// start empties the cells of a pane.
+func (w *windowPlan) start(c []float64) {
+	for i := range w.lets {
+		if l := &w.lets[i]; !l.agg.keepsValues() {
+			l.agg.start(c[l.at : l.at+cells[l.agg]])
+		}
+	}
+}
+
+// session returns the place of the session that has [first, last], joined of all that it touches.
+func (s *winState) session(first, last int64) int {
+	w := s.rule.window
+	i := 0
+	for i < len(s.panes) && s.tails[i]+w.gap <= first {
+		i++
+	}
+	if i == len(s.panes) || last+w.gap <= s.panes[i] {
+		s.open(i, first)
+		s.tails = slices.Insert(s.tails, i, last)
+		return i
+	}
+	s.panes[i], s.tails[i] = min(s.panes[i], first), max(s.tails[i], last)
+	for i+1 < len(s.panes) && s.panes[i+1] < s.tails[i]+w.gap {
+		s.tails[i] = max(s.tails[i], s.tails[i+1])
+		s.mergeInto(i, s.cells[(i+1)*w.width:(i+2)*w.width], s.values[(i+1)*w.samples:(i+2)*w.samples])
+		s.drop(i+1, i+2)
+	}
+	return i
+}
+
+// drop takes panes [from, to) out.
+func (s *winState) drop(from, to int) {
+	w := s.rule.window
+	s.panes = slices.Delete(s.panes, from, to)
+	if w.gap > 0 {
+		s.tails = slices.Delete(s.tails, from, to)
+	}
+	s.cells = slices.Delete(s.cells, from*w.width, to*w.width)
+	s.values = slices.Delete(s.values, from*w.samples, to*w.samples)
+}
+
+// mergeInto adds what another pane kept to pane i.
+func (s *winState) mergeInto(i int, c []float64, values [][]kept) {
+	w := s.rule.window
+	w.merge(s.cells[i*w.width:(i+1)*w.width], s.values[i*w.samples:(i+1)*w.samples], c, values)
+}
+
+func (w *windowPlan) merge(c []float64, values [][]kept, oc []float64, ov [][]kept) {
+	for i := range w.lets {
+		l := &w.lets[i]
+		if l.agg.keepsValues() {
+			values[l.at] = union(values[l.at], ov[l.at])
+		} else {
+			l.agg.merge(c[l.at:l.at+cells[l.agg]], oc[l.at:l.at+cells[l.agg]], nan)
+		}
+	}
+}
+
+// add takes the reading in the frame, measured at (Unix ms) by a device of that hash; false where no
+// aggregate takes it.
+func (s *winState) add(f *frame, at int64, device uint64) bool {
+	w := s.rule.window
+	pane := -1 // a reading that no aggregate takes opens none
+	for i := range w.lets {
+		l := &w.lets[i]
+		v, hash := 1.0, uint64(0)
+		switch {
+		case l.cond != nil:
+			if l.cond(f) != yes {
+				continue
+			}
+		case l.text != nil:
+			t, ok := l.text(f)
+			if !ok {
+				continue
+			}
+			hash = hashText(t)
+		case l.num != nil:
+			if v = l.num(f); v != v || math.IsInf(v, 0) {
+				continue
+			}
+			if hash = mix(math.Float64bits(v + 0)); l.agg == aggPercentile {
+				hash = mix(hash ^ mix(device^uint64(at))) // each reading for itself
+			}
+		}
+		if pane < 0 {
+			pane = s.pane(at)
+		}
+		if l.agg.keepsValues() {
+			at := pane*w.samples + l.at
+			s.values[at] = insert(s.values[at], kept{hash, v})
+			continue
+		}
+		first := pane*w.width + l.at
+		l.agg.add(s.cells[first:first+cells[l.agg]], v, at, float64(device>>11))
+	}
+	return pane >= 0
+}
+
+// take adds all that o has: what readings of one round came to.
+func (s *winState) take(o *winState) {
+	w := s.rule.window
+	for j, n := range o.panes {
+		var i int
+		if w.gap > 0 {
+			i = s.session(n, o.tails[j])
+		} else {
+			i = s.pane(n * w.every)
+		}
+		s.mergeInto(i, o.cells[j*w.width:(j+1)*w.width], o.values[j*w.samples:(j+1)*w.samples])
+	}
+	if s.domain == "" || o.domain < s.domain {
+		s.domain = o.domain
+	}
+}
+
+// due is the next time after a moment at which the key's window changes: a pane comes into it or
+// leaves it, or a session ends. 0 where none will.
+func (s *winState) due(after int64) int64 {
+	w := s.rule.window
+	if len(s.panes) == 0 {
+		return 0
+	}
+	if w.gap > 0 {
+		return s.tails[0] + w.gap
+	}
+	next := int64(math.MaxInt64)
+	for _, n := range s.panes {
+		if in := (n + 1) * w.every; in > after {
+			next = in
+			break
+		}
+	}
+	for _, n := range s.panes {
+		if out := (n + 1 + w.panes) * w.every; out > after {
+			next = min(next, out)
+			break
+		}
+	}
+	return next
+}
+
+// close fills lets with the window that ends at a time, after which its panes that no later window
+// has are dropped. from is where it began, to its end; some is false where it has no reading.
+func (s *winState) close(end int64, lets []float64, c []float64, values [][]kept) (from, to int64, some bool) {
+	w := s.rule.window
+	last := 0 // of its panes
+	drop := 0
+	if w.gap > 0 {
+		from, to, last, drop = s.panes[0], s.tails[0], 1, 1
+	} else {
+		from, to = end-w.size, end
+		for drop < len(s.panes) && s.panes[drop]*w.every < from {
+			drop++
+		}
+		if drop > 0 {
+			s.drop(0, drop)
+			drop = 0
+		}
+		for last < len(s.panes) && (s.panes[last]+1)*w.every <= end {
+			last++
+		}
+	}
+	w.start(c)
+	clear(values)
+	for i := range last {
+		w.merge(c, values, s.cells[i*w.width:(i+1)*w.width], s.values[i*w.samples:(i+1)*w.samples])
+	}
+	for i := range w.lets {
+		switch l := &w.lets[i]; l.agg {
+		case aggDistinct:
+			lets[i] = distinct(values[l.at])
+		case aggPercentile:
+			lets[i] = percentile(values[l.at], l.percent)
+		default:
+			if lets[i] = l.agg.result(c[l.at : l.at+cells[l.agg]]); math.IsInf(lets[i], 0) {
+				lets[i] = nan
+			}
+		}
+	}
+	if drop > 0 {
+		s.drop(0, drop)
+	}
+	return from, to, last > 0
+}
+
+// A calendar says which keys are to be looked at when. A key is in it for the time it is armed with;
+// older entries are passed over.
+type calendar struct {
+	days map[int64][]*winState
+	next []int64 // sorted from the last: the earliest is at the end
+}
+
+func (c *calendar) arm(s *winState, at int64) {
+	if at == 0 || s.armed != 0 && s.armed <= at {
+		return
+	}
+	s.armed = at
+	if c.days == nil {
+		c.days = map[int64][]*winState{}
+	}
+	if s.rule.window.gap > 0 {
+		at = (floorDiv(at, 1000) + 1) * 1000 // sessions end at any time: a second of them together
+	}
+	all, ok := c.days[at]
+	if !ok {
+		i, _ := slices.BinarySearchFunc(c.next, at, func(a, b int64) int {
+			switch {
+			case a > b:
+				return -1
+			case a < b:
+				return 1
+			}
+			return 0
+		})
+		c.next = slices.Insert(c.next, i, at)
+	}
+	c.days[at] = append(all, s)
+}
+
+// pop takes the earliest time out and returns its keys, nil where it is not due by the clock yet.
+func (c *calendar) pop(clock int64) (at int64, all []*winState) {
+	if len(c.next) == 0 || c.next[len(c.next)-1] > clock {
+		return 0, nil
+	}
+	at = c.next[len(c.next)-1]
+	c.next = c.next[:len(c.next)-1]
+	all = c.days[at]
+	delete(c.days, at)
+	return at, all
+}
+
+// letNames are the names of a rule's lets, sorted.
+func (r *Rule) letNames() []string { return slices.Sorted(maps.Keys(r.Let)) }

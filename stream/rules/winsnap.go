@@ -1,0 +1,200 @@
+package rules
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// The windows of a snapshot: the clock, the rules they are of, with how much a pane holds, and then the
+// keys, each with its panes. They are restored where a rule of the same logic runs.
+
+func (w *writer) windowClock(c *windowClock) {
+	w.time(c.at)
+	w.time(c.base)
+	w.int(c.received)
+}
+
+func (w *writer) windows(open []*winState) {
+	index := map[string]int{}
+	var rules []*bound
+	for _, s := range open {
+		if _, ok := index[s.rule.ID]; !ok {
+			index[s.rule.ID] = len(rules)
+			rules = append(rules, s.rule)
+		}
+	}
+	w.uint(uint64(len(rules)))
+	for _, r := range rules {
+		w.rule(r.Rule)
+		w.uint(uint64(r.window.width))
+		w.uint(uint64(r.window.samples))
+		w.int(r.window.gap)
+	}
+	w.uint(uint64(len(open)))
+	for _, s := range open {
+		w.uint(uint64(index[s.rule.ID]))
+		w.text(s.key)
+		if s.dev != nil {
+			w.text(s.dev.domain)
+		} else {
+			w.text(s.domain)
+		}
+		if s.raised {
+			w.uint(1)
+			w.time(s.start)
+		} else {
+			w.uint(0)
+		}
+		w.uint(uint64(len(s.panes)))
+		for i, n := range s.panes {
+			w.int(n)
+			if s.rule.window.gap > 0 {
+				w.int(s.tails[i])
+			}
+		}
+		for _, v := range s.cells {
+			w.number(v)
+		}
+		for _, all := range s.values {
+			w.uint(uint64(len(all) * 16)) // in bytes
+			for _, k := range all {
+				w.b = binary.LittleEndian.AppendUint64(w.b, k.hash)
+				w.number(k.value)
+			}
+		}
+	}
+}
+
+func (r *reader) windowClock() windowClock {
+	return windowClock{at: r.time(), base: r.time(), received: r.int()}
+}
+
+// windows reads what windows wrote and hands each key's to take, with what of its rule was written.
+func (r *reader) windows(take func(s *winState)) {
+	var rules []*bound
+	for range r.count() {
+		b := &bound{Rule: r.rule()}
+		b.window = &windowPlan{width: r.count(), samples: r.count(), gap: r.int()}
+		if b.Window == nil || b.window.gap < 0 {
+			r.bad = true
+			return
+		}
+		rules = append(rules, b)
+	}
+	for range r.count() {
+		i := r.uint()
+		if r.bad || i >= uint64(len(rules)) {
+			r.bad = true
+			return
+		}
+		s := &winState{rule: rules[i], key: r.text(), domain: r.text()}
+		if at, ok := r.seen(); ok {
+			s.raised, s.start = true, at
+		}
+		plan := s.rule.window
+		panes := r.count()
+		if panes*(plan.width+plan.samples) > len(r.b) {
+			r.bad = true
+			return
+		}
+		for range panes {
+			s.panes = append(s.panes, r.int())
+			if plan.gap > 0 {
+				s.tails = append(s.tails, r.int())
+			}
+		}
+		for range panes * plan.width {
+			s.cells = append(s.cells, r.number())
+		}
+		for range panes * plan.samples {
+			all := make([]kept, r.count()/16)
+			for j := range all {
+				all[j] = kept{r.hash(), r.number()}
+			}
+			s.values = append(s.values, all)
+		}
+		if r.bad = r.bad || !s.sound(); r.bad {
+			return
+		}
+		take(s)
+	}
+}
+
+func (r *reader) hash() uint64 {
+	if len(r.b) < 8 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return v
+}
+
+// sound reports whether panes are as they may be: in order, of times that can be reckoned with.
+func (s *winState) sound() bool {
+	const far = 1 << 43 // 278 years of milliseconds
+	for i, n := range s.panes {
+		if n < -far || n > far || i > 0 && n <= s.panes[i-1] {
+			return false
+		}
+		if s.tails != nil && (s.tails[i] < n || s.tails[i] > far) {
+			return false
+		}
+	}
+	for _, all := range s.values {
+		if len(all) > maxValues || !slices.IsSortedFunc(all, compareKept) {
+			return false
+		}
+	}
+	return true
+}
+
+// fits reports whether the windows of a snapshot are those of a rule that runs.
+func (s *winState) fits(r *bound) bool {
+	return r != nil && r.window != nil && r.logic == s.rule.logic && r.window.width == s.rule.window.width &&
+		r.window.samples == s.rule.window.samples && r.window.gap == s.rule.window.gap
+}
+
+func (s *shard) readOpenWindows(r *reader) {
+	s.winClock = r.windowClock()
+	s.windows.clock = r.time()
+	r.windows(func(w *winState) {
+		if w.dev = s.find(w.key, w.domain); w.dev == nil {
+			r.bad = true // it is among the devices of the same snapshot
+			return
+		}
+		pl := w.dev.plan
+		i := slices.IndexFunc(pl.rules, func(b *bound) bool { return b.ID == w.rule.ID })
+		if i < 0 {
+			s.endWindow(w, s.received, changeReason(nil))
+			return
+		}
+		if !w.fits(pl.rules[i]) || pl.rules[i].shared() {
+			s.endWindow(w, s.received, changeReason(pl.rules[i]))
+			return
+		}
+		w.rule = pl.rules[i]
+		if w.dev.windows == nil {
+			w.dev.windows = make([]*winState, pl.windows)
+		}
+		w.dev.windows[w.rule.window.slot] = w
+		s.windows.calendar.arm(w, w.due(s.windows.clock))
+	})
+}
+
+func (s *shared) readOpenWindows(r *reader) {
+	s.windows.clock = r.int()
+	s.received = r.int()
+	r.windows(func(w *winState) {
+		now := s.rules[w.rule.ID]
+		if !w.fits(now) {
+			s.keys[w.rule.ID]++
+			s.endWindow(w, s.received, changeReason(now))
+			return
+		}
+		w.rule = now
+		s.keyed[groupKey{w.rule.ID, w.key}] = w
+		s.keys[w.rule.ID]++
+		s.windows.calendar.arm(w, w.due(s.windows.clock))
+	})
+}
