@@ -43,6 +43,7 @@ type config struct {
 	Rules      rulesConfig      `yaml:"rules"`
 	Privacy    privacyConfig    `yaml:"privacy"`
 	VDS        vdsConfig        `yaml:"vds"`
+	Notify     notifyConfig     `yaml:"notify"`
 	Simulation simulationConfig `yaml:"simulation"`
 }
 
@@ -290,6 +291,9 @@ func (c *config) check() error {
 	}
 	if d := c.Privacy.RevealFor; d < time.Minute || d > privacy.MaxRevealFor {
 		return fmt.Errorf("privacy.reveal_for: %v, want 1m to %v", d, privacy.MaxRevealFor)
+	}
+	if err := c.Notify.Check(); err != nil {
+		return err
 	}
 	if _, err := c.level(); err != nil {
 		return err

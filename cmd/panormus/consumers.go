@@ -7,6 +7,7 @@ import (
 	"panormus/ingest"
 	"panormus/simulators/city"
 	"panormus/storage"
+	"panormus/stream/notify"
 	"panormus/stream/rules"
 	"panormus/stream/tracks"
 	"panormus/stream/watch"
@@ -21,6 +22,7 @@ type parts struct {
 	rules  *rules.Worker
 	rows   []*rules.RowWorker // of rules about detections, tracks and counts
 	tracks *tracks.Worker
+	notify *notify.Desk
 	state  *live.State
 	city   *city.City
 }
@@ -50,6 +52,9 @@ func (n *node) startConsumers(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if err := n.openLists(ctx, n.base); err != nil {
+		return err
+	}
+	if err := n.startNotify(ctx); err != nil {
 		return err
 	}
 	if n.cfg.has("rules") {

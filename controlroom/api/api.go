@@ -42,6 +42,7 @@ type Config struct {
 	Audit      Audit      // nil: 501, and nothing is noted
 	Reveals    Reveals    // nil: 501
 	PlateLists PlateLists // nil: 501
+	Notify     Notify     // nil: 501
 
 	Feed     http.Handler        // at /ws/v1/feed
 	Page     http.Handler        // at every other path; nil: none
@@ -144,6 +145,7 @@ func New(cfg Config) http.Handler {
 	a.audit()
 	a.reveals()
 	a.plateLists()
+	a.notify()
 	a.describe()
 	a.docs()
 	if cfg.Gatherer != nil {

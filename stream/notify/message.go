@@ -1,0 +1,164 @@
+package notify
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"panormus/stream/batch"
+)
+
+// What a message is about.
+const (
+	KindAlarm  = "alarm"  // something was raised, changed or ended
+	KindRepeat = "repeat" // it is still so
+)
+
+// Whether anything that a message tells is still so.
+const (
+	StatusFiring   = "firing"
+	StatusResolved = "resolved"
+)
+
+// A Message is what a receiver gets: the news of one group of alarms. Its JSON form is the body of
+// webhooks and of MQTT messages.
+type Message struct {
+	// ID is the same for the same news: a receiver drops one that it has seen.
+	ID       string            `json:"id"`
+	Receiver string            `json:"receiver"`
+	Route    string            `json:"route"`
+	Kind     string            `json:"kind"`
+	Status   string            `json:"status"`
+	Severity string            `json:"severity"` // the highest of Alarms
+	Group    map[string]string `json:"group"`
+	Formed   Time              `json:"time"`
+	Repeat   int               `json:"repeat,omitempty"` // which one, of a repeat
+	Open     int               `json:"open"`             // alarms of the group that are open, those not listed too
+	Alarms   []Alarm           `json:"alarms"`
+
+	group string // its key, for the order of a group's messages
+}
+
+// An Alarm is the newest event of an episode.
+type Alarm struct {
+	ID       string          `json:"id"` // of the event
+	Rule     string          `json:"rule"`
+	Severity string          `json:"severity"`
+	State    string          `json:"state"` // raised, updated or cleared
+	Raised   Time            `json:"raised"`
+	Time     Time            `json:"time"`
+	Domain   string          `json:"domain"`
+	Device   string          `json:"device"`
+	Zone     string          `json:"zone"`
+	Key      string          `json:"key"`
+	Text     string          `json:"text"`
+	Context  json.RawMessage `json:"context,omitempty"`
+}
+
+// Bounds of what is kept of an event, and sent.
+const (
+	maxText    = 1024
+	maxContext = 4096
+)
+
+func alarmOf(e *batch.Event, raised Time) Alarm {
+	a := Alarm{
+		ID: e.ID, Rule: e.Rule, Severity: e.Severity, State: e.State, Raised: raised, Time: Time{e.Time}, Domain: e.Domain,
+		Device: e.Device, Zone: e.Zone, Key: e.Key, Text: cut(e.Text, maxText),
+	}
+	if len(e.Context) <= maxContext && json.Valid(e.Context) {
+		a.Context = e.Context
+	}
+	return a
+}
+
+// cut is the beginning of s, in whole letters.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// newMessage makes the message of alarms, which are not empty.
+func newMessage(receiver, kind string, g *group, now time.Time, alarms []Alarm) *Message {
+	m := &Message{Receiver: receiver, Route: g.Route, Kind: kind, Status: StatusResolved, Group: g.Labels, Formed: Time{now}, Alarms: alarms, group: g.key()}
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q", receiver, kind, m.group)
+	for i := range alarms {
+		a := &alarms[i]
+		if a.State != "cleared" {
+			m.Status = StatusFiring
+		}
+		if m.Severity == "" || rank(a.Severity) > rank(m.Severity) {
+			m.Severity = a.Severity
+		}
+		fmt.Fprintf(h, " %q", a.ID)
+	}
+	if kind == KindRepeat {
+		// The same events are told again: only the time tells the repeats apart. It is kept before
+		// the message is sent, as the whole message is.
+		fmt.Fprintf(h, " %d", now.UnixMilli())
+	}
+	m.ID = hex.EncodeToString(h.Sum(nil)[:16])
+	for _, e := range g.Episodes {
+		if e.Alarm.State != "cleared" {
+			m.Open++
+		}
+	}
+	return m
+}
+
+// Subject is the message in one line.
+func (m *Message) Subject() string {
+	word := strings.ToUpper(m.Severity)
+	if m.Status == StatusResolved {
+		word = "RESOLVED"
+	} else if m.Kind == KindRepeat {
+		word = "STILL " + word
+	}
+	s := fmt.Sprintf("[%s] %s", word, m.Alarms[0].Text)
+	if n := len(m.Alarms) - 1; n > 0 {
+		s = fmt.Sprintf("[%s] %d alarms: %s", word, n+1, m.Alarms[0].Text)
+	}
+	return cut(oneLine(s), 160)
+}
+
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == 0x2028 || r == 0x2029 {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// Plain is the message for people to read.
+func (m *Message) Plain() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n", m.Subject())
+	for _, k := range slices.Sorted(maps.Keys(m.Group)) {
+		fmt.Fprintf(&b, "%s: %s\n", k, oneLine(m.Group[k]))
+	}
+	b.WriteByte('\n')
+	for i := range m.Alarms {
+		a := &m.Alarms[i]
+		fmt.Fprintf(&b, "- %s %s %s %s\n  %s\n  raised %s\n", a.Time.In(rome()).Format("2006-01-02 15:04:05 MST"), a.Severity, a.State, oneLine(a.Device),
+			oneLine(a.Text), a.Raised.In(rome()).Format("2006-01-02 15:04:05 MST"))
+	}
+	fmt.Fprintf(&b, "\nOpen in this group: %d\nMessage %s\n", m.Open, m.ID)
+	return b.String()
+}
+
+// Time is a time that is written as the API writes it: RFC 3339, UTC, milliseconds.
+type Time struct{ time.Time }
+
+// MarshalJSON implements json.Marshaler.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return json.Marshal(t.UTC().Format("2006-01-02T15:04:05.000Z"))
+}
