@@ -28,6 +28,7 @@ export async function startMock(options = {}) {
   const city = new Map(list.map((d) => [d.id, d]));
   const districts = zonesFile ? JSON.parse(readFileSync(zonesFile, 'utf8')).features.map(named) : zones();
   const events = []; // oldest first
+  const rules = new Map(Object.entries(troubles).flatMap(([domain, kinds]) => kinds.map(([severity, id]) => [id, { id, domain, severity, on: 'observations', when: 'v > 1', enabled: true, version: '1', file: 'made-up.yaml', line: 1 }])));
   const counters = { received: 0, decoded: 0, rejected: 0, logged: 0, stored: 0, events: 0 };
   const epoch = stamp(Date.now());
   const topics = { state: { seq: 100, ring: [] }, events: { seq: 10, ring: [] }, stats: { seq: 1, ring: [] } };
@@ -161,6 +162,9 @@ export async function startMock(options = {}) {
       if (kind === 'cameras') return paged('cameras', []);
       if (kind === 'gateways') return paged('gateways', []);
       if (kind === 'radio') return paged('devices', []);
+      if (kind === 'rules' && id === 'check') return send(200, { ok: true, problems: [] });
+      if (kind === 'rules' && id) return rules.has(id) ? send(200, rules.get(id)) : missing('no such rule');
+      if (kind === 'rules') return send(200, { rules: [...rules.values()], problems: [] });
       if (kind === 'series') return send(200, series(city.get(q.get('device')), q.get('metric'), Date.parse(q.get('from')), Date.parse(q.get('to'))));
       return missing('not found');
     }

@@ -170,6 +170,25 @@ try {
     await shot(page, `cameras-${size.name}`);
     await accessible(page, `${size.name} cameras`);
 
+    // A rule has its address; its text is checked as it is typed, and problems say where they are.
+    await page.getByTestId('nav-rules').click();
+    await appears(page, '[data-testid=rule-row]', at('the rules are listed'));
+    await fits(page, `${size.name} rules`);
+    await shot(page, `rules-${size.name}`);
+    await accessible(page, `${size.name} rules`);
+    const rule = await page.locator('[data-testid=rule-row]').first().getAttribute('data-id');
+    await page.locator('[data-testid=rule-row] a').first().click();
+    check(new URL(page.url()).pathname === `/rules/${encodeURIComponent(rule)}`, at('a rule has an address'));
+    await appears(page, '[data-testid=rule-editor][data-state=done][data-problems="0"]', at('the rule has no problems'));
+    const written = await page.getByTestId('rule-text').inputValue();
+    await page.getByTestId('rule-text').fill(written.replace('severity:', 'severty:'));
+    await until(page, () => Number(document.querySelector('[data-testid=rule-editor]')?.dataset.problems) > 0, null, at('a misspelt rule is told as it is typed'));
+    await fits(page, `${size.name} rule`);
+    await shot(page, `rule-${size.name}`);
+    await accessible(page, `${size.name} rule`);
+    await page.getByTestId('rule-text').fill(written);
+    await until(page, () => document.querySelector('[data-testid=rule-editor]')?.dataset.problems === '0', null, at('the mended rule has no problems'));
+
     // The radio view has its address and its headings, with or without gateways.
     await page.getByTestId('nav-radio').click();
     await appears(page, '[data-testid=radio-gateways]', at('the radio view lists gateways'));

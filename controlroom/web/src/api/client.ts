@@ -7,6 +7,10 @@ export class Problem extends Error {
     readonly status: number,
     readonly title: string,
     readonly detail: string,
+    /** what is wrong where, for answers that say it */
+    readonly errors: { location?: string; message: string }[] = [],
+    /** the whole answer: some say more than a problem does */
+    readonly body: Record<string, unknown> = {},
   ) {
     super(detail ? `${title}: ${detail}` : title);
   }
@@ -175,22 +179,32 @@ export interface Page<T> {
   next: string | null;
 }
 
-async function get<T>(path: string, query: Record<string, string | number | undefined> = {}, signal?: AbortSignal): Promise<T> {
+async function answer<T>(response: Response): Promise<T> {
+  if (!response.ok) {
+    const body = (await response.json().catch(() => ({}))) as { title?: string; detail?: string; errors?: { location?: string; message: string }[] };
+    throw new Problem(response.status, body.title ?? `${response.status} ${response.statusText}`, body.detail ?? '', body.errors ?? [], body);
+  }
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+export async function get<T>(path: string, query: Record<string, string | number | undefined> = {}, signal?: AbortSignal): Promise<T> {
   const params = new URLSearchParams();
   for (const [key, value] of Object.entries(query)) {
     if (value !== undefined && value !== '') params.set(key, String(value));
   }
   const search = params.size > 0 ? `?${params}` : '';
-  const response = await fetch(path + search, { headers: { Accept: 'application/json' }, signal });
-  if (!response.ok) {
-    const body = (await response.json().catch(() => ({}))) as { title?: string; detail?: string };
-    throw new Problem(response.status, body.title ?? `${response.status} ${response.statusText}`, body.detail ?? '');
-  }
-  return (await response.json()) as T;
+  return answer<T>(await fetch(path + search, { headers: { Accept: 'application/json' }, signal }));
+}
+
+/** A text goes as YAML, anything else as JSON. */
+export async function send<T>(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json' };
+  if (body !== undefined) headers['Content-Type'] = typeof body === 'string' ? 'application/yaml' : 'application/json';
+  return answer<T>(await fetch(path, { method, headers, body: body === undefined || typeof body === 'string' ? body : JSON.stringify(body), signal }));
 }
 
 /** undefined where there is none (404). */
-async function optional<T>(path: string, signal?: AbortSignal): Promise<T | undefined> {
+export async function optional<T>(path: string, signal?: AbortSignal): Promise<T | undefined> {
   try {
     return await get<T>(path, {}, signal);
   } catch (err) {

@@ -74,21 +74,24 @@ describe('times', () => {
 describe('addresses', () => {
   it('are read as they are written', () => {
     for (const route of [
-      { view: 'map', asset: null, domain: '' },
-      { view: 'table', asset: null, domain: 'waste' },
-      { view: 'radio', asset: null, domain: '' },
-      { view: 'cameras', asset: null, domain: '' },
-      { view: 'cameras', asset: 'cam 7', domain: 'mobility' },
-      { view: 'radio', asset: 'meter 7', domain: 'water' },
-      { view: 'map', asset: 'lamp.7', domain: '' },
-      { view: 'table', asset: '€ %2F&?', domain: 'lighting' },
+      { view: 'map', asset: null, rule: null, domain: '' },
+      { view: 'table', asset: null, rule: null, domain: 'waste' },
+      { view: 'radio', asset: null, rule: null, domain: '' },
+      { view: 'cameras', asset: null, rule: null, domain: '' },
+      { view: 'cameras', asset: 'cam 7', rule: null, domain: 'mobility' },
+      { view: 'radio', asset: 'meter 7', rule: null, domain: 'water' },
+      { view: 'map', asset: 'lamp.7', rule: null, domain: '' },
+      { view: 'rules', asset: null, rule: null, domain: '' },
+      { view: 'rules', asset: null, rule: 'lamp/by day', domain: 'lighting' },
+      { view: 'rules', asset: 'lamp.7', rule: 'lamp-dead', domain: '' },
+      { view: 'table', asset: '€ %2F&?', rule: null, domain: 'lighting' },
     ] as const) {
       const url = new URL(formatRoute(route), 'http://x');
       expect(parseRoute(url.pathname, url.search)).toEqual(route);
     }
   });
   it('are the map where they are not known', () => {
-    for (const path of ['/', '/asset/', '/nowhere', '/asset/%E0%A4%A']) expect(parseRoute(path, '')).toEqual({ view: 'map', asset: null, domain: '' });
+    for (const path of ['/', '/asset/', '/nowhere', '/asset/%E0%A4%A']) expect(parseRoute(path, '')).toEqual({ view: 'map', asset: null, rule: null, domain: '' });
   });
 });
 

@@ -1,6 +1,6 @@
 import routes from '../routes.json';
 
-export const views = ['map', 'table', 'cameras', 'radio'] as const;
+export const views = ['map', 'table', 'rules', 'cameras', 'radio'] as const;
 export type View = (typeof views)[number];
 
 /** Where the page is. Every view is an address: it can be sent to a colleague or opened on the wall. */
@@ -8,34 +8,48 @@ export interface Route {
   view: View;
   /** the asset whose panel is open */
   asset: string | null;
+  /** the rule that is open, in the view of rules */
+  rule: string | null;
   /** '' shows all domains */
   domain: string;
+}
+
+/** What follows prefix in an address, or null. */
+function named(pathname: string, prefix: string): string | null {
+  if (!pathname.startsWith(prefix) || pathname.length === prefix.length) return null;
+  try {
+    return decodeURIComponent(pathname.slice(prefix.length));
+  } catch {
+    return null; // a broken % escape names nothing
+  }
 }
 
 /** Reads an address; what is not known is the map. */
 export function parseRoute(pathname: string, search: string): Route {
   const params = new URLSearchParams(search);
-  const route: Route = { view: 'map', asset: null, domain: params.get('domain') ?? '' };
-  if (pathname === routes.table) route.view = 'table';
-  else if (pathname === routes.cameras) route.view = 'cameras';
-  else if (pathname === routes.radio) route.view = 'radio';
-  else if (pathname.startsWith(routes.asset) && pathname.length > routes.asset.length) {
-    try {
-      route.asset = decodeURIComponent(pathname.slice(routes.asset.length));
-    } catch {
-      route.asset = null; // a broken % escape names no asset
-    }
+  const route: Route = { view: 'map', asset: null, rule: null, domain: params.get('domain') ?? '' };
+  if (pathname.startsWith(routes.asset) && pathname.length > routes.asset.length) {
+    route.asset = named(pathname, routes.asset);
     route.view = views.find((v) => v === params.get('view')) ?? 'map';
+    if (route.view === 'rules') route.rule = params.get('rule');
+  } else if (pathname.startsWith(routes.rule)) {
+    route.view = 'rules';
+    route.rule = named(pathname, routes.rule);
+  } else {
+    route.view = views.find((v) => v !== 'map' && pathname === routes[v]) ?? 'map';
   }
   return route;
 }
 
 export function formatRoute(route: Route): string {
   const params = new URLSearchParams();
-  let path: string = { map: routes.home, table: routes.table, cameras: routes.cameras, radio: routes.radio }[route.view];
+  let path = route.view === 'map' ? routes.home : routes[route.view];
   if (route.asset !== null) {
     path = routes.asset + encodeURIComponent(route.asset);
     if (route.view !== 'map') params.set('view', route.view);
+    if (route.view === 'rules' && route.rule !== null) params.set('rule', route.rule);
+  } else if (route.view === 'rules' && route.rule !== null) {
+    path = routes.rule + encodeURIComponent(route.rule);
   }
   if (route.domain) params.set('domain', route.domain);
   return params.size > 0 ? `${path}?${params}` : path;
