@@ -29,6 +29,14 @@ type Observations struct {
 // Len is the number of rows.
 func (o *Observations) Len() int { return len(o.Time) }
 
+// Slice returns rows lo to hi, in the memory of o and to be read only, without fingerprints.
+func (o *Observations) Slice(lo, hi int) *Observations {
+	return &Observations{
+		Time: o.Time[lo:hi], Received: o.Received[lo:hi], Domain: o.Domain.slice(lo, hi), Device: o.Device.slice(lo, hi),
+		Metric: o.Metric.slice(lo, hi), Value: o.Value[lo:hi], Text: o.Text.slice(lo, hi), Quality: o.Quality[lo:hi],
+	}
+}
+
 // Reset empties the batch and keeps its memory.
 func (o *Observations) Reset() {
 	o.Time, o.Received = o.Time[:0], o.Received[:0]

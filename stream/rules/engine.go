@@ -29,6 +29,8 @@ type Config struct {
 	MaxDevices int            // default 1,000,000
 	MaxKeys    int            // of one rule in the shared shard; default 100,000
 	Forget     time.Duration  // silence after which a device without open episodes is forgotten; default 7 days
+
+	faults *faults // of the rules of one engine
 }
 
 func (c Config) withDefaults() Config {
@@ -79,6 +81,7 @@ type Engine struct {
 // New makes an engine without state.
 func New(cfg Config, set *Set) *Engine {
 	e := &Engine{cfg: cfg.withDefaults(), prog: newProgram(set, onObservations, false)}
+	e.cfg.faults = newFaults()
 	for i := range e.cfg.Partitions {
 		e.shards = append(e.shards, newShard(e, i))
 	}
@@ -100,6 +103,7 @@ type made struct {
 // Settle ends a round: it judges the shared keys by what the partitions' devices did since the
 // last, in the log's order, and returns all new events in that order. The caller owns them.
 func (e *Engine) Settle() []batch.Event {
+	e.isolate()
 	var all []made
 	var moves []transition
 	var clocks []clockMove

@@ -21,6 +21,9 @@ type frame struct {
 	failed  bool  // set by what is an error and not merely unknown
 	window  span  // that is judged
 
+	why    string // of what failed, where cel-go says
+	costly bool   // an expression cost more than it may
+
 	cfg       *Config
 	sun       *sunCache
 	sunAt     int64 // now of the elevation below, for several rules on one message

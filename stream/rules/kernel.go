@@ -2,6 +2,7 @@ package rules
 
 import (
 	"math"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -57,7 +58,7 @@ func (b *binder) condition(e *expr) boolFunc {
 			}
 			return no
 		}
-		f.failed = f.failed || types.IsError(v)
+		f.noValue(v)
 		return undecided
 	}
 }
@@ -76,7 +77,7 @@ func (b *binder) number(e *expr) numFunc {
 		if d, ok := v.(types.Double); ok {
 			return float64(d)
 		}
-		f.failed = f.failed || types.IsError(v)
+		f.noValue(v)
 		return math.NaN()
 	}
 }
@@ -95,9 +96,19 @@ func (b *binder) string(e *expr) textFunc {
 		if s, ok := v.(types.String); ok {
 			return string(s), true
 		}
-		f.failed = f.failed || types.IsError(v)
+		f.noValue(v)
 		return "", false
 	}
+}
+
+// noValue notes why cel-go gave none.
+func (f *frame) noValue(v ref.Val) {
+	err, ok := v.(*types.Err)
+	if !ok {
+		return // unknown
+	}
+	f.failed, f.why = true, err.Error()
+	f.costly = f.costly || strings.Contains(f.why, "cost limit")
 }
 
 // cel returns cel-go's own evaluator: for what has no kernel, and the oracle of those that have.

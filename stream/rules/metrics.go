@@ -39,6 +39,9 @@ var (
 	unknownDesc      = desc("unknown_total", "Evaluations of a rule that lacked a metric.", "rule")
 	errorsDesc       = desc("errors_total", "Evaluations of a rule that had an error, a division by zero say.", "rule")
 	raisedDesc       = desc("raised_total", "Episodes a rule has raised, replays included.", "rule")
+	secondsDesc      = desc("evaluation_seconds_total", "Processor time of a rule's evaluations, by those of them that are timed.", "rule")
+	shadowDesc       = desc("shadow_raised_total", "Episodes a rule in shadow has raised, replays included.", "rule")
+	failedDesc       = desc("failed", "1 for a rule that failed and was put out of force.", "rule")
 	clearedDesc      = desc("cleared_total", "Episodes of a rule that ended, replays included.", "rule")
 )
 
@@ -67,7 +70,7 @@ func newMetrics(w *Worker, reg prometheus.Registerer) *metrics {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		batchesDesc, messagesDesc, observationsDesc, lateDesc, windowLateDesc, evictedDesc, refusedDesc, publishedDesc, devicesDesc,
-		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc,
+		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc, secondsDesc, shadowDesc, failedDesc,
 	} {
 		ch <- d
 	}
@@ -99,7 +102,17 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		count(matchesDesc, r.Matches, r.ID)
 		count(unknownDesc, r.Unknown, r.ID)
 		count(errorsDesc, r.Errors, r.ID)
-		count(raisedDesc, r.Raised, r.ID)
+		if r.Mode == "shadow" {
+			count(shadowDesc, r.Raised, r.ID)
+		} else {
+			count(raisedDesc, r.Raised, r.ID)
+		}
+		ch <- prometheus.MustNewConstMetric(secondsDesc, prometheus.CounterValue, r.Seconds, r.ID)
+		failed := 0.0
+		if r.Failed != "" {
+			failed = 1
+		}
+		ch <- prometheus.MustNewConstMetric(failedDesc, prometheus.GaugeValue, failed, r.ID)
 		count(clearedDesc, r.Cleared, r.ID)
 	}
 }

@@ -56,8 +56,9 @@ type bound struct {
 	index  int // in the plan
 	global int // in the program
 	when   boolFunc
-	clear  boolFunc // nil: when `when` is false
-	key    textFunc // nil: device, zone or domain
+	clear  boolFunc                       // nil: when `when` is false
+	bare   struct{ when, clear boolFunc } // without guards, for shard.judge, which has its own
+	key    textFunc                       // nil: device, zone or domain
 	forMs  int64
 	absent int64 // ms
 	text   []boundPiece
@@ -180,23 +181,25 @@ func (pl *plan) bind(b *binder, r *bound) {
 	slow := b.slow
 	if r.Window != nil {
 		if c.key != nil {
-			r.key = b.string(c.key)
+			r.key = guardedText(r.Rule, b.string(c.key))
 		}
 		b = pl.bindWindow(b, r)
 		slow = 0
 	}
 	if c.when != nil {
-		r.when = b.condition(c.when)
+		r.bare.when = b.condition(c.when)
+		r.when = guardedBool(r.Rule, r.bare.when)
 	}
 	if c.clear != nil {
-		r.clear = b.condition(c.clear)
+		r.bare.clear = b.condition(c.clear)
+		r.clear = guardedBool(r.Rule, r.bare.clear)
 	}
 	if c.key != nil && r.Window == nil {
-		r.key = b.string(c.key)
+		r.key = guardedText(r.Rule, b.string(c.key))
 	}
 	r.slow = b.slow > slow
 	for _, p := range c.text {
-		r.text = append(r.text, boundPiece{p, pl.render(b, r, p)})
+		r.text = append(r.text, boundPiece{p, guardedRender(r.Rule, pl.render(b, r, p))})
 	}
 	pl.bindShown(b, r)
 	if r.Window != nil {

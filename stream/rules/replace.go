@@ -7,13 +7,13 @@ import "slices"
 // decide and pending ones start anew; episodes of rules that went are cleared. The next Settle
 // returns what that made. The devices' values of metrics read before and now are kept.
 func (e *Engine) Replace(set *Set, now int64) {
-	next := newProgram(set, onObservations, false)
+	next := newProgram(e.cfg.faults.without(set), onObservations, false)
 	for _, s := range e.shards {
 		s.adopt(next, now)
 	}
 	e.shared.replace(next, now)
 	e.prog = next
-	e.counts.Store(newCounts(set, e.counts.Load()))
+	e.counts.Store(newCounts(next.set, e.counts.Load()))
 	e.census = 0 // a new rule of silence must know all its devices
 }
 
@@ -24,13 +24,13 @@ type fate struct {
 	anew   bool   // the logic changed
 }
 
-func fates(old, next *plan) []fate {
+func fates(old, next *plan, faults *faults) []fate {
 	out := make([]fate, len(old.rules))
 	for i, r := range old.rules {
 		j := slices.IndexFunc(next.rules, func(n *bound) bool { return n.ID == r.ID })
 		switch {
 		case j < 0:
-			out[i] = fate{to: -1, reason: "the rule was removed"}
+			out[i] = fate{to: -1, reason: faults.reason(r.Rule)}
 		case !next.rules[j].sameKeys(r.Rule):
 			out[i] = fate{to: -1, reason: "the rule was changed"}
 		default:
@@ -52,7 +52,7 @@ func (s *shard) adopt(next *program, now int64) {
 			following := d.next
 			pl := next.plan(d.domain)
 			if fate[d.plan] == nil {
-				fate[d.plan] = fates(d.plan, pl)
+				fate[d.plan] = fates(d.plan, pl, s.e.cfg.faults)
 			}
 			s.carry(d, pl, fate[d.plan], now)
 			if len(pl.rules) == 0 && len(d.episodes) == 0 { // its windows are ended
@@ -124,7 +124,7 @@ func (s *shared) replace(next *program, now int64) {
 		reason := ""
 		switch {
 		case r == nil:
-			reason = "the rule was removed"
+			reason = s.e.cfg.faults.reason(was.Rule)
 		case !r.sameKeys(was.Rule):
 			reason = "the rule was changed"
 		case g.state == pending && r.logic != was.logic:

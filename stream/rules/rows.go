@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"panormus/stream/batch"
@@ -72,6 +73,7 @@ type RowEngine struct {
 	out      []made
 
 	evaluated, matched, refused uint64
+	counts                      atomic.Pointer[counts] // by rule; asked for by any goroutine
 }
 
 type rowKey struct{ Rule, Key string }
@@ -97,6 +99,8 @@ func NewRowEngine(cfg Config, on string, set *Set) *RowEngine {
 		on: on, cfg: cfg.withDefaults(), prog: newProgram(set, on, false), cameras: map[string]*device{},
 		episodes: map[rowKey]*rowEpisode{}, keys: map[string]int{}, next: math.MaxInt64,
 	}
+	e.cfg.faults = newFaults()
+	e.counts.Store(newCounts(set, nil))
 	e.frame = frame{cfg: &e.cfg, sun: &e.sun}
 	return e
 }
@@ -158,7 +162,15 @@ const maxAheadMs = 60_000
 
 func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 	e.evaluated++
+	c := &e.counts.Load().rules[r.global]
+	if c.evaluations.Add(1)%sampleEvery == 0 {
+		defer func(began time.Time) {
+			c.timed.Add(1)
+			c.nanos.Add(time.Since(began).Nanoseconds())
+		}(time.Now())
+	}
 	f := &e.frame
+	f.failed, f.why = false, ""
 	if r.clear != nil && e.keys[r.ID] > 0 && r.clear(f) == yes {
 		if key, ok := e.keyOf(r, row); ok {
 			k := rowKey{r.ID, key}
@@ -168,10 +180,15 @@ func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 		}
 		return
 	}
-	if r.when(f) != yes {
+	switch r.when(f) {
+	case undecided:
+		c.undecided(f)
+		return
+	case no:
 		return
 	}
 	e.matched++
+	c.matches.Add(1)
 	key, ok := e.keyOf(r, row)
 	if !ok {
 		return
@@ -306,11 +323,13 @@ func (e *RowEngine) drop(k rowKey) {
 func (e *RowEngine) emit(r *bound, k rowKey, ep *rowEpisode, state string, at, received int64, reason string) {
 	ev := r.event(state, k.Key, ep.Start, at, received, evidence{text: ep.Text, values: ep.Values}, 0, reason)
 	ev.Domain, ev.Device, ev.Zone = ep.Domain, ep.Camera, ep.Zone
+	e.counts.Load().event(&ev)
 	e.out = append(e.out, made{seq: e.seq, n: len(e.out), Event: ev})
 }
 
 // Settle returns the events since the last, in order. The caller owns them.
 func (e *RowEngine) Settle() []batch.Event {
+	e.isolate()
 	out := make([]batch.Event, len(e.out))
 	for i := range e.out {
 		out[i] = e.out[i].Event
@@ -326,7 +345,7 @@ func (e *RowEngine) Tick(now int64) { e.advance(now-e.cfg.Lateness.Milliseconds(
 // Replace makes set the rules that run. Episodes of rules that went, or whose logic is another now,
 // end; the next Settle returns that.
 func (e *RowEngine) Replace(set *Set, now int64) {
-	next := newProgram(set, e.on, false)
+	next := newProgram(e.cfg.faults.without(set), e.on, false)
 	for k, ep := range e.episodes {
 		r := e.rule(k.Rule, ep.Domain)
 		i := slices.IndexFunc(next.plan(ep.Domain).rules, func(b *bound) bool { return b.ID == k.Rule && r != nil && b.logic == r.logic })
@@ -334,11 +353,16 @@ func (e *RowEngine) Replace(set *Set, now int64) {
 			continue
 		}
 		if r != nil && ep.State == raised {
-			e.emit(r, k, ep, "cleared", max(now, ep.Start), now, "the rule was changed or removed")
+			reason := "the rule was changed or removed"
+			if e.cfg.faults.of(r.Rule) != "" {
+				reason = e.cfg.faults.reason(r.Rule)
+			}
+			e.emit(r, k, ep, "cleared", max(now, ep.Start), now, reason)
 		}
 		e.drop(k)
 	}
 	e.prog = next
+	e.counts.Store(newCounts(next.set, e.counts.Load()))
 	clear(e.cameras)
 }
 

@@ -42,6 +42,7 @@ type RowWorkerConfig struct {
 type RowWorker struct {
 	cfg       RowWorkerConfig
 	applied   atomic.Uint64
+	engine    atomic.Pointer[RowEngine]
 	published atomic.Int64
 	metrics   rowMetrics
 
@@ -86,6 +87,15 @@ func NewRowWorker(cfg RowWorkerConfig) *RowWorker {
 // Events is how many were published since Run began.
 func (w *RowWorker) Events() int64 { return w.published.Load() }
 
+// Stats is what the rules have done since Run began.
+func (w *RowWorker) Stats() []RuleStats {
+	e := w.engine.Load()
+	if e == nil {
+		return nil
+	}
+	return e.Stats()
+}
+
 // Lag is how many batches of the log are not evaluated yet.
 func (w *RowWorker) Lag(ctx context.Context) (int64, error) {
 	last, err := w.cfg.Log.LastSeq(ctx, rowKinds[w.cfg.On].kind)
@@ -128,6 +138,7 @@ type rowRun struct {
 // up at the last checkpoint.
 func (w *RowWorker) Run(ctx context.Context) error {
 	r := &rowRun{RowWorker: w, engine: NewRowEngine(w.cfg.Engine, w.cfg.On, w.cfg.Rules.Set())}
+	w.engine.Store(r.engine)
 	r.eventSink = eventSink{log: w.cfg.Log, remember: true, published: &w.published, skipped: w.metrics.skipped, before: w.step}
 	if err := r.restore(ctx); err != nil {
 		if ctx.Err() != nil {

@@ -22,6 +22,7 @@ type shard struct {
 	dirty    bitset
 	seq      uint64 // of the batch in hand
 	n        int    // of events and transitions of that batch
+	judged   uint   // evaluations, to time one in sampleEvery
 	live     bool   // what happens is caused by a tick, not by a batch
 
 	winClock windowClock
@@ -239,7 +240,7 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 			s.heard(d, pl.rules[i], ep)
 		}
 	}
-	s.dirty.each(func(i int) { s.evaluate(d, pl.rules[i]) })
+	s.judge(d, pl)
 }
 
 func (s *shard) deviceOf(pl *plan, o *batch.Observations, row int) *device {
@@ -295,15 +296,15 @@ func (s *shard) evaluate(d *device, r *bound) {
 	f.failed = false
 	ep := d.episode(r.index)
 	if ep != nil && r.clear != nil && (ep.state == raised || ep.state == member) {
-		switch r.clear(f) {
+		switch r.bare.clear(f) {
 		case yes:
 			s.fell(d, r, ep)
 		case undecided:
-			c.undecided(f.failed)
+			c.undecided(f)
 		}
 		return
 	}
-	switch r.when(f) {
+	switch r.bare.when(f) {
 	case yes:
 		c.matches++
 		s.holds(d, r, ep)
@@ -312,7 +313,7 @@ func (s *shard) evaluate(d *device, r *bound) {
 			s.fell(d, r, ep)
 		}
 	default:
-		c.undecided(f.failed)
+		c.undecided(f)
 	}
 }
 

@@ -110,7 +110,7 @@ func (s *shard) joins(d *device, r *bound, ep *episode) {
 		s.leaves(d, r, ep, "")
 	}
 	if !ok {
-		s.count.rules[r.global].undecided(s.frame.failed)
+		s.count.rules[r.global].undecided(&s.frame)
 		return
 	}
 	d.episodes = append(d.episodes, episode{rule: int32(r.index), state: member, start: s.frame.now, key: key})

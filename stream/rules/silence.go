@@ -1,5 +1,7 @@
 package rules
 
+import "math"
+
 // watch starts the clocks of the rules of silence for a device that has just got its state.
 func (s *shard) watch(d *device) {
 	for _, i := range d.plan.absent {
@@ -34,10 +36,10 @@ func (s *shard) tick(now int64) {
 		if r.when != nil {
 			c := &s.count.rules[r.global]
 			c.evaluations++
-			s.frame.failed = false
+			s.frame.failed, s.frame.why = false, ""
 			if v := r.when(&s.frame); v != yes {
 				if v == undecided {
-					c.undecided(s.frame.failed)
+					c.undecided(&s.frame)
 				}
 				s.silence.push(timer{at: now + r.absent, dev: d, rule: t.rule}) // asked again later
 				continue
@@ -118,4 +120,16 @@ func (t *timers) pop() timer {
 		h[i], h[next] = h[next], h[i]
 		i = next
 	}
+}
+
+// nextSilence is when the next clock of silence runs out, Unix ms of processing time; it may turn out
+// that its device has spoken since.
+func (e *Engine) nextSilence() int64 {
+	next := int64(math.MaxInt64)
+	for _, s := range e.shards {
+		if len(s.silence) > 0 {
+			next = min(next, s.silence[0].at)
+		}
+	}
+	return next
 }

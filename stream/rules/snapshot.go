@@ -328,7 +328,7 @@ func (s *shard) read(r *reader, seq uint64) {
 		pl := s.e.prog.plan(d.domain)
 		pair := [2]*plan{d.plan, pl}
 		if fate[pair] == nil {
-			fate[pair] = fates(d.plan, pl)
+			fate[pair] = fates(d.plan, pl, s.e.cfg.faults)
 		}
 		s.carry(d, pl, fate[pair], s.received)
 	}

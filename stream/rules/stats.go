@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"strings"
 	"sync/atomic"
 
 	"panormus/stream/batch"
@@ -25,22 +26,41 @@ type Stats struct {
 type RuleStats struct {
 	ID          string `json:"id"`
 	Version     string `json:"version"`
+	On          string `json:"on"`
+	Mode        string `json:"mode" enum:"live,shadow"`
 	Evaluations uint64 `json:"evaluations"`
 	Matches     uint64 `json:"matches"` // evaluations that were true
 	Unknown     uint64 `json:"unknown"` // neither true nor false: a metric not reported yet
 	Errors      uint64 `json:"errors"`  // neither true nor false: a division by zero, a missing tag…
 	Raised      uint64 `json:"raised"`
 	Cleared     uint64 `json:"cleared"`
+	// Seconds of one processor that evaluations took, from one in sampleEvery that is timed.
+	Seconds   float64 `json:"seconds"`
+	LastError string  `json:"last_error,omitempty"` // the newest of Errors
+	Failed    string  `json:"failed,omitempty"`     // why the rule was put out of force; "" while it is in force
 }
 
 // ruleCounts is a rule's share of a shard, between two Settles.
-type ruleCounts struct{ evaluations, matches, unknown, errors uint64 }
+type ruleCounts struct {
+	evaluations, matches, unknown, errors uint64
+	timed                                 uint64 // evaluations that were, which took nanos
+	nanos                                 int64
+	lastError                             string
+}
 
-func (c *ruleCounts) undecided(failed bool) {
-	if failed {
-		c.errors++
-	} else {
+// sampleEvery is of how many evaluations one is timed: the clock costs as much as two of them. A prime,
+// so that rules that are evaluated in turn are timed in turn.
+const sampleEvery = 127
+
+// undecided counts an evaluation of the frame that was neither true nor false.
+func (c *ruleCounts) undecided(f *frame) {
+	if !f.failed {
 		c.unknown++
+		return
+	}
+	c.errors++
+	if c.lastError = f.why; c.lastError == "" {
+		c.lastError = "a result that is no number, such as a division by zero, or a tag that the device does not have"
 	}
 }
 
@@ -58,7 +78,20 @@ type counts struct {
 	byID                                                                            map[string]*ruleTotals
 }
 
-type ruleTotals struct{ evaluations, matches, unknown, errors, raised, cleared atomic.Uint64 }
+type ruleTotals struct {
+	evaluations, matches, unknown, errors, raised, cleared, timed atomic.Uint64
+	nanos                                                         atomic.Int64
+	lastError                                                     atomic.Pointer[string]
+}
+
+// seconds are those of all evaluations, by what the timed ones took.
+func (t *ruleTotals) seconds() float64 {
+	timed := t.timed.Load()
+	if timed == 0 {
+		return 0
+	}
+	return float64(t.nanos.Load()) / float64(timed) * float64(t.evaluations.Load()) / 1e9
+}
 
 // newCounts continues old, which may be nil, for the rules of set.
 func newCounts(set *Set, old *counts) *counts {
@@ -87,6 +120,9 @@ func newCounts(set *Set, old *counts) *counts {
 			carry(&to.errors, &from.errors)
 			carry(&to.raised, &from.raised)
 			carry(&to.cleared, &from.cleared)
+			carry(&to.timed, &from.timed)
+			to.nanos.Store(from.nanos.Load())
+			to.lastError.Store(from.lastError.Load())
 		}
 	}
 	return c
@@ -102,7 +138,7 @@ func (c *counts) take(s *shardCounts) {
 	c.evicted.Add(s.evicted)
 	c.keysRefused.Add(s.keysRefused)
 	for i := range s.rules {
-		from, to := &s.rules[i], &c.rules[i]
+		from, to := s.rules[i], &c.rules[i]
 		if from.evaluations == 0 && from.unknown == 0 {
 			continue
 		}
@@ -110,6 +146,11 @@ func (c *counts) take(s *shardCounts) {
 		to.matches.Add(from.matches)
 		to.unknown.Add(from.unknown)
 		to.errors.Add(from.errors)
+		to.timed.Add(from.timed)
+		to.nanos.Add(from.nanos)
+		if from.lastError != "" {
+			to.lastError.Store(&from.lastError)
+		}
 	}
 	clear(s.rules)
 	*s = shardCounts{rules: s.rules}
@@ -121,7 +162,7 @@ func (c *counts) event(ev *batch.Event) {
 	if r == nil {
 		return
 	}
-	if ev.State == "cleared" {
+	if strings.TrimPrefix(ev.State, batch.ShadowState) == "cleared" {
 		r.cleared.Add(1)
 	} else {
 		r.raised.Add(1)
@@ -136,12 +177,48 @@ func (e *Engine) Stats() Stats {
 		Late: c.late.Load(), WindowLate: c.windowLate.Load(), Evicted: c.evicted.Load(), KeysRefused: c.keysRefused.Load(), Devices: c.devices.Load(),
 	}
 	for i, r := range c.set.Rules {
-		t := &c.rules[i]
-		s.Rules = append(s.Rules, RuleStats{
-			ID: r.ID, Version: r.Version, Evaluations: t.evaluations.Load(), Matches: t.matches.Load(),
-			Unknown: t.unknown.Load(), Errors: t.errors.Load(), Raised: t.raised.Load(), Cleared: t.cleared.Load(),
-		})
-		s.Evaluations += s.Rules[i].Evaluations
+		if r.On == onObservations {
+			s.Rules = append(s.Rules, c.rules[i].stats(r, e.cfg.faults))
+			s.Evaluations += c.rules[i].evaluations.Load()
+		}
+	}
+	return s
+}
+
+// undecided counts an evaluation of the frame that was neither true nor false.
+func (t *ruleTotals) undecided(f *frame) {
+	var c ruleCounts
+	c.undecided(f)
+	t.unknown.Add(c.unknown)
+	t.errors.Add(c.errors)
+	if c.errors > 0 {
+		t.lastError.Store(&c.lastError)
+	}
+}
+
+// Stats is what the rules about these rows have done since the engine was made.
+func (e *RowEngine) Stats() []RuleStats {
+	var out []RuleStats
+	c := e.counts.Load()
+	for i, r := range c.set.Rules {
+		if r.On == e.on {
+			out = append(out, c.rules[i].stats(r, e.cfg.faults))
+		}
+	}
+	return out
+}
+
+func (t *ruleTotals) stats(r *Rule, faults *faults) RuleStats {
+	s := RuleStats{
+		ID: r.ID, Version: r.Version, On: r.On, Mode: "live", Evaluations: t.evaluations.Load(), Matches: t.matches.Load(),
+		Unknown: t.unknown.Load(), Errors: t.errors.Load(), Raised: t.raised.Load(), Cleared: t.cleared.Load(), Seconds: t.seconds(),
+		Failed: faults.of(r),
+	}
+	if r.Shadow {
+		s.Mode = "shadow"
+	}
+	if text := t.lastError.Load(); text != nil {
+		s.LastError = clipText(*text, 256)
 	}
 	return s
 }

@@ -122,7 +122,7 @@ func (w *windows) judge(s *winState, end int64, f *frame, counts []ruleCounts, e
 		}
 	}
 	if over == undecided {
-		if c.undecided(f.failed); !some {
+		if c.undecided(f); !some {
 			over, reason = yes, "no readings in the window"
 		}
 	}
@@ -210,7 +210,7 @@ func (s *shard) readShared(d *device, r *bound, at int64) {
 	}
 	key, ok := r.keyOf(&s.frame)
 	if !ok {
-		s.count.rules[r.global].undecided(s.frame.failed)
+		s.count.rules[r.global].undecided(&s.frame)
 		return
 	}
 	k := groupKey{r.ID, key}
