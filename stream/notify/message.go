@@ -39,13 +39,13 @@ type Message struct {
 	Formed   Time              `json:"time"`
 	Repeat   int               `json:"repeat,omitempty"` // which one, of a repeat
 	Open     int               `json:"open"`             // alarms of the group that are open, those not listed too
-	Alarms   []Alarm           `json:"alarms"`
+	Alarms   []Notice          `json:"alarms"`
 
 	group string // its key, for the order of a group's messages
 }
 
-// An Alarm is the newest event of an episode.
-type Alarm struct {
+// A Notice is the newest event of an episode.
+type Notice struct {
 	ID       string          `json:"id"` // of the event
 	Rule     string          `json:"rule"`
 	Severity string          `json:"severity"`
@@ -66,8 +66,8 @@ const (
 	maxContext = 4096
 )
 
-func alarmOf(e *batch.Event, raised Time) Alarm {
-	a := Alarm{
+func noticeOf(e *batch.Event, raised Time) Notice {
+	a := Notice{
 		ID: e.ID, Rule: e.Rule, Severity: e.Severity, State: e.State, Raised: raised, Time: Time{e.Time}, Domain: e.Domain,
 		Device: e.Device, Zone: e.Zone, Key: e.Key, Text: cut(e.Text, maxText),
 	}
@@ -86,7 +86,7 @@ func cut(s string, n int) string {
 }
 
 // newMessage makes the message of alarms, which are not empty.
-func newMessage(receiver, kind string, g *group, now time.Time, alarms []Alarm) *Message {
+func newMessage(receiver, kind string, g *group, now time.Time, alarms []Notice) *Message {
 	m := &Message{Receiver: receiver, Route: g.Route, Kind: kind, Status: StatusResolved, Group: g.Labels, Formed: Time{now}, Alarms: alarms, group: g.key()}
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q", receiver, kind, m.group)

@@ -24,7 +24,7 @@ func (p *publisher) Send(ctx context.Context, m *Message) error {
 		}
 	}
 	var domains []string
-	of := map[string][]Alarm{}
+	of := map[string][]Notice{}
 	for _, a := range m.Alarms {
 		if of[a.Domain] == nil {
 			domains = append(domains, a.Domain)

@@ -50,9 +50,9 @@ func groupKey(route string, labels map[string]string) string {
 
 // An episode is an alarm from its raised event on, until its end was told.
 type episode struct {
-	Alarm   Alarm `json:"alarm"`
-	Pending bool  `json:"pending,omitempty"` // there is news of it
-	Told    bool  `json:"told,omitempty"`
+	Alarm   Notice `json:"alarm"`
+	Pending bool   `json:"pending,omitempty"` // there is news of it
+	Told    bool   `json:"told,omitempty"`
 }
 
 // A parcel is a message on its way.
@@ -158,7 +158,7 @@ func (t *tray) take(e *batch.Event, now time.Time) {
 	if was.State == "cleared" && e.State != "cleared" {
 		raised = Time{e.Time} // it is back before its end was told
 	}
-	ep.Alarm = alarmOf(e, raised)
+	ep.Alarm = noticeOf(e, raised)
 	switch {
 	case r == nil: // the route is gone, and with it who wanted to know
 		t.drop(key)
@@ -181,7 +181,7 @@ func (t *tray) begin(r *Route, key string, e *batch.Event, now time.Time) {
 		g = &group{Route: r.ID, Labels: labels, Episodes: map[string]*episode{}}
 		t.Groups[g.key()] = g
 	}
-	ep := &episode{Alarm: alarmOf(e, Time{e.Time})}
+	ep := &episode{Alarm: noticeOf(e, Time{e.Time})}
 	g.Episodes[key], t.index[key] = ep, g
 	t.mark(g, ep, now.Add(r.wait()))
 }
@@ -342,7 +342,7 @@ func (t *tray) sorted(g *group, keep func(*episode) bool) []string {
 }
 
 func (t *tray) form(kind string, g *group, now time.Time, keys []string) {
-	alarms := make([]Alarm, len(keys))
+	alarms := make([]Notice, len(keys))
 	size := 0
 	for i, key := range keys {
 		alarms[i] = g.Episodes[key].Alarm
