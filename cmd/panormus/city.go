@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 
 	"panormus/devices"
@@ -71,7 +72,7 @@ func (n *node) startSimulation() {
 			if err := enroll(ctx, n.registry, nil, cameras); err != nil {
 				return fmt.Errorf("enter the simulated cameras: %w", err)
 			}
-			return cameras.Run(ctx, video.Options{Broker: n.info.MQTT, Log: n.log})
+			return cameras.Run(ctx, video.Options{Broker: n.info.MQTT, Push: n.pushAddress(), Log: n.log})
 		})
 	}
 	if n.info.MQTT == "" && n.info.LoRaWANUDP == "" {
@@ -85,6 +86,22 @@ func (n *node) startSimulation() {
 		}
 		return radio.Run(ctx, lorawan.Options{UDP: n.info.LoRaWANUDP, Broker: n.info.MQTT, Log: n.log})
 	})
+}
+
+// pushAddress is where simulated cameras post; "" where there is no HTTP, or only with a certificate,
+// which is for the name that people use.
+func (n *node) pushAddress() string {
+	if n.front == nil || n.front.tls != nil {
+		return ""
+	}
+	at, ok := n.front.listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	if at.IP.IsUnspecified() {
+		return fmt.Sprintf("http://127.0.0.1:%d", at.Port)
+	}
+	return "http://" + at.String()
 }
 
 // cameras are the simulated city's, in proportion to its other devices, with so many pictures a second

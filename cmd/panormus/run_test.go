@@ -391,6 +391,9 @@ func TestSimulatedCity(t *testing.T) {
 		if n, err = c.sqlInt("SELECT count() FROM events"); err != nil || n < 1 {
 			return fmt.Errorf("%d events, %w", n, err)
 		}
+		if n, err = c.sqlInt("SELECT count() FROM detections"); err != nil || n < 1 {
+			return fmt.Errorf("%d detections, %w", n, err)
+		}
 		if n, err = c.sqlInt("SELECT count() FROM rejected"); err != nil || n < 1 {
 			return fmt.Errorf("%d rejected, %w: the city has broken devices", n, err)
 		}

@@ -99,13 +99,13 @@ func TestSimulatedCameras(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	done := make(chan error)
-	go func() { done <- cameras.Run(ctx, video.Options{Broker: c.info.MQTT}) }()
+	go func() { done <- cameras.Run(ctx, video.Options{Broker: c.info.MQTT, Push: "http://" + c.info.HTTP}) }()
 	for tick := time.NewTicker(20 * time.Millisecond); ctx.Err() == nil; <-tick.C {
 		var garbage, plates, crossed, messages int64
 		for _, b := range cameras.Stats().Books {
 			garbage, plates, crossed, messages = garbage+b.Garbage, plates+b.Plates, crossed+b.Rows["line_crossed"], messages+b.Messages
 		}
-		if garbage > 2 && plates > 20 && crossed > 20 && messages > 3000 {
+		if cameras.Stats().Pushed > 5 && garbage > 2 && plates > 20 && crossed > 20 && messages > 3000 {
 			break
 		}
 	}
@@ -114,8 +114,8 @@ func TestSimulatedCameras(t *testing.T) {
 		t.Fatal(err)
 	}
 	books := cameras.Stats()
-	if books.Errors != 0 || books.Acked != books.Published {
-		t.Errorf("%d published, %d acknowledged, %d errors; want all and none", books.Published, books.Acked, books.Errors)
+	if books.Pushed == 0 || books.Errors != 0 || books.Acked != books.Published {
+		t.Errorf("%d pushed, %d published, %d acknowledged, %d errors; want some, all and none", books.Pushed, books.Published, books.Acked, books.Errors)
 	}
 	c.eventually("the books' rows", func() error {
 		out, err := c.sql("SELECT camera, what, count() FROM detections GROUP BY 1, 2 FORMAT TSV")
