@@ -75,10 +75,10 @@ func (s *Session) admit(t *Topic, d *Decoded, received int64, base devices.Quali
 				r.Lat, r.Lon = lat, lon
 			}
 		}
-		r.Expires = t.grant.Expires(r.Time, r.Class)
 		if reject := r.protect(t.grant); reject != nil {
 			return reject
 		}
+		r.Expires = t.grant.Expires(r.Time, r.Class, r.PlateHash != "")
 	}
 	return nil
 }

@@ -73,11 +73,15 @@ func (g *Grant) Allows(attribute string) bool {
 	return false
 }
 
-// Expires is when a detection of an object of class at a time must be gone, both Unix ms.
-func (g *Grant) Expires(at int64, class string) int64 {
+// Expires is when a detection of an object of class at a time must be gone, both Unix ms: with the hash
+// of a plate when that can be compared no longer.
+func (g *Grant) Expires(at int64, class string, plate bool) int64 {
 	keep := g.policy.Detections
 	if d, ok := g.policy.Classes[class]; ok && d < keep {
 		keep = d
+	}
+	if plate {
+		keep = min(keep, g.policy.PlateRetention)
 	}
 	return at + time.Duration(keep).Milliseconds()
 }

@@ -95,25 +95,25 @@ func TestPurposesFollowTheBucket(t *testing.T) {
 	guard := New(nil, a)
 	camera := &devices.Camera{Purpose: "parks", LegalBasis: "l", Controller: "c", DPIARef: "d"}
 	grant, err := guard.Admit(camera)
-	if err != nil || grant.Allows("color") || grant.Expires(0, "car") != (72*time.Hour).Milliseconds() {
+	if err != nil || grant.Allows("color") || grant.Expires(0, "car", false) != (72*time.Hour).Milliseconds() {
 		t.Fatalf("%+v, %v; want the default policy", grant, err)
 	}
 	before, elsewhere := guard.Version(), b.Version()
 	p := DefaultPolicy("parks")
-	p.Attributes, p.Detections, p.PlateRetention = []string{"colour"}, devices.Duration(time.Hour), devices.Duration(time.Hour)
+	p.Attributes, p.Detections, p.PlateRetention = []string{"colour"}, devices.Duration(time.Hour), devices.Duration(time.Minute)
 	if err := a.Put(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	if guard.Version() == before {
 		t.Fatal("the guard's version is as before: grants would be kept")
 	}
-	if grant, _ = guard.Admit(camera); !grant.Allows("color") || grant.Allows("make") || grant.Expires(0, "car") != time.Hour.Milliseconds() {
+	if grant, _ = guard.Admit(camera); !grant.Allows("color") || grant.Allows("make") || grant.Expires(0, "car", false) != time.Hour.Milliseconds() || grant.Expires(0, "car", true) != time.Minute.Milliseconds() {
 		t.Errorf("%+v, want the policy that was put", grant)
 	}
 	for b.Version() == elsewhere {
 		time.Sleep(time.Millisecond)
 	}
-	if got, ok := b.Policy("parks"); !ok || got.Detections != p.Detections || b.Retention("parks") != time.Hour {
+	if got, ok := b.Policy("parks"); !ok || got.Detections != p.Detections || b.Retention("parks") != time.Minute {
 		t.Errorf("the other process has %+v", got)
 	}
 	if got := open().All(); len(got) != len(Shipped())+1 || got[1].ID != "parks" {
