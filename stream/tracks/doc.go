@@ -22,9 +22,9 @@
 // it goes on. A rename keeps the identity, a split makes a child that names its parent, a merge ends
 // one of two. After an hour a track is told and goes on as a child of itself. The class is the one
 // with the greatest sum of scores; unknown loses against any. A head, a face or a plate whose box
-// lies mostly in that of a person or a vehicle is part of it, and a person above a bicycle or a
-// motorcycle in more than half of the frames that show both is its rider: neither is told
-// or counted. Objects without a vendor's id make no tracks; their number is an occupancy.
+// lies mostly in that of a person, a vehicle or something unknown is part of it, and a person above a
+// bicycle or a motorcycle in more than half of the frames that show both is its rider: neither is
+// told or counted. Objects without a vendor's id make no tracks; their number is an occupancy.
 //
 // # Counts
 //

@@ -166,7 +166,8 @@ func (c *camera) endFrame(t int64) {
 // most bounds how many objects of a frame are held against each other.
 const most = 256
 
-// findParts notes which heads, faces and plates lie in the box of a person or a vehicle.
+// findParts notes which heads, faces and plates lie in the box of a person or a vehicle, or of something
+// that the camera has not made out yet: most objects stay so.
 func (c *camera) findParts() {
 	n := min(len(c.inFrame), most)
 	for i, tr := range c.inFrame[:n] {
@@ -176,7 +177,7 @@ func (c *camera) findParts() {
 		}
 		in := false
 		for _, w := range c.frameRows[:n] {
-			if r.class == classPlate && isVehicle(w.class) || r.class != classPlate && w.class == classPerson {
+			if whole := w.class == classNone || w.class == classUnknown; whole || r.class == classPlate && isVehicle(w.class) || r.class != classPlate && w.class == classPerson {
 				if in = r.inside(w); in {
 					break
 				}
