@@ -336,7 +336,8 @@ func (h *alert) placed() error {
 			*r = first
 		}
 		if r.What == batch.WhatLineCrossed {
-			r.Rule = region.zone
+			// Lines and regions are numbered each on their own: line 1 is not region 1.
+			r.Rule = "line " + region.zone
 		} else {
 			r.Zone = region.zone
 		}

@@ -424,6 +424,9 @@ func (e *onvifEvent) finish() error {
 		r.Quality |= devices.QualityRefresh
 	}
 	o.classify()
+	if what == batch.WhatCount && r.VendorClass == "" {
+		r.Class = "" // it counts all, and not the unknown ones
+	}
 	if what == batch.WhatPlate && r.Plate == "" {
 		return ingest.Rejectf(ingest.ReasonMissing, "event at offset %d: found no PlateNumber", e.offset)
 	}

@@ -90,9 +90,9 @@ const anpr = `<?xml version="1.0" encoding="utf-8"?><EventNotificationAlert vers
 	`<ANPR><country>IT</country><licensePlate>AB123CD</licensePlate><line>1</line><direction>forward</direction><confidenceLevel>97</confidenceLevel><vehicleType>truck</vehicleType><vehicleInfo><color>white</color><speed>36</speed></vehicleInfo></ANPR></EventNotificationAlert>`
 
 var hikvisionGoldens = []sample{
-	{name: "line", payload: line, rows: []string{"line_crossed @2026-11-23T09:00:00.000 class=person vendor=human rule=2 box=0.1,0.5,0.9,0.6 at=0.5,0.55"}},
+	{name: "line", payload: line, rows: []string{"line_crossed @2026-11-23T09:00:00.000 class=person vendor=human rule=line 2 box=0.1,0.5,0.9,0.6 at=0.5,0.55"}},
 	{name: "line, still active", payload: strings.Replace(line, "PostCount>1<", "PostCount>2<", 1),
-		rows: []string{"line_crossed @2026-11-23T09:00:00.000 class=person vendor=human rule=2 box=0.1,0.5,0.9,0.6 at=0.5,0.55 refresh"}},
+		rows: []string{"line_crossed @2026-11-23T09:00:00.000 class=person vendor=human rule=line 2 box=0.1,0.5,0.9,0.6 at=0.5,0.55 refresh"}},
 	{name: "line, over", payload: strings.Replace(line, ">active<", ">inactive<", 1)},
 	{name: "field, another namespace, two regions", payload: `<h:EventNotificationAlert xmlns:h="http://www.isapi.org/ver20/XMLSchema"><h:dateTime>2026-11-23T09:00:00Z</h:dateTime><h:eventType>fielddetection</h:eventType><h:eventState>inactive</h:eventState>` +
 		`<h:DetectionRegionList><h:DetectionRegionEntry><h:regionID>1</h:regionID><h:TargetRect><h:X>0.25</h:X><h:Y>0.5</h:Y><h:width>0.25</h:width><h:height>0.125</h:height></h:TargetRect></h:DetectionRegionEntry>` +
