@@ -54,4 +54,5 @@ func (m *metrics) register(reg prometheus.Registerer) {
 // storedKinds are the kinds of batches that the writer stores.
 var storedKinds = []batch.Kind{
 	batch.KindObservations, batch.KindDetections, batch.KindTracks, batch.KindCounts, batch.KindEvents, batch.KindUplinks, batch.KindRejected,
+	batch.KindAlarmLog,
 }

@@ -33,7 +33,7 @@ var retained = map[string]keeps{
 	"vds_counts_1m":   {"vds_counts_1m_log", "time", 400 * day},
 	"uplinks":         {"uplinks", "time", 90 * day},
 	"events":          {"events_log", "time", 5 * 365 * day},
-	"alarm_log":       {"alarm_log", "time", 0},
+	"alarm_log":       {"alarm_log_rows", "time", 0},
 	"rejected":        {"rejected", "received", 30 * day},
 }
 

@@ -47,6 +47,9 @@ func decodeRows(kind batch.Kind, data []byte) (rowSet, error) {
 	case batch.KindCounts:
 		rows, err := batch.DecodeCounts(data)
 		return countRows(rows), err
+	case batch.KindAlarmLog:
+		rows, err := batch.DecodeAlarmLog(data)
+		return alarmRows(rows), err
 	}
 	return nil, fmt.Errorf("BUG: no table for kind %q", kind)
 }
@@ -66,6 +69,8 @@ func joinUnits(kind batch.Kind, units []unit) (rows rowSet, lost []unit) {
 		return join[trackRows](units)
 	case batch.KindCounts:
 		return join[countRows](units)
+	case batch.KindAlarmLog:
+		return join[alarmRows](units)
 	}
 	return join[rejectedRows](units)
 }

@@ -41,6 +41,7 @@ type config struct {
 	Stream     streamConfig     `yaml:"stream"`
 	Storage    storageConfig    `yaml:"storage"`
 	Rules      rulesConfig      `yaml:"rules"`
+	Alarms     alarmsConfig     `yaml:"alarms"`
 	Privacy    privacyConfig    `yaml:"privacy"`
 	VDS        vdsConfig        `yaml:"vds"`
 	Notify     notifyConfig     `yaml:"notify"`
@@ -291,6 +292,9 @@ func (c *config) check() error {
 	}
 	if d := c.Privacy.RevealFor; d < time.Minute || d > privacy.MaxRevealFor {
 		return fmt.Errorf("privacy.reveal_for: %v, want 1m to %v", d, privacy.MaxRevealFor)
+	}
+	if err := c.Alarms.check(); err != nil {
+		return err
 	}
 	if err := c.Notify.Check(); err != nil {
 		return err

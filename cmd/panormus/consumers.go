@@ -7,6 +7,7 @@ import (
 	"panormus/ingest"
 	"panormus/simulators/city"
 	"panormus/storage"
+	"panormus/stream/alarms"
 	"panormus/stream/notify"
 	"panormus/stream/rules"
 	"panormus/stream/tracks"
@@ -20,6 +21,7 @@ type parts struct {
 	writer *storage.Writer
 	store  *rules.Store
 	rules  *rules.Worker
+	alarms *alarms.Book
 	rows   []*rules.RowWorker // of rules about detections, tracks and counts
 	tracks *tracks.Worker
 	notify *notify.Desk
@@ -52,6 +54,9 @@ func (n *node) startConsumers(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if err := n.openLists(ctx, n.base); err != nil {
+		return err
+	}
+	if err := n.startAlarms(ctx); err != nil {
 		return err
 	}
 	if err := n.startNotify(ctx); err != nil {

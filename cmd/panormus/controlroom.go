@@ -27,7 +27,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 	state := live.New(n.registry, n.log, n.reg)
 	n.parts.state = state
 	stats := func() api.Stats { return n.stats(ctx) }
-	hub := feed.New(feed.Config{State: state, Stats: func() any { return stats() }, AllowOrigin: auth.SameOrigin, Log: n.log, Metrics: n.reg})
+	hub := feed.New(feed.Config{State: state, Alarms: n.parts.alarms, Stats: func() any { return stats() }, AllowOrigin: auth.SameOrigin, Log: n.log, Metrics: n.reg})
 	h := history{n.parts.db}
 	whole := make(chan struct{})
 	n.base.again("live state", func(ctx context.Context) error {
@@ -47,7 +47,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 	}
 	cfg := api.Config{
 		Version: version, State: state, Registry: n.registry, Stats: stats, Ready: n.health,
-		Series: h, Events: h, Export: h, Rules: n.parts.store, Radio: h, Video: h, K: n.privacy.least,
+		Series: h, Events: h, Export: h, Rules: n.parts.store, Alarms: n.parts.alarms, AlarmLog: n.parts.db, Radio: h, Video: h, K: n.privacy.least,
 		Purposes: n.privacy.purposes, Audit: n.privacy.journal, Reveals: n.privacy.reveals, PlateLists: n.privacy.lists,
 		Notify: n.parts.notify,
 		Feed:   hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Tokens: tokens, Log: n.log,

@@ -18,6 +18,7 @@ import (
 	"panormus/devices"
 	"panormus/storage"
 	"panormus/storage/embedded"
+	"panormus/stream/alarms"
 	streamlog "panormus/stream/log"
 	"panormus/stream/rules"
 	"panormus/stream/tracks"
@@ -158,7 +159,7 @@ func (n *node) openSpine(ctx context.Context, base *stage) error {
 	cfg := streamlog.Config{
 		Dir: n.data.join("log"), Partitions: n.cfg.Stream.Partitions, MaxBytes: int64(n.cfg.Stream.MaxBytes),
 		MaxAge: n.cfg.Stream.MaxAge, VideoMaxAge: n.cfg.Stream.VideoAge, Sync: time.Duration(n.cfg.Stream.Sync), MinFree: int64(n.cfg.Stream.MinFree),
-		Replicas: n.cfg.Stream.Replicas, Consumers: []string{storage.Consumer, rules.Consumer, tracks.Consumer}, Log: n.log, Metrics: n.reg,
+		Replicas: n.cfg.Stream.Replicas, Consumers: []string{storage.Consumer, rules.Consumer, tracks.Consumer, alarms.Consumer}, Log: n.log, Metrics: n.reg,
 	}
 	if n.cfg.NATS != "embedded" {
 		cfg.URL = n.cfg.NATS

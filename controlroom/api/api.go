@@ -33,8 +33,11 @@ type Config struct {
 	Export Exporter // nil: 501
 	Rules  Rules    // nil: 501
 	Replay Replay   // nil: 501
-	Radio  Radio    // nil: 501
-	Video  Video    // nil: 501
+	// Alarms are nil: 501; AlarmLog is what happened to them, nil: 501.
+	Alarms   Alarms
+	AlarmLog AlarmLog
+	Radio    Radio // nil: 501
+	Video    Video // nil: 501
 	// K is the least number of objects that a statistic of a purpose may tell of; nil: the default of all.
 	K func(purpose string) int
 
@@ -137,6 +140,9 @@ func New(cfg Config) http.Handler {
 	a.zones()
 	a.live()
 	a.history()
+	a.alarms()
+	a.alarmHealth()
+	a.maintenance()
 	a.rules()
 	a.replay()
 	a.radio()

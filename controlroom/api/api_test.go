@@ -399,7 +399,7 @@ func TestDevices(t *testing.T) {
 	}
 }
 
-func TestStateAndAlarms(t *testing.T) {
+func TestState(t *testing.T) {
 	s := newSite(t, nil)
 	var o batch.Observations
 	for i := range 5 {
@@ -425,19 +425,6 @@ func TestStateAndAlarms(t *testing.T) {
 		if s.get("/api/v1/state"+query, &list); len(list.Devices) != n {
 			t.Errorf("state%s: %d devices, want %d", query, len(list.Devices), n)
 		}
-	}
-	var alarms struct {
-		Alarms []live.Alarm
-		Next   string
-	}
-	if s.get("/api/v1/alarms?limit=1", &alarms); len(alarms.Alarms) != 1 || alarms.Alarms[0].ID != "e1" || alarms.Alarms[0].State != "unacked" {
-		t.Errorf("alarms %+v", alarms)
-	}
-	if s.get("/api/v1/alarms?cursor="+alarms.Next, &alarms); len(alarms.Alarms) != 1 || alarms.Alarms[0].ID != "e2" {
-		t.Errorf("next alarms %+v", alarms)
-	}
-	if s.get("/api/v1/alarms?severity=major&domain=waste", &alarms); len(alarms.Alarms) != 0 || alarms.Alarms == nil {
-		t.Errorf("filtered alarms %+v", alarms)
 	}
 }
 

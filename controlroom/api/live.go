@@ -3,14 +3,12 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"panormus/controlroom/live"
-	"panormus/controlroom/problem"
 )
 
 type stateQuery struct {
@@ -24,20 +22,6 @@ type stateBody struct {
 	Body struct {
 		Devices []live.Item `json:"devices"`
 		Next    string      `json:"next,omitempty"`
-	}
-}
-
-type alarmQuery struct {
-	State    string `query:"state" enum:"unacked,acked,returned,normal,shelved,suppressed,out_of_service"`
-	Severity string `query:"severity" enum:"info,warning,major,critical"`
-	Domain   string `query:"domain"`
-	Page
-}
-
-type alarmsBody struct {
-	Body struct {
-		Alarms []live.Alarm `json:"alarms"`
-		Next   string       `json:"next,omitempty"`
 	}
 }
 
@@ -66,42 +50,6 @@ func (a *api) live() {
 			}
 			return out, nil
 		})
-	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/alarms", Summary: "Open episodes of the rules, newest first", Tags: []string{"live"}, Errors: []int{422},
-		Description: "Every open episode is an alarm in state unacked: acknowledging and shelving are not there yet."},
-		func(c *call, in *alarmQuery) (*alarmsBody, error) {
-			after, err := in.after()
-			if err != nil {
-				return nil, err
-			}
-			all := slices.DeleteFunc(a.State.Alarms(), func(al live.Alarm) bool {
-				return in.State != "" && al.State != in.State || in.Severity != "" && al.Severity != in.Severity || in.Domain != "" && al.Domain != in.Domain
-			})
-			out := &alarmsBody{}
-			out.Body.Alarms = []live.Alarm{}
-			for _, al := range all {
-				if after != "" && alarmPlace(al) <= after {
-					continue
-				}
-				if len(out.Body.Alarms) == in.Limit {
-					out.Body.Next = cursorAfter(alarmPlace(out.Body.Alarms[in.Limit-1]))
-					break
-				}
-				out.Body.Alarms = append(out.Body.Alarms, al)
-			}
-			return out, nil
-		})
-	register(a, huma.Operation{Method: http.MethodPost, Path: "/api/v1/alarms/{id}/{action}", OperationID: "post-alarm-action", Summary: "Act on an alarm", Tags: []string{"live"}, Errors: []int{501}},
-		func(c *call, in *struct {
-			ID     string `path:"id"`
-			Action string `path:"action" enum:"ack,unack,shelve,unshelve,assign,comment,close"`
-		}) (*struct{}, error) {
-			return nil, problem.New(http.StatusNotImplemented, "alarms cannot be acted on yet: they end when their rule clears them")
-		})
-}
-
-// alarmPlace sorts as the list does: newest first, then by id.
-func alarmPlace(a live.Alarm) string {
-	return fmt.Sprintf("%020d %s", 1<<62-a.Raised.UnixMilli(), a.ID)
 }
 
 func parseBox(s string) (live.Box, error) {

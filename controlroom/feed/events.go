@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"panormus/controlroom/live"
+	"panormus/stream/alarms"
 	"panormus/stream/batch"
 )
 
@@ -33,7 +34,41 @@ func newEventGroup(state *live.State, epoch string, keep func(any) bool) *listGr
 
 func encodeEvent(e *batch.Event) []byte { return mustEncode(live.EventOf(*e)) }
 
-func encodeAlarm(a *live.Alarm) []byte { return mustEncode(a) }
+// newAlarmGroup makes a group that begins with the open alarms. One that fits the filter no more, its
+// severity having changed, is told of once more.
+func newAlarmGroup(from Alarms, epoch string, q alarms.Query) *listGroup {
+	told := map[string]bool{}
+	g := &listGroup{epoch: epoch, kind: "alarm"}
+	severity := setOf(q.Severities)
+	domain, zone, device, rule := setOf(q.Domains), setOf(q.Zones), setOf(q.Devices), setOf(q.Rules)
+	g.keep = func(v any) bool {
+		a := v.(*alarms.Record)
+		fits := severity.has(a.Severity) && domain.has(a.Domain) && zone.has(a.Zone) && device.has(a.Device) && rule.has(a.Rule)
+		was := told[a.ID]
+		if fits && a.Open() {
+			told[a.ID] = true
+		} else {
+			delete(told, a.ID)
+		}
+		return fits || was
+	}
+	g.items = func() [][]byte {
+		if from == nil {
+			return nil
+		}
+		q.Limit = alarmsShown
+		open, _, _ := from.List(q)
+		out := make([][]byte, len(open))
+		for i := range open {
+			told[open[i].ID] = true
+			out[i] = encodeAlarm(&open[i])
+		}
+		return out
+	}
+	return g
+}
+
+func encodeAlarm(r *alarms.Record) []byte { return mustEncode(live.AlarmOf(*r)) }
 
 func mustEncode(v any) []byte {
 	b, err := json.Marshal(v)

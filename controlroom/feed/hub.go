@@ -16,12 +16,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"panormus/controlroom/live"
+	"panormus/stream/alarms"
 	"panormus/stream/batch"
 )
+
+// Alarms are all alarms; *alarms.Book is one.
+type Alarms interface {
+	List(q alarms.Query) (page []alarms.Record, more bool, total int)
+	OnChange(listen func([]alarms.Record))
+}
 
 // Config is what a Hub needs. Zero durations and bounds take the defaults.
 type Config struct {
 	State *live.State
+	// Alarms is what the alarms topic shows; nil: nothing.
+	Alarms Alarms
 	// Stats returns what the stats topic and GET /api/v1/stats show; it is marshalled as JSON. Nil:
 	// an empty object.
 	Stats func() any
@@ -117,7 +126,7 @@ type Hub struct {
 	closed    bool
 }
 
-// New makes a Hub and listens to the state's events.
+// New makes a Hub and listens to the state's events and to alarms.
 func New(cfg Config) *Hub {
 	orDefault(&cfg.Heartbeat, 5*time.Second)
 	orDefault(&cfg.StatsEvery, time.Second)
@@ -146,6 +155,9 @@ func New(cfg Config) *Hub {
 		},
 	}
 	cfg.State.OnEvents(h.events)
+	if cfg.Alarms != nil {
+		cfg.Alarms.OnChange(h.alarms)
+	}
 	return h
 }
 
@@ -256,28 +268,26 @@ func (h *Hub) stats() []byte {
 	return b
 }
 
-// events is called with every batch of new events and the episodes that they changed.
-func (h *Hub) events(events []batch.Event, alarms []live.Alarm) {
+// events is called with every batch of new events.
+func (h *Hub) events(events []batch.Event) { spreadList(h, "event", events, encodeEvent) }
+
+// alarms is called with every change of alarms.
+func (h *Hub) alarms(changed []alarms.Record) { spreadList(h, "alarm", changed, encodeAlarm) }
+
+// spreadList gives what is new to every group of a kind.
+func spreadList[T any](h *Hub, kind string, fresh []T, encode func(*T) []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, g := range h.groups {
 		l, ok := g.(*listGroup)
-		if !ok || l.kind == "stats" {
+		if !ok || l.kind != kind {
 			continue
 		}
 		l.mu.Lock()
 		before := l.seq
-		if l.kind == "event" {
-			for i := range events {
-				if l.keep(&events[i]) {
-					l.append(encodeEvent(&events[i]))
-				}
-			}
-		} else {
-			for i := range alarms {
-				if l.keep(&alarms[i]) {
-					l.append(encodeAlarm(&alarms[i]))
-				}
+		for i := range fresh {
+			if l.keep(&fresh[i]) {
+				l.append(encode(&fresh[i]))
 			}
 		}
 		if l.seq != before {
@@ -319,19 +329,9 @@ func (h *Hub) newGroup(epoch string, r *request) group {
 	case "stats":
 		return &listGroup{epoch: epoch, kind: "stats", items: func() [][]byte { return [][]byte{h.stats()} }}
 	case "alarms":
-		keep := func(v any) bool {
-			a := v.(*live.Alarm)
-			return domain.has(a.Domain) && zone.has(a.Zone) && device.has(a.Device) && severity.has(a.Severity) && rule.has(a.Rule)
-		}
-		return &listGroup{epoch: epoch, kind: "alarm", keep: keep, items: func() [][]byte {
-			var out [][]byte
-			for _, a := range h.cfg.State.Alarms() {
-				if keep(&a) {
-					out = append(out, encodeAlarm(&a))
-				}
-			}
-			return out
-		}}
+		return newAlarmGroup(h.cfg.Alarms, epoch, alarms.Query{
+			Severities: r.Filter.Severity, Domains: r.Filter.Domain, Zones: r.Filter.Zone, Devices: r.Filter.Device, Rules: r.Filter.Rule,
+		})
 	}
 	keep := func(v any) bool {
 		e := v.(*batch.Event)

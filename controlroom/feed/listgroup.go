@@ -13,6 +13,8 @@ const (
 	listHeld = 4096
 	// listShown is how many of the newest events a snapshot shows.
 	listShown = 200
+	// alarmsShown is how many of the newest open alarms a snapshot shows at most.
+	alarmsShown = 5000
 )
 
 // A listGroup serves subscriptions whose frames are never merged: events, alarms, stats. What one

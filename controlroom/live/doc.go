@@ -7,7 +7,7 @@
 //	log: detections, counts -----+
 //	registry --every second------+
 //
-// Of detections only how the cameras are is taken, of counts the newest minute of whole views.
+// Alarms are not here: stream/alarms has them. Of detections only how the cameras are is taken, of counts the newest minute of whole views.
 //
 // One goroutine applies each stream of the log; any number read. Each device has a lock of its own,
 // held for one message or one encoding; nothing locks the whole city. Every device counts its

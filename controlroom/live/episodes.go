@@ -1,7 +1,6 @@
 package live
 
 import (
-	"cmp"
 	"encoding/json"
 	"slices"
 	"sync"
@@ -41,22 +40,11 @@ func EventOf(e batch.Event) Event {
 	}
 }
 
-// An Alarm is an episode of a rule, from its raised event to its cleared one. Nobody acknowledges
-// yet: an open one is "unacked", a cleared one "normal".
-type Alarm struct {
-	ID       string `json:"id" doc:"id of the event that raised it"`
-	Rule     string `json:"rule"`
-	Key      string `json:"key"`
-	Severity string `json:"severity"`
-	State    string `json:"state"`
-	Raised   Stamp  `json:"raised"`
-	Cleared  *Stamp `json:"cleared"`
-	Count    int    `json:"count" doc:"how often the episode was raised: once"`
-	Domain   string `json:"domain"`
-	Device   string `json:"device"`
-	Zone     string `json:"zone"`
-	Text     string `json:"text"`
-
+// An episode of a rule goes from its raised event to its cleared one: what gives a device its
+// severity, whether or not somebody has to answer it.
+type episode struct {
+	id       string // of the event that raised it
+	device   string
 	severity Severity
 	last     time.Time // event time of the newest event
 }
@@ -65,15 +53,15 @@ type episodeKey struct{ rule, key string }
 
 type episodes struct {
 	mu       sync.RWMutex
-	open     map[episodeKey]*Alarm
+	open     map[episodeKey]*episode
 	byDevice map[string]map[episodeKey]Severity
 	recent   []batch.Event // oldest first
 	known    map[string]bool
-	listen   func([]batch.Event, []Alarm)
+	listen   func([]batch.Event)
 }
 
 func (e *episodes) init() {
-	e.open, e.byDevice, e.known = map[episodeKey]*Alarm{}, map[string]map[episodeKey]Severity{}, map[string]bool{}
+	e.open, e.byDevice, e.known = map[episodeKey]*episode{}, map[string]map[episodeKey]Severity{}, map[string]bool{}
 }
 
 func (e *episodes) severityOf(device string) Severity {
@@ -90,35 +78,30 @@ func (e *episodes) highest(device string) Severity {
 	return s
 }
 
-// take adds one event and returns the episode as it is after it, or nil if it changed none: it came
+// take adds one event and returns the device whose severity it may have changed, "" for none: it came
 // before, or is older than what is known of the episode.
-func (e *episodes) take(ev batch.Event) *Alarm {
+func (e *episodes) take(ev batch.Event) (device string) {
 	k := episodeKey{ev.Rule, ev.Key}
 	a := e.open[k]
-	if a != nil && (ev.Time.Before(a.last) || ev.ID == a.ID) {
-		return nil
+	if a != nil && (ev.Time.Before(a.last) || ev.ID == a.id) {
+		return ""
 	}
-	severity, _ := ParseSeverity(ev.Severity)
 	if ev.State == "cleared" {
 		if a == nil {
-			return nil
+			return ""
 		}
 		delete(e.open, k)
-		e.set(a.Device, k, Normal)
-		cleared := *a
-		cleared.State, cleared.Cleared = "normal", &Stamp{ev.Time}
-		return &cleared
+		e.set(a.device, k, Normal)
+		return a.device
 	}
 	if a == nil {
-		a = &Alarm{ID: ev.ID, Rule: ev.Rule, Key: ev.Key, State: "unacked", Count: 1, Raised: Stamp{ev.Time}, Domain: ev.Domain, Device: ev.Device, Zone: ev.Zone}
-	} else {
-		copied := *a // readers may hold the old one
-		a = &copied
+		a = &episode{id: ev.ID, device: ev.Device}
+		e.open[k] = a
 	}
-	a.Severity, a.severity, a.Text, a.last = ev.Severity, severity, ev.Text, ev.Time
-	e.open[k] = a
-	e.set(a.Device, k, severity)
-	return a
+	a.severity, _ = ParseSeverity(ev.Severity)
+	a.last = ev.Time
+	e.set(a.device, k, a.severity)
+	return a.device
 }
 
 func (e *episodes) set(device string, k episodeKey, s Severity) {
@@ -160,7 +143,7 @@ func (e *episodes) remember(ev batch.Event) bool {
 // rules in shadow are left out: they colour no device and reach no listener.
 func (s *State) ApplyEvents(events []batch.Event) {
 	var fresh []batch.Event
-	var alarms []Alarm
+	var touched []string
 	e := &s.episodes
 	e.mu.Lock()
 	for _, ev := range events {
@@ -168,16 +151,16 @@ func (s *State) ApplyEvents(events []batch.Event) {
 			continue
 		}
 		fresh = append(fresh, ev)
-		if a := e.take(ev); a != nil {
-			alarms = append(alarms, *a)
+		if device := e.take(ev); device != "" {
+			touched = append(touched, device)
 		}
 	}
 	listen := e.listen
 	e.mu.Unlock()
 	s.metrics.events.Add(float64(len(fresh)))
-	s.colour(alarms)
+	s.colour(touched)
 	if listen != nil && len(fresh) > 0 {
-		listen(fresh, alarms)
+		listen(fresh)
 	}
 }
 
@@ -186,29 +169,29 @@ func (s *State) ApplyEvents(events []batch.Event) {
 func (s *State) restoreEvents(open, recent []batch.Event) {
 	recent = slices.Clone(recent)
 	slices.SortStableFunc(recent, func(a, b batch.Event) int { return a.Time.Compare(b.Time) })
-	var alarms []Alarm
+	var touched []string
 	e := &s.episodes
 	e.mu.Lock()
 	for _, ev := range open {
-		if a := e.take(ev); a != nil {
-			alarms = append(alarms, *a)
+		if device := e.take(ev); device != "" {
+			touched = append(touched, device)
 		}
 	}
 	for _, ev := range recent {
 		e.remember(ev)
 	}
 	e.mu.Unlock()
-	s.colour(alarms)
+	s.colour(touched)
 }
 
-// colour gives the devices of the alarms their severity.
-func (s *State) colour(alarms []Alarm) {
-	for _, a := range alarms {
-		d := s.Lookup(a.Device)
+// colour gives the devices their severity.
+func (s *State) colour(ids []string) {
+	for _, id := range ids {
+		d := s.Lookup(id)
 		if d == nil {
 			continue // it takes the severity when it appears
 		}
-		severity := s.episodes.severityOf(a.Device)
+		severity := s.episodes.severityOf(id)
 		d.mu.Lock()
 		marked := false
 		if d.alarm != severity {
@@ -224,9 +207,9 @@ func (s *State) colour(alarms []Alarm) {
 	}
 }
 
-// OnEvents has listen called, on the goroutine of ApplyEvents, with every batch of new events and
-// the episodes that they changed. Set it before Run; there is one listener.
-func (s *State) OnEvents(listen func([]batch.Event, []Alarm)) {
+// OnEvents has listen called, on the goroutine of ApplyEvents, with every batch of new events. Set it
+// before Run; there is one listener.
+func (s *State) OnEvents(listen func([]batch.Event)) {
 	s.episodes.mu.Lock()
 	defer s.episodes.mu.Unlock()
 	s.episodes.listen = listen
@@ -244,20 +227,5 @@ func (s *State) RecentEvents(n int, keep func(*batch.Event) bool) []batch.Event 
 		}
 	}
 	slices.Reverse(out)
-	return out
-}
-
-// Alarms returns the open episodes, newest first.
-func (s *State) Alarms() []Alarm {
-	e := &s.episodes
-	e.mu.RLock()
-	out := make([]Alarm, 0, len(e.open))
-	for _, a := range e.open {
-		out = append(out, *a)
-	}
-	e.mu.RUnlock()
-	slices.SortFunc(out, func(a, b Alarm) int {
-		return cmp.Or(b.Raised.Compare(a.Raised.Time), cmp.Compare(a.ID, b.ID))
-	})
 	return out
 }

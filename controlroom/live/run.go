@@ -231,6 +231,9 @@ func (s *State) follow(ctx context.Context, from Log, st stream, until uint64, c
 		return nil
 	}
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	defer r.Close()

@@ -133,8 +133,8 @@ func TestRestoreAndFollow(t *testing.T) {
 	if item(t, s, "b").Values["m"] != 5.0 || item(t, s, "c").Values["m"] != 9.0 || s.Lookup("removed since") != nil {
 		t.Errorf("b %v, c %v, removed %v", item(t, s, "b").Values, item(t, s, "c").Values, s.Lookup("removed since"))
 	}
-	if n := len(s.RecentEvents(10, nil)); n != 3 || len(s.Alarms()) != 1 {
-		t.Errorf("%d events and %d alarms, want 3 and 1: none twice", n, len(s.Alarms()))
+	if n := len(s.RecentEvents(10, nil)); n != 3 || len(s.episodes.open) != 1 {
+		t.Errorf("%d events and %d open episodes, want 3 and 1: none twice", n, len(s.episodes.open))
 	}
 	publish(t, l, one("a", "m", 3000, 3, ""))
 	eventually(t, func() bool { return item(t, s, "a").Values["m"] == 3.0 })

@@ -280,8 +280,8 @@ func event(id, rule, key, severity, state string, at int) batch.Event {
 func TestSeverityFollowsEpisodes(t *testing.T) {
 	s := New(nil, nil, nil)
 	s.Apply(one("pole-7", "m", 1, 1, ""))
-	var heard []Alarm
-	s.OnEvents(func(_ []batch.Event, alarms []Alarm) { heard = append(heard, alarms...) })
+	var heard []batch.Event
+	s.OnEvents(func(events []batch.Event) { heard = append(heard, events...) })
 	alarm := func() string {
 		if a := item(t, s, "pole-7").Alarm; a != nil {
 			return *a
@@ -303,15 +303,15 @@ func TestSeverityFollowsEpisodes(t *testing.T) {
 		{event("6", "dark", "pole-8", "major", "raised", 15), "", 1},
 	} {
 		s.ApplyEvents([]batch.Event{step.event})
-		if got := alarm(); got != step.want || len(s.Alarms()) != step.open {
-			t.Errorf("after %s %s: alarm %q and %d open, want %q and %d", step.event.ID, step.event.State, got, len(s.Alarms()), step.want, step.open)
+		if got := alarm(); got != step.want || len(s.episodes.open) != step.open {
+			t.Errorf("after %s %s: alarm %q and %d open, want %q and %d", step.event.ID, step.event.State, got, len(s.episodes.open), step.want, step.open)
 		}
 	}
 	s.Apply(one("pole-8", "m", 1, 1, ""))
 	if a := item(t, s, "pole-8").Alarm; a == nil || *a != "major" {
 		t.Errorf("a device that appears after its alarm has %v, want major", a)
 	}
-	if len(heard) != 6 || heard[4].State != "normal" || heard[4].Cleared == nil || heard[4].ID != "2" {
+	if len(heard) != 7 || heard[5].ID != "5" {
 		t.Errorf("the listener heard %+v", heard)
 	}
 	if got := s.RecentEvents(2, nil); len(got) != 2 || got[1].ID != "6" {

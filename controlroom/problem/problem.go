@@ -18,6 +18,7 @@ type Problem struct {
 	Detail   string  `json:"detail" doc:"what was found and what is allowed" example:"query.limit: found 0, want 1 to 1000"`
 	Instance string  `json:"instance" doc:"path of the request" example:"/api/v1/state"`
 	Errors   []Error `json:"errors,omitempty" doc:"each fault, where there may be several"`
+	Current  any     `json:"current,omitempty" doc:"what was to be changed, as it is now, where somebody else was faster"`
 }
 
 // An Error is one of several faults of a request.

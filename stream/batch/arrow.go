@@ -23,6 +23,7 @@ const (
 	KindRejected     Kind = "rejected"
 	KindTracks       Kind = "tracks"
 	KindCounts       Kind = "counts"
+	KindAlarmLog     Kind = "alarm_log"
 )
 
 // schemaVersion is written into every batch; a reader refuses one it does not know.

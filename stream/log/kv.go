@@ -17,6 +17,7 @@ import (
 type KV struct {
 	name   string
 	bucket jetstream.KeyValue
+	js     jetstream.JetStream
 }
 
 // KV opens the bucket called name and makes it if it is missing.
@@ -27,7 +28,7 @@ func (l *Log) KV(ctx context.Context, name string) (*KV, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &KV{name: name, bucket: b}, nil
+	return &KV{name: name, bucket: b, js: l.js}, nil
 }
 
 // Get returns the value of key, and false if there is none.
@@ -61,28 +62,7 @@ func (k *KV) Delete(ctx context.Context, key string) error {
 // Watch tells of every entry held, then calls synced, then tells of every change, value nil for a
 // removed key. It blocks until ctx ends.
 func (k *KV) Watch(ctx context.Context, change func(key string, value []byte), synced func()) error {
-	w, err := k.bucket.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch bucket %s: %w", k.name, err)
-	}
-	defer w.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case e, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return fmt.Errorf("watch bucket %s: ended", k.name)
-			case e == nil:
-				synced()
-			case e.Operation() == jetstream.KeyValuePut:
-				change(unescape(e.Key()), e.Value())
-			default:
-				change(unescape(e.Key()), nil)
-			}
-		}
-	}
+	return k.WatchEntries(ctx, func(e Entry) { change(e.Key, e.Value) }, synced)
 }
 
 // escape writes key in the letters that NATS allows in one: all others become =XX.

@@ -26,8 +26,8 @@ type Config struct {
 	// Partitions is how many ways observations, detections and uplinks are spread; default 16.
 	// It must not change while consumers hold positions.
 	Partitions int
-	// MaxBytes is the bound of all streams together; default 10 GiB. Six tenths of it are for
-	// observations, one each for detections and uplinks, half a one each for the others.
+	// MaxBytes is the bound of all streams together; default 10 GiB. Eleven twentieths of it are for
+	// observations, two each for detections and uplinks, one each for the others.
 	MaxBytes int64
 	// MaxAge is how long a batch is kept that every consumer has passed; default 72 h.
 	MaxAge time.Duration
@@ -89,13 +89,14 @@ type streamSpec struct {
 const repeated = 30 * time.Second
 
 var streamSpecs = []streamSpec{
-	{batch.KindObservations, "obs", true, 12, repeated},
+	{batch.KindObservations, "obs", true, 11, repeated},
 	{batch.KindDetections, "det", true, 2, repeated},
 	{batch.KindUplinks, "upl", true, 2, repeated},
 	{batch.KindEvents, "evt", false, 1, repeated},
 	{batch.KindRejected, "rej", false, 1, repeated},
 	{batch.KindTracks, "trk", true, 1, repeated},
 	{batch.KindCounts, "cnt", true, 1, repeated},
+	{batch.KindAlarmLog, "alm", false, 1, repeated},
 }
 
 func specOf(kind batch.Kind) streamSpec {

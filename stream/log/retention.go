@@ -150,13 +150,15 @@ func (l *Log) floor(ctx context.Context, kind batch.Kind) (uint64, string, error
 }
 
 // reads reports whether the consumer must have a position in kind: the writer stores every kind,
-// tracks are made of detections, others are waited for on observations only.
+// tracks are made of detections, alarms of events, others are waited for on observations only.
 func (l *Log) reads(consumer string, kind batch.Kind) bool {
 	switch consumer {
 	case "writer":
 		return true
 	case "tracks":
 		return kind == batch.KindDetections
+	case "alarms":
+		return kind == batch.KindEvents
 	}
 	return kind == batch.KindObservations
 }

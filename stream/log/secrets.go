@@ -38,7 +38,7 @@ func (l *Log) Secrets(ctx context.Context, name string) (*Secrets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Secrets{kv: KV{name: name, bucket: b}, stream: s}, nil
+	return &Secrets{kv: KV{name: name, bucket: b, js: l.js}, stream: s}, nil
 }
 
 // Entry returns the value of key and its revision, which is 0 where there is none.

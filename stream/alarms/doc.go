@@ -1,0 +1,19 @@
+// Package alarms makes of the rules' events what an operator has to answer, after ISA-18.2.
+//
+//	log: events --> Worker --+                        +--> websocket, HTTP (every control room)
+//	operators: Act ----------+--> bucket "alarms" ----+
+//	clock: expiry, escalation+         |              +--> log: alarm_log --> ClickHouse
+//	maintenance, inhibition -+   one key an alarm
+//
+// There is one alarm a rule and key, however often it is raised. Its states are normal, unacked, acked,
+// returned (cleared before anybody acknowledged it: latched), shelved (by an operator, for a time),
+// suppressed (by another alarm or a maintenance window) and out_of_service; alarm.go has the whole
+// machine, which is pure. Events below Config.From are no alarms.
+//
+// An alarm's value in the bucket holds the place of the newest event it was made from, so that a
+// replay after a kill changes nothing; the Worker moves its position in the events only once all that
+// came of them is in the bucket. Every change is made by comparison with the bucket's revision, which
+// is the alarm's rev: of two who act at once one is told that the alarm changed. What happened to an
+// alarm is kept within its value until it is on the log, and comes again under the same name after a
+// kill; whoever reads the table alarm_log sees it once.
+package alarms

@@ -1,0 +1,199 @@
+package alarms
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Bounds of what is remembered of raises.
+const (
+	raisesHeld = 24 * time.Hour
+	mostRaises = 200_000
+	mostFloods = 200
+)
+
+// A Span is from Begin to End, which is zero while it lasts.
+type Span struct {
+	Begin time.Time `json:"begin"`
+	End   time.Time `json:"end,omitzero"`
+}
+
+// A raise is one time that an alarm was raised.
+type raise struct {
+	at        time.Time
+	id        string
+	severity  string
+	announced bool // operators were called: it was neither shelved nor suppressed nor standing already
+}
+
+// history is what happened in the last 24 h. After a start it knows of each alarm the newest raises
+// only.
+type history struct {
+	raises []raise // in the order in which they became known
+	floods []Span  // oldest first
+}
+
+// note takes the change of an alarm from old, nil for one not known before.
+func (h *history) note(old, now *Alarm) {
+	var n int64
+	called := false
+	if old != nil {
+		n, called = old.N, old.State() == Unacked
+	}
+	var fresh []raise
+	for _, e := range now.Pending {
+		if e.N > n && e.Action == "raised" {
+			fresh = append(fresh, raise{e.Time, now.ID, e.Severity, e.State == Unacked && !called})
+		}
+	}
+	if old == nil && len(fresh) < len(now.Raises) { // from before the start
+		fresh = fresh[:0]
+		for _, at := range now.Raises {
+			fresh = append(fresh, raise{at, now.ID, now.Base, !now.hidden()})
+		}
+	}
+	h.raises = append(h.raises, fresh...)
+	if len(h.raises) >= 2*mostRaises {
+		h.raises = slices.Clone(h.raises[len(h.raises)-mostRaises:])
+	}
+}
+
+// forget drops what is older than raisesHeld.
+func (h *history) forget(now time.Time) {
+	h.raises = slices.DeleteFunc(h.raises, func(r raise) bool { return now.Sub(r.at) > raisesHeld })
+}
+
+// announcedSince counts the raises after t that called operators.
+func (h *history) announcedSince(t time.Time) int {
+	n := 0
+	for i := len(h.raises) - 1; i >= 0; i-- {
+		if r := &h.raises[i]; r.announced && r.at.After(t) {
+			n++
+		}
+	}
+	return n
+}
+
+// flooding reports whether a flood lasts.
+func (h *history) flooding() bool {
+	return len(h.floods) > 0 && h.floods[len(h.floods)-1].End.IsZero()
+}
+
+// nextFloods is the list of floods as of now, and whether it changed.
+func (h *history) nextFloods(now time.Time, f Flood) ([]Span, bool) {
+	n := h.announcedSince(now.Add(-f.Within))
+	switch {
+	case !h.flooding() && n > f.Begin:
+		out := append(slices.Clone(h.floods), Span{Begin: now})
+		return out[max(0, len(out)-mostFloods):], true
+	case h.flooding() && n < f.End:
+		out := slices.Clone(h.floods)
+		out[len(out)-1].End = now
+		return out, true
+	}
+	return h.floods, false
+}
+
+// Health is how the alarm system does, after ISA-18.2 and EEMUA 191.
+type Health struct {
+	At          time.Time
+	States      map[State]int
+	Severities  map[string]int // of open alarms
+	Rate        int            // alarms that called operators in the last 10 min
+	Rates       [144]int       // the same by 10 min of the last 24 h, the oldest first
+	Mix         map[string]int // severities of the alarms that called operators in the last 24 h
+	Bad         []Actor        // those raised most in the last 24 h, at most 10
+	Chattering  []Record       // at most 100
+	Stale       []Record       // stand longer than StaleAfter, oldest first, at most 100
+	Shelved     []Record       // the first to come back first, at most 100
+	Oldest      *Record        // the oldest unacknowledged
+	StaleAfter  time.Duration
+	StaleCount  int
+	Flood       bool
+	FloodSince  time.Time
+	InFlood     time.Duration // of the last 24 h
+	Floods      int           // that began in the last 24 h
+	FloodLimits Flood
+}
+
+// An Actor is an alarm and how often it was raised.
+type Actor struct {
+	Record Record
+	Raises int
+}
+
+// mostListed bounds the lists of Health.
+const mostListed = 100
+
+// Health looks at all alarms.
+func (b *Book) Health(now time.Time) Health {
+	h := Health{At: now, States: map[State]int{}, Severities: map[string]int{}, Mix: map[string]int{}, StaleAfter: b.cfg.Stale, FloodLimits: b.cfg.Flood}
+	for _, s := range States {
+		h.States[s] = 0
+	}
+	for _, s := range severities {
+		h.Severities[s], h.Mix[s] = 0, 0
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	raises := map[string]int{}
+	for i := range b.history.raises {
+		r := &b.history.raises[i]
+		age := now.Sub(r.at)
+		if age > raisesHeld || age < 0 {
+			continue
+		}
+		raises[r.id]++
+		if r.announced {
+			h.Mix[r.severity]++
+			slot := len(h.Rates) - 1 - int(age/(10*time.Minute))
+			h.Rates[max(0, slot)]++
+		}
+	}
+	h.Rate = h.Rates[len(h.Rates)-1]
+	for _, r := range b.records {
+		state := r.State()
+		h.States[state]++
+		if state != Normal {
+			h.Severities[r.Severity]++
+		}
+		if r.Chattering {
+			h.Chattering = append(h.Chattering, r)
+		}
+		if state == Shelved {
+			h.Shelved = append(h.Shelved, r)
+		}
+		if (state == Unacked || state == Acked) && now.Sub(r.Raised) > b.cfg.Stale {
+			h.Stale = append(h.Stale, r)
+		}
+		if state == Unacked && (h.Oldest == nil || r.Since.Before(h.Oldest.Since)) {
+			h.Oldest = &r
+		}
+		if n := raises[r.ID]; n > 0 {
+			h.Bad = append(h.Bad, Actor{r, n})
+		}
+	}
+	h.StaleCount = len(h.Stale)
+	byRaised := func(x, y Record) int { return cmp.Or(x.Raised.Compare(y.Raised), cmp.Compare(x.ID, y.ID)) }
+	slices.SortFunc(h.Stale, byRaised)
+	slices.SortFunc(h.Chattering, byRaised)
+	slices.SortFunc(h.Shelved, func(x, y Record) int { return cmp.Or(x.ShelvedUntil.Compare(y.ShelvedUntil), cmp.Compare(x.ID, y.ID)) })
+	slices.SortFunc(h.Bad, func(x, y Actor) int { return cmp.Or(y.Raises-x.Raises, cmp.Compare(x.Record.ID, y.Record.ID)) })
+	h.Stale, h.Chattering, h.Shelved = h.Stale[:min(len(h.Stale), mostListed)], h.Chattering[:min(len(h.Chattering), mostListed)], h.Shelved[:min(len(h.Shelved), mostListed)]
+	h.Bad = h.Bad[:min(len(h.Bad), 10)]
+	h.Flood = b.history.flooding()
+	for _, f := range b.history.floods {
+		begin, end := f.Begin, f.End
+		if end.IsZero() {
+			h.FloodSince, end = begin, now
+		}
+		if floor := now.Add(-raisesHeld); begin.Before(floor) {
+			begin = floor
+		} else {
+			h.Floods++
+		}
+		h.InFlood += max(0, end.Sub(begin))
+	}
+	return h
+}

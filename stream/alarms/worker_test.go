@@ -1,0 +1,202 @@
+package alarms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"panormus/stream/batch"
+	streamlog "panormus/stream/log"
+	"panormus/stream/log/logtest"
+)
+
+// bench is a book and a worker on a real log.
+type bench struct {
+	*testing.T
+	log    *streamlog.Log
+	book   *Book
+	worker *Worker
+}
+
+func (b *bench) open(l *streamlog.Log, cfg Config, parent func(string) string) {
+	b.Helper()
+	b.log = l
+	bucket, err := l.KV(b.Context(), BucketName)
+	if err != nil {
+		b.Fatal(err)
+	}
+	desk, err := l.KV(b.Context(), DeskName)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.book = NewBook(cfg, bucket, desk, nil)
+	b.worker = NewWorker(WorkerConfig{Log: l, Book: b.book, Parent: parent})
+}
+
+// follow runs the book until the test ends or stop.
+func (b *bench) follow() (stop func()) {
+	b.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- b.book.Run(ctx, func() { close(ready) }) }()
+	select {
+	case <-ready:
+	case err := <-done:
+		b.Fatal(err)
+	}
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	}
+}
+
+// work runs the worker until all events are applied and logged, or it is killed, and returns why it
+// ended.
+func (b *bench) work() error {
+	b.Helper()
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- b.worker.Run(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(5 * time.Millisecond):
+		}
+		if lag, err := b.worker.Lag(b.Context()); err != nil {
+			b.Fatal(err)
+		} else if lag == 0 {
+			cancel()
+			return <-done
+		}
+	}
+}
+
+func (b *bench) publish(events ...batch.Event) {
+	b.Helper()
+	data, err := batch.EncodeEvents(events)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := b.log.Publish(b.Context(), batch.KindEvents, 0, "", data); err != nil {
+		b.Fatal(err)
+	}
+}
+
+var t0 = time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC)
+
+func event(rule, key, severity, state string, minute float64) batch.Event {
+	at := t0.Add(time.Duration(minute * float64(time.Minute)))
+	return batch.Event{ID: fmt.Sprint(rule, key, state, minute), Rule: rule, Key: key, Device: key, Zone: "kalsa", Domain: "lighting", Severity: severity,
+		State: state, Text: rule + " " + severity, Time: at, Received: at}
+}
+
+// rows is the alarm log, each row once, and how often rows came more than once.
+func (b *bench) rows() (out []string, again int) {
+	b.Helper()
+	last, err := b.log.LastSeq(b.Context(), batch.KindAlarmLog)
+	if err != nil || last == 0 {
+		return nil, 0
+	}
+	r, err := b.log.Read(b.Context(), batch.KindAlarmLog, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	seen := map[string]bool{}
+	for seq := uint64(0); seq < last; {
+		m, err := r.Next(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		seq = m.Seq
+		rows, err := batch.DecodeAlarmLog(m.Data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, row := range rows {
+			text := fmt.Sprint(row.Time.Format("15:04"), " ", row.N, " ", b.name(row.Alarm), " ", row.Action, " ", row.State, " ", row.Severity)
+			if seen[text] {
+				again++
+				continue
+			}
+			seen[text] = true
+			out = append(out, text)
+		}
+	}
+	return out, again
+}
+
+func (b *bench) name(id string) string {
+	if r, ok := b.book.Get(id); ok {
+		return r.Rule + "/" + r.Key
+	}
+	return id
+}
+
+var script = [][]batch.Event{
+	{event("hot", "a", "warning", "raised", 0), event("hot", "b", "major", "raised", 0), event("note", "a", "info", "raised", 0)},
+	{event("hot", "a", "critical", "updated", 1), event("hot", "a", "critical", "cleared", 2), event("hot", "a", "warning", "raised", 3)},
+	{event("hot", "b", "info", "updated", 4)},
+	{event("hot", "c", "warning", "raised", 5), event("hot", "c", "warning", "cleared", 5), event("hot", "c", "warning", "raised", 6)},
+}
+
+// TestKilledAnywhere: whatever step the worker is killed at, the alarms and their log are the same.
+func TestKilledAnywhere(t *testing.T) {
+	run := func(t *testing.T, kill int) (alarms []Alarm, rows []string, steps int) {
+		b := &bench{T: t}
+		b.open(logtest.Open(t, t.TempDir(), nil), Config{Escalate: []Escalation{}}, nil)
+		for _, events := range script {
+			b.publish(events...)
+		}
+		dead := errors.New("killed")
+		b.worker.hook = func(string) error {
+			if steps++; steps == kill {
+				return dead
+			}
+			return nil
+		}
+		stop := b.follow()
+		err := b.work()
+		stop()
+		if kill > 0 && !errors.Is(err, dead) || kill == 0 && err != nil {
+			t.Fatalf("killed at %d: %v", kill, err)
+		}
+		if kill > 0 {
+			// A new process knows what the buckets hold and nothing else.
+			b.open(b.log, Config{Escalate: []Escalation{}}, nil)
+			stop := b.follow()
+			defer stop()
+			if err := b.work(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list, _, _ := b.book.List(Query{States: States})
+		for _, r := range list {
+			a := r.clone()
+			a.Pending = nil
+			alarms = append(alarms, *a)
+		}
+		rows, _ = b.rows()
+		return alarms, rows, steps
+	}
+	want, wantRows, steps := run(t, 0)
+	if len(want) != 3 || len(wantRows) != 9 {
+		t.Fatalf("%d alarms and rows %q, want 3 and 9", len(want), wantRows)
+	}
+	for kill := 1; kill <= steps; kill++ {
+		got, rows, _ := run(t, kill)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("killed at step %d of %d:\n got %+v\nwant %+v", kill, steps, got, want)
+		}
+		if len(rows) != len(wantRows) {
+			t.Errorf("killed at step %d of %d: rows\n%q, want\n%q", kill, steps, rows, wantRows)
+		}
+	}
+}
