@@ -376,9 +376,9 @@ func TestAppendString(t *testing.T) {
 // What rules in shadow raise is nobody's alarm: no device takes its colour, no listener hears of it.
 func TestShadowsAreLeftOut(t *testing.T) {
 	s := New(nil, nil, nil)
-	s.OnEvents(func(events []batch.Event, alarms []Alarm) { t.Errorf("told of %v and %v", events, alarms) })
+	s.OnEvents(func(events []batch.Event) { t.Errorf("told of %v", events) })
 	s.ApplyEvents([]batch.Event{event("1", "r", "k", "critical", "shadow_raised", 0), event("2", "r", "k", "critical", "shadow_cleared", 1)})
-	if a, r := s.Alarms(), s.RecentEvents(10, nil); len(a)+len(r) > 0 {
-		t.Errorf("alarms %v, events %v; want none", a, r)
+	if n, r := len(s.episodes.open), s.RecentEvents(10, nil); n+len(r) > 0 {
+		t.Errorf("%d open episodes, events %v; want none", n, r)
 	}
 }
