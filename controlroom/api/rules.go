@@ -32,6 +32,8 @@ type ruleShape struct {
 	Key      string            `json:"key,omitempty"`
 	Absent   string            `json:"absent,omitempty"`
 	Text     string            `json:"text,omitempty"`
+	Window   *windowShape      `json:"window,omitempty"`
+	Let      map[string]string `json:"let,omitempty" doc:"aggregates of the window's readings, by name"`
 	Enabled  bool              `json:"enabled,omitempty"`
 	Hold     string            `json:"hold,omitempty"`
 	Mode     string            `json:"mode,omitempty" enum:"live,shadow" doc:"shadow: judged and counted, its events kept apart, nobody's alarms"`
@@ -39,6 +41,13 @@ type ruleShape struct {
 	File     string            `json:"file,omitempty"`
 	Line     int               `json:"line,omitempty"`
 	Metrics  []string          `json:"metrics,omitempty"`
+}
+
+type windowShape struct {
+	Type  string `json:"type" enum:"tumbling,hopping,sliding,session"`
+	Size  string `json:"size,omitempty"`
+	Every string `json:"every,omitempty"`
+	Gap   string `json:"gap,omitempty"`
 }
 
 // ruleProblem is a rules.Problem under a name of its own: the document has a Problem already.

@@ -51,6 +51,18 @@
 // it is the one furthest behind, but by 10 minutes at most. Whatever the order of arrival inside the
 // lateness, the batches, the partitions and restarts, the events are the same.
 //
+// # Functions
+//
+// rate(x, 10m), delta(x, 10m), ewma(x, 5m), zscore(x, 1h) and stuck(x, 2h) are of a metric's readings over
+// time, as of its last one; one older than the last is not among them. delta is the change from the first
+// reading of the last so long, to a thirty-second of it, and rate the same an hour; both are unknown
+// with a single reading. ewma is the mean with weights that fall to 1/e in that time; zscore is how many
+// standard deviations, likewise weighted, the reading is from those before it, unknown before the tenth;
+// stuck is true once the same value has been read for that long. A rule has 8 of them at most.
+// in_zone("id") and distance_m(lat, lon), in metres, are of where the device is: its metrics position_lat
+// and position_lon, else the registry's place. is_holiday() is Italy's national holidays and Palermo's
+// 15 July, by the city's time.
+//
 // # Rows
 //
 // Rules `on: detections`, `tracks` or `counts` are about rows, which are occurrences and not values

@@ -31,11 +31,11 @@ var fields = map[string]kind{
 }
 
 // calls without arguments that stand for a variable: the local time of the reading.
-var clockCalls = []string{"hour", "minute", "weekday", "day", "month"}
+var clockCalls = []string{"hour", "minute", "weekday", "day", "month", "is_holiday"}
 
 // laterCalls are the contract's functions whose time has not come.
 var laterCalls = []string{
-	"rate", "delta", "ewma", "zscore", "baseline", "stuck", "in_zone", "distance_m", "is_holiday",
+	"baseline",
 }
 
 // flagNames are the arguments of flagged(), by bit of devices.Quality.
@@ -64,7 +64,7 @@ func divide(a, b float64) float64 {
 
 // functionNames are all that may be called by name, for "did you mean".
 func functionNames() []string {
-	names := slices.Concat(clockCalls, textCalls, []string{"flagged", "metric", "size", "string", "double", "has"})
+	names := slices.Concat(clockCalls, textCalls, seriesCalls, []string{"in_zone", "distance_m", "flagged", "metric", "size", "string", "double", "has"})
 	for n := range numFunc1 {
 		names = append(names, n)
 	}
@@ -105,6 +105,11 @@ var baseEnv = sync.OnceValue(func() *cel.Env {
 			cel.Overload("size_text", []*cel.Type{cel.StringType}, cel.DoubleType, cel.UnaryBinding(size)),
 			cel.Overload("size_list", []*cel.Type{cel.ListType(cel.DynType)}, cel.DoubleType, cel.UnaryBinding(size)),
 			cel.Overload("size_map", []*cel.Type{cel.MapType(cel.DynType, cel.DynType)}, cel.DoubleType, cel.UnaryBinding(size))),
+		cel.Function("distance_m", cel.Overload("distance_of_places",
+			[]*cel.Type{cel.DoubleType, cel.DoubleType, cel.DoubleType, cel.DoubleType}, cel.DoubleType,
+			cel.FunctionBinding(func(a ...ref.Val) ref.Val {
+				return number(distanceM(float64(a[0].(types.Double)), float64(a[1].(types.Double)), float64(a[2].(types.Double)), float64(a[3].(types.Double))))
+			}))),
 		cel.Function(operators.Negate, cel.Overload("negate_number", []*cel.Type{cel.DoubleType}, cel.DoubleType,
 			cel.UnaryBinding(func(v ref.Val) ref.Val { return number(-float64(v.(types.Double))) }))),
 	}

@@ -33,6 +33,8 @@ type variable struct {
 	kind   kind
 	name   string // the metric, field or clock call; the flag
 	bit    uint8  // of the flag
+	series series // of fromSeries
+	zone   string // of fromZone: its id
 }
 
 type source uint8
@@ -42,6 +44,9 @@ const (
 	fromField
 	fromClock
 	fromFlag
+	fromSeries
+	fromZone
+	fromPosition // of the device, as it said or else as the registry says
 )
 
 // An expr is one checked expression of a rule.
@@ -72,23 +77,25 @@ type limit struct {
 
 // compiler compiles the expressions of one rule: parsed apart, typed together.
 type compiler struct {
-	p       *parser
-	metrics map[string]kind // what use says of each metric
-	reads   map[string]bool // metrics of the expressions that decide
-	vars    map[string]variable
-	on      string
-	columns map[string]kind // of the rows that the rule is about, or lets; nil for observations
-	windows bool            // columns are the lets of a window
-	nextID  int64
+	p          *parser
+	metrics    map[string]kind // what use says of each metric
+	reads      map[string]bool // metrics of the expressions that decide
+	vars       map[string]variable
+	on         string
+	columns    map[string]kind // of the rows that the rule is about, or lets; nil for observations
+	ofReadings bool            // about what a message itself says, for windows
+	windows    bool            // columns are the lets of a window
+	nextID     int64
 }
 
 type parsed struct {
-	node   *yaml.Node
-	key    string // when, clear…
-	src    string
-	ast    *cel.Ast
-	offset int  // of src in the node's text
-	want   kind // what the place asks for
+	node      *yaml.Node
+	key       string // when, clear…
+	src       string
+	ast       *cel.Ast
+	offset    int              // of src in the node's text
+	want      kind             // what the place asks for
+	durations map[int32]string // by where they were written, in characters
 }
 
 var laterCall = regexp.MustCompile(`\b(` + strings.Join(laterCalls, "|") + `)\s*\(`)
@@ -256,7 +263,9 @@ func (c *compiler) parse(node *yaml.Node, key, src string, offset int) *parsed {
 		c.failAt(e, 1, m[2], "%s() is not supported yet", src[m[2]:m[3]])
 		return e
 	}
-	a, issues := baseEnv().Parse(src)
+	hidden, durations := hideDurations(src)
+	e.durations = durations
+	a, issues := baseEnv().Parse(hidden)
 	if err := issues.Err(); err != nil {
 		for _, i := range issues.Errors() {
 			c.failAt(e, i.Location.Line(), max(i.Location.Column(), 0), "%s", parseMessage(i.Message))

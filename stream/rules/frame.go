@@ -34,7 +34,7 @@ type frame struct {
 	clockDone bool
 }
 
-type localClock struct{ hour, minute, weekday, day, month float64 }
+type localClock struct{ hour, minute, weekday, day, month, holiday float64 }
 
 var noAsset devices.Asset
 
@@ -78,6 +78,9 @@ func (f *frame) clock() *localClock {
 	f.clockNow = localClock{
 		hour: float64(t.Hour()), minute: float64(t.Minute()), weekday: float64((int(t.Weekday())+6)%7 + 1),
 		day: float64(t.Day()), month: float64(t.Month()),
+	}
+	if isHoliday(t.Year(), t.Month(), t.Day()) {
+		f.clockNow.holiday = 1
 	}
 	f.clockAt, f.clockDone = minute, true
 	return &f.clockNow

@@ -132,6 +132,14 @@ func (c *compiler) inferCall(call ast.CallExpr, want kind, locals []string) kind
 			return c.used(name, want)
 		}
 		return kindNone
+	case "in_zone", "distance_m":
+		if c.columns == nil {
+			for _, name := range positionMetrics {
+				c.used(name, kindNum)
+			}
+		}
+		each(kindNum)
+		return kindNum
 	case "flagged":
 		return kindBool
 	case "string":

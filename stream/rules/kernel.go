@@ -30,6 +30,7 @@ type (
 // binder binds the variables of expressions to the slots of one plan.
 type binder struct {
 	num, text map[string]int // slot by metric
+	plan      *plan          // whose devices keep series
 	slow      int            // expressions that went to cel-go
 	onlyCEL   bool           // for the proof that both evaluators agree
 }
@@ -183,6 +184,24 @@ func (t typed) numVar(v variable) numFunc {
 		slot := t.binder.num[v.name]
 		return func(f *frame) float64 { return f.nums[slot] }
 	}
+	switch v.source {
+	case fromSeries:
+		slot := t.plan.seriesSlot(v.series)
+		return func(f *frame) float64 {
+			if s := f.dev.series; slot < len(s) {
+				return s[slot].value
+			}
+			return math.NaN()
+		}
+	case fromZone:
+		return t.inZone(v.zone)
+	case fromPosition:
+		where := t.where()
+		if v.name == positionMetrics[0] {
+			return func(f *frame) float64 { lat, _ := where(f); return lat }
+		}
+		return func(f *frame) float64 { _, lon := where(f); return lon }
+	}
 	switch v.name {
 	case "lat":
 		return func(f *frame) float64 { lat, _ := f.position(); return lat }
@@ -200,6 +219,8 @@ func (t typed) numVar(v variable) numFunc {
 		return func(f *frame) float64 { return f.clock().day }
 	case "month":
 		return func(f *frame) float64 { return f.clock().month }
+	case "is_holiday":
+		return func(f *frame) float64 { return f.clock().holiday }
 	}
 	panic("BUG: no number is called " + v.name)
 }

@@ -38,6 +38,15 @@ func (t typed) num(e ast.Expr) numFunc {
 	if t.kind(args[len(args)-1]) != kindNum {
 		return nil
 	}
+	if fn == "distance_m" {
+		var of [4]numFunc
+		for i, a := range args {
+			if of[i] = t.num(a); of[i] == nil {
+				return nil
+			}
+		}
+		return func(f *frame) float64 { return distanceM(of[0](f), of[1](f), of[2](f), of[3](f)) }
+	}
 	switch fn {
 	case operators.Conditional:
 		c, a, b := t.bool(args[0]), t.num(args[1]), t.num(args[2])

@@ -21,13 +21,15 @@ type plan struct {
 	// hasWindows says whether any rule has windows, keys that span partitions among them.
 	hasWindows bool
 	absent     []int // rules of silence
-	words      int   // of a bitset
+	series     []seriesPlan
+	words      int // of a bitset
 }
 
 // metricPlan is what a row of one metric does.
 type metricPlan struct {
 	num, text int // slots, -1 for none
 	rules     bitset
+	series    []int  // of the plan, that are of it
 	windows   bitset // rules whose windows take it; nil for none
 }
 
@@ -108,7 +110,7 @@ func newProgram(set *Set, on string, onlyCEL bool) *program {
 
 func newPlan(set *Set, on, domain string, onlyCEL bool) *plan {
 	pl := &plan{domain: domain, metrics: map[string]*metricPlan{}}
-	b := &binder{num: map[string]int{}, text: map[string]int{}, onlyCEL: onlyCEL}
+	b := &binder{num: map[string]int{}, text: map[string]int{}, onlyCEL: onlyCEL, plan: pl}
 	for global, r := range set.Rules {
 		if r.On != on || r.Disabled || r.Domain != "" && r.Domain != domain {
 			continue

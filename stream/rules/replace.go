@@ -82,6 +82,7 @@ func (s *shard) carry(d *device, pl *plan, fates []fate, now int64) {
 		d.episodes[i].rule = int32(fates[d.episodes[i].rule].to)
 	}
 	s.carryWindows(d, pl, now)
+	d.carrySeries(d.plan, pl)
 	old, nums, texts, seen := d.plan, d.nums, d.texts, d.seen
 	d.plan = pl
 	d.nums, d.texts, d.seen = emptySlots(pl)

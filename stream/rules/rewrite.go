@@ -156,6 +156,12 @@ func (w *rewriter) call(e ast.Expr, locals []string) {
 		w.vars["@flag:"+name] = variable{source: fromFlag, kind: kindBool, name: name, bit: 1 << bit}
 		e.SetKindCase(w.fac.NewIdent(e.ID(), "@flag:"+name))
 		return
+	case slices.Contains(seriesCalls, fn) && !call.IsMemberFunction():
+		w.seriesCall(e, fn, args)
+		return
+	case fn == "in_zone" && !call.IsMemberFunction():
+		w.zoneCall(e, args)
+		return
 	case fn == "metric" && !call.IsMemberFunction():
 		name, ok := literalText(args)
 		if !ok || name == "" {
@@ -192,6 +198,8 @@ func (w *rewriter) call(e ast.Expr, locals []string) {
 		}
 	case operators.Conditional:
 		w.condition(args[0], locals)
+	case "distance_m":
+		w.distanceCall(e, args)
 	case operators.Equals, operators.NotEquals:
 		w.booleanEquality(e, fn, args)
 	}

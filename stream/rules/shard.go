@@ -60,8 +60,9 @@ type device struct {
 	version    uint64 // of the registry when asset was looked up
 	episodes   []episode
 	windows    []*winState // by slot of the rule; nil where the plan has none, or no reading came
-	hash       uint64      // of the id; 0: not asked yet
-	next       *device     // the same id in another domain
+	series     []seriesState
+	hash       uint64  // of the id; 0: not asked yet
+	next       *device // the same id in another domain
 	gone       bool
 }
 
@@ -226,6 +227,9 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 		}
 		if m != noMetric && s.set(d, m, at, o.Value[i], o.Text.At(i)) {
 			s.dirty.or(m.rules)
+			if m.series != nil {
+				d.takeSeries(m, at, o.Value[i])
+			}
 		}
 	}
 	d.received, d.time = max(d.received, s.received), now

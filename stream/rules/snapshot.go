@@ -259,6 +259,7 @@ func (s *shard) write(w *writer) {
 		}
 	}
 	w.windows(open)
+	w.writeSeries(all)
 }
 
 // seen writes when a value was reported and whether it was.
@@ -302,6 +303,7 @@ func (s *shard) read(r *reader, seq uint64) {
 		plans = append(plans, pl)
 	}
 	fate := map[[2]*plan][]fate{}
+	var all []*device
 	for range r.count() {
 		d := &device{id: r.text(), domain: r.text()}
 		p := r.uint()
@@ -331,9 +333,14 @@ func (s *shard) read(r *reader, seq uint64) {
 			fate[pair] = fates(d.plan, pl, s.e.cfg.faults)
 		}
 		s.carry(d, pl, fate[pair], s.received)
+		all = append(all, d)
 	}
-	if !r.old {
-		s.readOpenWindows(r)
+	if r.old {
+		return
+	}
+	s.readOpenWindows(r)
+	for _, d := range all {
+		r.readSeries(d)
 	}
 }
 

@@ -207,7 +207,7 @@ func (c *compiler) parseLets(r *Rule, at map[string]*yaml.Node) (lets []let, arg
 // readings, all else about the lets.
 func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
 	bad := len(p.problems.errors())
-	of := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On}
+	of := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, ofReadings: true}
 	lets, args := of.parseLets(r, at)
 	var readings []*parsed
 	for _, l := range lets {

@@ -8,6 +8,7 @@
 //	                              or of the indented lines
 //	device ID DOMAIN FIELD=VALUE… enters a device in the registry; fields are zone, profile, name, lat,
 //	                              lon, period (how often it reports) and tag.NAME
+//	zone ID LAT,LON LAT,LON…      enters a zone with the corners of its shape
 //	remove ID                     takes one out
 //	load DOMAIN/ID TIME METRIC=VALUE…
 //	                              a message of a device; received=TIME says when it came, if not at

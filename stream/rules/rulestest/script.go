@@ -1,6 +1,7 @@
 package rulestest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -84,10 +85,12 @@ func Run(file, text string) (got string, failures []Failure, err error) {
 // registry is the script's.
 type registry struct {
 	assets  map[string]*devices.Asset
+	zones   map[string]*devices.Zone
 	version uint64
 }
 
 func (r *registry) Lookup(id string) *devices.Asset { return r.assets[id] }
+func (r *registry) Zone(id string) *devices.Zone    { return r.zones[id] }
 func (r *registry) Version() uint64                 { return r.version }
 func (r *registry) All() []*devices.Asset           { return slices.Collect(maps.Values(r.assets)) }
 
@@ -236,7 +239,7 @@ func split(line string) ([]string, error) {
 	return words, nil
 }
 
-var commands = []string{"rules", "device", "remove", "load", "row", "advance", "restart", "expect"}
+var commands = []string{"rules", "device", "zone", "remove", "load", "row", "advance", "restart", "expect"}
 
 func (s *script) command(line int, words, block []string) error {
 	name, args := words[0], words[1:]
@@ -258,6 +261,8 @@ func (s *script) command(line int, words, block []string) error {
 		return s.rulesAre(line, args, block)
 	case name == "device" && len(args) >= 2:
 		return s.device(args)
+	case name == "zone" && len(args) >= 4:
+		return s.zone(args)
 	case name == "remove" && len(args) == 1:
 		delete(s.registry.assets, args[0])
 		s.registry.version++
@@ -424,6 +429,37 @@ func instant(text string) (int64, error) {
 		return 0, fmt.Errorf("found %q, want a time such as 90s, 15m or 1h30m", text)
 	}
 	return start + d.Milliseconds(), nil
+}
+
+// zone enters a zone: its id and the corners of its shape, each LAT,LON.
+func (s *script) zone(args []string) error {
+	var corners [][2]float64
+	for _, corner := range append(args[1:len(args):len(args)], args[1]) {
+		lat, lon, _ := strings.Cut(corner, ",")
+		y, err1 := strconv.ParseFloat(lat, 64)
+		x, err2 := strconv.ParseFloat(lon, 64)
+		if err1 != nil || err2 != nil {
+			return fmt.Errorf("zone: found %q, want a corner such as 38.11,13.36", corner)
+		}
+		corners = append(corners, [2]float64{x, y})
+	}
+	feature, err := json.Marshal(map[string]any{
+		"type": "Feature", "properties": map[string]any{"id": args[0], "name": args[0]},
+		"geometry": map[string]any{"type": "Polygon", "coordinates": [][][2]float64{corners}},
+	})
+	if err != nil {
+		return err
+	}
+	z, err := devices.ParseZone(feature)
+	if err != nil {
+		return fmt.Errorf("zone: %w", err)
+	}
+	if s.registry.zones == nil {
+		s.registry.zones = map[string]*devices.Zone{}
+	}
+	s.registry.zones[z.ID] = &z
+	s.registry.version++
+	return nil
 }
 
 func (s *script) device(args []string) error {

@@ -1,0 +1,165 @@
+package rules
+
+import (
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"cel.dev/cel-go/common/ast"
+)
+
+// Durations are no part of CEL: `rate(level_mm, 10m)` is parsed as `rate(level_mm, 000)`, which is as
+// long, so that every place in the expression stays where it was written.
+
+var durationArg = regexp.MustCompile(`,\s*([0-9][0-9a-z.]*[a-z])\s*\)`)
+
+// hideDurations returns the expression without its durations, and those by their place, in characters.
+func hideDurations(src string) (string, map[int32]string) {
+	var out map[int32]string
+	b := []byte(src)
+	for _, m := range durationArg.FindAllSubmatchIndex(b, -1) {
+		if strings.HasPrefix(src[m[2]:], "0x") || inQuotes(src[:m[2]]) {
+			continue
+		}
+		if out == nil {
+			out = map[int32]string{}
+		}
+		out[int32(utf8.RuneCountInString(src[:m[2]]))] = src[m[2]:m[3]]
+		for i := m[2]; i < m[3]; i++ {
+			b[i] = '0'
+		}
+	}
+	return string(b), out
+}
+
+// inQuotes reports whether what comes after before is inside a text.
+func inQuotes(before string) bool {
+	var quote byte
+	for i := 0; i < len(before); i++ {
+		switch c := before[i]; {
+		case c == '\\' && quote != 0:
+			i++
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case c == quote:
+			quote = 0
+		}
+	}
+	return quote != 0
+}
+
+// seriesCall makes a call of a metric and a time a variable.
+func (w *rewriter) seriesCall(e ast.Expr, fn string, args []ast.Expr) {
+	if w.columns != nil || w.ofReadings {
+		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it in a rule on observations without window", fn, w.place())
+		return
+	}
+	if len(args) != 2 {
+		w.failID(w.e, e.ID(), "%s(): found %d arguments, want a metric and a time: %s(level_mm, 10m)", fn, len(args), fn)
+		return
+	}
+	name := ""
+	switch x := args[0]; x.Kind() {
+	case ast.IdentKind:
+		name = x.AsIdent()
+	case ast.CallKind:
+		if x.AsCall().FunctionName() == "metric" {
+			name, _ = literalText(x.AsCall().Args())
+		}
+	}
+	_, isField := fields[name]
+	if name == "" || isField && args[0].Kind() == ast.IdentKind {
+		w.failID(w.e, args[0].ID(), "%s(): found no metric, want the name of one: %s(level_mm, 10m)", fn, fn)
+		return
+	}
+	text, quoted := "", false
+	if args[1].Kind() == ast.LiteralKind {
+		if text, quoted = literalString(args[1]); !quoted {
+			if at, ok := w.e.ast.NativeRep().SourceInfo().GetOffsetRange(args[1].ID()); ok {
+				text = w.e.durations[at.Start]
+			}
+		}
+	}
+	span, err := parseDuration(text)
+	if err != nil || span < time.Second || span > maxWindow {
+		w.failID(w.e, args[1].ID(), "%s(): want a time from 1s to 31d: %s(level_mm, 10m)", fn, fn)
+		return
+	}
+	if w.metrics[name] == kindText {
+		w.failID(w.e, args[0].ID(), "%s(): %s is compared with text elsewhere, want a number", fn, name)
+		return
+	}
+	w.vars["@of:"+name] = variable{source: fromMetric, kind: kindNum, name: name}
+	s := series{fn: fn, metric: name, span: span}
+	ident := "@series:" + s.String()
+	if w.vars[ident] = (variable{source: fromSeries, kind: kindNum, name: s.String(), series: s}); w.decides {
+		w.reads[name] = true
+	}
+	n := 0
+	for _, v := range w.vars {
+		if v.source == fromSeries {
+			n++
+		}
+	}
+	if n > maxSeries {
+		w.failID(w.e, e.ID(), "%s(): more than %d functions of a metric and a time, want at most so many a rule", fn, maxSeries)
+	}
+	e.SetKindCase(w.fac.NewIdent(e.ID(), ident))
+}
+
+// place says what the expression is about, where that is not a device's values.
+func (w *rewriter) place() string {
+	switch {
+	case w.ofReadings || w.windows:
+		return "window"
+	}
+	return "on: " + w.on
+}
+
+// zoneCall makes in_zone("id") a variable.
+func (w *rewriter) zoneCall(e ast.Expr, args []ast.Expr) {
+	if w.columns != nil || w.ofReadings {
+		w.failID(w.e, e.ID(), "in_zone() with %s is not supported yet, want it in a rule on observations without window", w.place())
+		return
+	}
+	id, ok := literalText(args)
+	if !ok || id == "" {
+		w.failID(w.e, e.ID(), "in_zone(): want the id of one zone in quotes")
+		return
+	}
+	w.position()
+	w.vars["@zone:"+id] = variable{source: fromZone, kind: kindNum, name: `in_zone("` + id + `")`, zone: id}
+	e.SetKindCase(w.fac.NewIdent(e.ID(), "@zone:"+id))
+}
+
+// distanceCall gives distance_m(lat, lon) the device's position before the place's.
+func (w *rewriter) distanceCall(e ast.Expr, args []ast.Expr) {
+	if len(args) != 2 {
+		return // four are two places
+	}
+	if w.columns != nil || w.ofReadings {
+		w.failID(w.e, e.ID(), "distance_m() with %s is not supported yet, want it in a rule on observations without window", w.place())
+		return
+	}
+	w.position()
+	var all []ast.Expr
+	for _, name := range []string{"position_lat", "position_lon"} {
+		w.vars["@"+name] = variable{source: fromPosition, kind: kindNum, name: name}
+		all = append(all, w.fac.NewIdent(w.id(e.ID()), "@"+name))
+	}
+	e.SetKindCase(w.fac.NewCall(e.ID(), "distance_m", append(all, args...)...))
+}
+
+// position makes the metrics of the device's position read.
+func (w *rewriter) position() {
+	for _, name := range positionMetrics {
+		w.vars[name] = variable{source: fromMetric, kind: kindNum, name: name}
+		if w.decides {
+			w.reads[name] = true
+		}
+	}
+}
+
+// positionMetrics are where a device says it is.
+var positionMetrics = []string{"position_lat", "position_lon"}
