@@ -26,7 +26,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		parts:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "panormus_ingest_push_parts_total", Help: "Messages and pictures in them, by what became of them."}, []string{"kind"}),
 		open:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "panormus_ingest_push_open_requests", Help: "Requests of cameras that are being read."}),
 	}
-	for _, s := range []string{"200", "400", "401", "404", "405", "408", "413", "415", "503"} {
+	for _, s := range []string{"200", "400", "401", "404", "405", "408", "413", "415", "429", "503"} {
 		m.requests.WithLabelValues(s)
 	}
 	for _, k := range []string{partMetadata, partImage, partUnknown, partCut, partTooLarge} {

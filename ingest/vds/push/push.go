@@ -49,6 +49,7 @@ type Handler struct {
 	formats []string
 	free    chan struct{} // one a request that may begin
 	metrics *metrics
+	logins  *logins
 }
 
 // New makes a Handler of the formats that the pump has routes vds/{camera}/{format} for.
@@ -56,7 +57,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Wait <= 0 {
 		cfg.Wait = defaultWait
 	}
-	h := &Handler{cfg: cfg, free: make(chan struct{}, maxRequests)}
+	h := &Handler{cfg: cfg, free: make(chan struct{}, maxRequests), logins: newLogins()}
 	for _, r := range cfg.Pump.Routes() {
 		if f, ok := strings.CutPrefix(r.Filter, "vds/+/"); ok && !strings.ContainsAny(f, "/+#") && !slices.Contains(h.formats, f) {
 			h.formats = append(h.formats, f)
@@ -104,7 +105,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (int, *fault) {
 		w.Header().Set("Allow", http.MethodPost)
 		return 0, refusal(http.StatusMethodNotAllowed, "want POST")
 	}
-	if !h.admits(camera, r) {
+	if ok, wait := h.admits(camera, r); wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
+		return 0, refusal(http.StatusTooManyRequests, "too many wrong secrets for this camera from there")
+	} else if !ok {
 		w.Header().Set("WWW-Authenticate", `Basic realm="vds", charset="UTF-8"`)
 		return 0, refusal(http.StatusUnauthorized, "want the camera's id and the secret that the registry has of it, as HTTP Basic, Bearer or ?key=")
 	}
@@ -131,14 +135,15 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (int, *fault) {
 	return q.owed.issued, q.fault
 }
 
-// admits reports whether r may speak for a camera.
-func (h *Handler) admits(camera string, r *http.Request) bool {
+// admits reports whether r may speak for a camera, or how long it is to wait for having been wrong
+// too often.
+func (h *Handler) admits(camera string, r *http.Request) (ok bool, wait time.Duration) {
 	var d devices.Device
 	if a := h.cfg.Lookup(camera); a != nil {
 		d = a.Device
 	}
-	if d.Secret == "" {
-		return h.open
+	if d.Secret == "" && h.open {
+		return true, 0
 	}
 	user, given, basic := r.BasicAuth()
 	if !basic {
@@ -149,7 +154,12 @@ func (h *Handler) admits(camera string, r *http.Request) bool {
 			given = r.URL.Query().Get("key")
 		}
 	}
-	return d.HasSecret([]byte(given)) && user == camera
+	if given == "" { // no guess: many cameras ask without at first
+		return false, 0
+	}
+	return h.logins.check(loginOf(r.RemoteAddr, camera), time.Now(), func() bool {
+		return d.Secret != "" && d.HasSecret([]byte(given)) && user == camera
+	})
 }
 
 // A fault is what a request is answered with instead of 200.

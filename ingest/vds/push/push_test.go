@@ -208,6 +208,15 @@ func TestCredentials(t *testing.T) {
 			}
 		})
 	}
+	slowed := false
+	for i := 0; i < 100 && !slowed; i++ {
+		r, _ := http.NewRequest(http.MethodPost, s.url+"/vds/push/cam-2?key=guess", strings.NewReader(motion))
+		resp, _ := do(t, r)
+		slowed = resp.StatusCode == 429 && resp.Header.Get("Retry-After") != ""
+	}
+	if !slowed {
+		t.Error("nobody slows down who guesses a hundred times")
+	}
 	r, _ := http.NewRequest(http.MethodGet, s.url+"/vds/push/cam-1", nil)
 	if resp, _ := do(t, r); resp.StatusCode != 405 || resp.Header.Get("Allow") != "POST" {
 		t.Errorf("GET: %d, want 405", resp.StatusCode)
