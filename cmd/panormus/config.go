@@ -106,6 +106,7 @@ type rulesConfig struct {
 
 type privacyConfig struct {
 	KeyFile   string        `yaml:"key_file"`   // master key; empty: keys/master.key of the data folder, made at the first start
+	LostKey   bool          `yaml:"lost_key"`   // start although keys are not of the master key
 	RevealFor time.Duration `yaml:"reveal_for"` // how long a plate can be looked at once approved
 }
 

@@ -76,7 +76,15 @@ func (n *node) openPrivacy(ctx context.Context, base *stage) error {
 	kept := make(chan struct{})
 	base.again("keys of plates", func(ctx context.Context) error { return n.privacy.keys.Run(ctx, onceClosed(kept)) })
 	n.privacy.guard = privacy.New(n.privacy.keys, n.privacy.purposes)
-	return n.await(ctx, kept)
+	if err := n.await(ctx, kept); err != nil {
+		return err
+	}
+	lost, first, why := n.privacy.keys.Unreadable()
+	if lost == 0 || n.cfg.Privacy.LostKey {
+		return nil
+	}
+	return fmt.Errorf("the master key in %s does not open %d keys of plates that the log has, the first %s: bring the right file back, "+
+		"or set privacy.lost_key to start without what they sealed: %w", file, lost, first, why)
 }
 
 // openLists reads the lists of plates that are looked for.

@@ -153,6 +153,30 @@ func TestPlates(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+	// Without its master key it does not start, unless it is told to.
+	key := filepath.Join(c.data, "keys", "master.key")
+	if err := os.Rename(key, key+".away"); err != nil {
+		t.Fatal(err)
+	}
+	c.launch()
+	if err := <-c.done; err == nil || !strings.Contains(c.out.String(), "bring the right file back") {
+		t.Errorf("%v, want a refusal to start with another master key:\n%s", err, c.out)
+	}
+	c.done <- nil
+	if err := os.WriteFile(config, []byte("web: {tokens: "+file+"}\nprivacy: {lost_key: true}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start()
+	if err := c.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if err := os.Rename(key+".away", key); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, []byte("web: {tokens: "+file+"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start()
 	if info, err := os.Stat(filepath.Join(c.data, "keys", "master.key")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("master key: %v, %v; want mode 0600", info, err)
 	}

@@ -193,6 +193,21 @@ func (k *Keyring) open(id dayID, value []byte) *dayKey {
 	return &dayKey{hash: b[:keySize:keySize], seal: aead, err: err}
 }
 
+// Unreadable is how many days' keys are there and cannot be opened, and the first of them with why; an
+// empty name where all can.
+func (k *Keyring) Unreadable() (n int, first string, why error) {
+	for id, d := range *k.keys.Load() {
+		if d.err == nil || d.destroyed {
+			continue
+		}
+		n++
+		if name := id.String(); first == "" || name < first {
+			first, why = name, d.err
+		}
+	}
+	return n, first, why
+}
+
 // Plate implements Keys. It takes no lock but when the key is not known yet: then it asks the bucket,
 // for at most some seconds.
 func (k *Keyring) Plate(purpose string, at time.Time) ([]byte, error) {

@@ -232,6 +232,12 @@ func TestAnotherMasterKey(t *testing.T) {
 	if _, err := other.Plate("tolls", at); err != nil {
 		t.Errorf("a key of its own: %v", err)
 	}
+	if n, first, err := other.Unreadable(); n != 1 || first != dayOf("traffic", at).String() || err == nil {
+		t.Errorf("%d unreadable, first %q, %v; want that of traffic", n, first, err)
+	}
+	if n, first, err := k.Unreadable(); n != 0 || first != "" || err != nil {
+		t.Errorf("%d unreadable by its own master key, first %q, %v", n, first, err)
+	}
 }
 
 func TestSealedIsOfItsPurposeAndDay(t *testing.T) {
