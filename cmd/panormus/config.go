@@ -300,6 +300,9 @@ func (c *config) check() error {
 	if err := c.Notify.Check(); err != nil {
 		return err
 	}
+	if err := c.Notify.CAP.check(); err != nil {
+		return err
+	}
 	if _, err := c.level(); err != nil {
 		return err
 	}

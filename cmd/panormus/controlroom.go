@@ -49,8 +49,8 @@ func (n *node) startControlRoom(ctx context.Context) error {
 		Version: version, State: state, Registry: n.registry, Stats: stats, Ready: n.health,
 		Series: h, Events: h, Export: h, Rules: n.parts.store, Alarms: n.parts.alarms, AlarmLog: n.parts.db, Radio: h, Video: h, K: n.privacy.least,
 		Purposes: n.privacy.purposes, Audit: n.privacy.journal, Reveals: n.privacy.reveals, PlateLists: n.privacy.lists,
-		Notify: n.parts.notify,
-		Feed:   hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Tokens: tokens, Log: n.log,
+		Notify: n.parts.notify, Warnings: n.warnings, CAP: n.issuer(),
+		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Tokens: tokens, Log: n.log,
 	}
 	if n.parts.pump != nil {
 		cfg.Replay = n.replayRejected

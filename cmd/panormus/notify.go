@@ -1,13 +1,82 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 
+	"panormus/stream/alarms"
+	"panormus/stream/batch"
 	"panormus/stream/notify"
+	"panormus/stream/notify/cap"
 )
 
 type notifyConfig struct {
 	notify.Settings `yaml:",inline"`
+	CAP             capConfig `yaml:"cap"`
+}
+
+type capConfig struct {
+	Sender string `yaml:"sender"` // who warns, such as panormus.comune.example; default panormus
+	Name   string `yaml:"name"`   // of who warns, for people
+	Status string `yaml:"status"` // Actual, Exercise, System, Test or Draft; default Actual, of a simulated city Test
+}
+
+func (c capConfig) check() error {
+	if strings.ContainsAny(c.Sender, " ,<&\t\n") || len(c.Sender) > 128 {
+		return fmt.Errorf("notify.cap.sender: %.100q, want at most 128 bytes without blanks, comma, < and &", c.Sender)
+	}
+	if c.Status != "" && !slices.Contains(cap.Statuses, c.Status) {
+		return fmt.Errorf("notify.cap.status: %.20q, want one of %s", c.Status, strings.Join(cap.Statuses, ", "))
+	}
+	return nil
+}
+
+// issuer is who gives the CAP feed.
+func (n *node) issuer() cap.Issuer {
+	c := n.cfg.Notify.CAP
+	i := cap.Issuer{Sender: cmp.Or(c.Sender, "panormus"), Name: cmp.Or(c.Name, "Panormus"), Status: cmp.Or(c.Status, "Actual")}
+	if n.cfg.Simulate != "none" && c.Status == "" {
+		i.Status = "Test" // a simulated flood warns nobody
+	}
+	return i
+}
+
+// warnings are the alarms that stand and are not put away, for the CAP feed, with what the rules and the
+// registry know of them.
+func (n *node) warnings() []cap.Alarm {
+	standing, _, _ := n.parts.alarms.List(alarms.Query{States: []alarms.State{alarms.Unacked, alarms.Acked}})
+	set := n.parts.store.Set()
+	out := make([]cap.Alarm, len(standing))
+	for i, a := range standing {
+		w := cap.Alarm{ID: a.ID, Rule: a.Rule, Severity: a.Severity, Raised: a.Raised, Domain: a.Domain, Device: a.Device, Zone: a.Zone, Text: a.Text}
+		if a.Count > 1 || a.Last.Action != "raised" {
+			w.Changed = a.Changed
+		}
+		if r := set.Rule(a.Rule); r != nil {
+			w.Titles = r.Title
+		}
+		if d := n.registry.Lookup(a.Device); d != nil {
+			w.Lat, w.Lon, w.Place = d.Lat, d.Lon, d.Name
+		}
+		out[i] = w
+	}
+	return out
+}
+
+// silenced are the alarms that nobody is to be told of: those that operators put away.
+type silenced struct{ book *alarms.Book }
+
+// Suppressed implements notify.Suppressor.
+func (s silenced) Suppressed(e batch.Event) bool {
+	a, ok := s.book.Get(alarms.ID(e.Rule, e.Key))
+	if !ok {
+		return false
+	}
+	state := a.State()
+	return state == alarms.Shelved || state == alarms.Suppressed || state == alarms.OutOfService
 }
 
 // startNotify reads the routes of notices and the dead letters and, with the rules, starts a queue for each
@@ -22,7 +91,7 @@ func (n *node) startNotify(ctx context.Context) error {
 		return err
 	}
 	n.parts.notify, err = notify.New(notify.Config{
-		Settings: n.cfg.Notify.Settings, RouteBucket: routes, DeadBucket: dead, Logger: n.log, Metrics: n.reg,
+		Settings: n.cfg.Notify.Settings, RouteBucket: routes, DeadBucket: dead, Suppressor: silenced{n.parts.alarms}, Logger: n.log, Metrics: n.reg,
 	})
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
 	"panormus/devices"
+	"panormus/stream/notify/cap"
 	"panormus/stream/privacy"
 )
 
@@ -46,6 +47,9 @@ type Config struct {
 	Reveals    Reveals    // nil: 501
 	PlateLists PlateLists // nil: 501
 	Notify     Notify     // nil: 501
+	// Warnings are the alarms of the CAP feed, and CAP who gives it; nil: 501.
+	Warnings func() []cap.Alarm
+	CAP      cap.Issuer
 
 	Feed     http.Handler        // at /ws/v1/feed
 	Page     http.Handler        // at every other path; nil: none
@@ -152,6 +156,7 @@ func New(cfg Config) http.Handler {
 	a.reveals()
 	a.plateLists()
 	a.notify()
+	a.cap()
 	a.describe()
 	a.docs()
 	if cfg.Gatherer != nil {

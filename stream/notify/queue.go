@@ -27,8 +27,7 @@ type Refused struct{ Err error }
 func (r *Refused) Error() string { return r.Err.Error() }
 func (r *Refused) Unwrap() error { return r.Err }
 
-// A Suppressor knows which alarms nobody is to be told of now: shelved ones, suppressed ones, ones of a
-// rule on trial. It is asked when a message is formed and must answer at once.
+// A Suppressor knows which alarms nobody is to be told of now: shelved and suppressed ones, say. It is asked when a message is formed and must answer at once.
 type Suppressor interface {
 	Suppressed(e batch.Event) bool
 }

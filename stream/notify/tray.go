@@ -132,8 +132,11 @@ func (t *tray) route(id string) *Route {
 	return nil
 }
 
-// take adds one event of the log. An event that came before changes nothing.
+// take adds one event of the log. An event that came before changes nothing, nor does one of a rule on trial.
 func (t *tray) take(e *batch.Event, now time.Time) {
+	if e.Shadow() {
+		return
+	}
 	key := e.Rule + "\x00" + e.Key
 	g := t.index[key]
 	if g == nil {
