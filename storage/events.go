@@ -68,6 +68,20 @@ func (db *DB) Events(ctx context.Context, f EventFilter, limit int, cursor strin
 	return events, next, nil
 }
 
+// Event returns the event with an id, nil for none.
+func (db *DB) Event(ctx context.Context, id string) (*batch.Event, error) {
+	ctx, cancel := db.queryContext(ctx)
+	defer cancel()
+	events, err := db.readEvents(ctx, "SELECT "+eventColumns+" FROM events WHERE id = ? LIMIT 1", id)
+	if err != nil {
+		return nil, fmt.Errorf("read event %.64s: %w", id, err)
+	}
+	if len(events) == 0 {
+		return nil, nil
+	}
+	return &events[0], nil
+}
+
 const eventColumns = "time, received, id, rule, rule_version, severity, state, domain, device, zone, key, text, toJSONString(context)"
 
 func (db *DB) readEvents(ctx context.Context, sql string, args ...any) ([]batch.Event, error) {

@@ -177,6 +177,12 @@ func TestEvents(t *testing.T) {
 	if got := ids(shadows, err); got != "9" {
 		t.Errorf("of rules in shadow %s, want 9", got)
 	}
+	if e, err := db.Event(within(t), "5"); err != nil || e == nil || e.Key != "b" || e.State != "updated" {
+		t.Errorf("event 5: %+v, %v", e, err)
+	}
+	if e, err := db.Event(within(t), "' OR 1=1 --"); err != nil || e != nil {
+		t.Errorf("an id that is none: %+v, %v", e, err)
+	}
 	if got := ids(db.RecentEvents(within(t), 2)); got != "6 3" {
 		t.Errorf("recent %s, want 6 3", got)
 	}

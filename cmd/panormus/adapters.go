@@ -72,6 +72,11 @@ func (h history) Events(ctx context.Context, q api.EventQuery, limit int, cursor
 	return events, next, err
 }
 
+// Event implements api.Events.
+func (h history) Event(ctx context.Context, id string) (*batch.Event, error) {
+	return h.db.Event(ctx, id)
+}
+
 // Export implements api.Exporter.
 func (h history) Export(ctx context.Context, w io.Writer, q api.ExportQuery) error {
 	return h.db.Export(ctx, w, storage.Export{Table: q.Table, Format: q.Format, From: q.From, To: q.To})

@@ -52,6 +52,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 		Notify: n.parts.notify, Warnings: n.warnings, CAP: n.issuer(),
 		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Tokens: tokens, Log: n.log,
 	}
+	cfg.Backtest, cfg.RuleStats = n.backtest, n.ruleStats
 	if n.parts.pump != nil {
 		cfg.Replay = n.replayRejected
 	}

@@ -29,7 +29,7 @@ var commands = []command{
 	{"devices", "import or export the registry: panormus devices import FILE…, devices export", devicesCommand},
 	{"ingest", "replay what was rejected: panormus ingest replay-rejected", ingestCommand},
 	{"codec", "test payload codecs or import them: panormus codec test FILE…, codec import DIR or FILE", codecCommand},
-	{"rules", "check rule files or test rules: panormus rules check FILE…, rules test FILE…", rulesCommand},
+	{"rules", "check rules, test them or try them on the past: panormus rules check, test or backtest FILE…", rulesCommand},
 	{"audit", "check the audit log: panormus audit verify", auditCommand},
 	{"token", "make an API token: panormus token NAME", tokenCommand},
 	{"doctor", "check the machine, the settings and every server they point at", doctorCommand},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,8 +14,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"panormus/devices"
+	"panormus/storage"
+	"panormus/stream/batch"
 	"panormus/stream/rules"
 	"panormus/stream/rules/rulestest"
 )
@@ -22,7 +26,7 @@ import (
 // errRules ends a check or a test of rules that found something.
 var errRules = errors.New("rules are at fault")
 
-// rulesCommand checks rule files and tests rules, without a running process.
+// rulesCommand checks rule files and tests rules, without a running process, or tries them on what one keeps.
 func rulesCommand(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) > 0 {
 		switch args[0] {
@@ -30,9 +34,11 @@ func rulesCommand(ctx context.Context, args []string, out io.Writer) error {
 			return rulesCheck(ctx, args[1:], out)
 		case "test":
 			return rulesTest(args[1:], out)
+		case "backtest":
+			return rulesBacktest(ctx, args[1:], out)
 		}
 	}
-	return fmt.Errorf("want rules check FILE… or rules test FILE…: %w", errUsage)
+	return fmt.Errorf("want rules check FILE…, rules test FILE… or rules backtest --from TIME FILE…: %w", errUsage)
 }
 
 // rulesCheck prints what is wrong with rule files, a line each, and last how much that is.
@@ -172,4 +178,123 @@ func rulesTest(args []string, out io.Writer) error {
 		err = errRules
 	}
 	return err
+}
+
+// rulesBacktest has a running process evaluate the rules of files over the past, and prints what they
+// would have raised.
+func rulesBacktest(ctx context.Context, args []string, out io.Writer) error {
+	fs := flag.NewFlagSet("panormus rules backtest", flag.ContinueOnError)
+	fs.SetOutput(out)
+	data := fs.String("data", "./data", "data folder of the running process, to find its address")
+	at := fs.String("url", "", "address of the API, http://host:port, instead of --data")
+	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	from := fs.String("from", "", "where to begin: 2026-03-01T00:00:00Z, or a duration before now such as 72h")
+	to := fs.String("to", "", "where to end, as --from; default now")
+	shown := fs.Int("events", 20, "how many events of a rule to print, at most 1000")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if *from == "" {
+		return fmt.Errorf("backtest from when? give --from: %w", errUsage)
+	}
+	span := map[string]string{}
+	for name, value := range map[string]string{"from": *from, "to": *to} {
+		if before, err := time.ParseDuration(value); err == nil {
+			value = time.Now().Add(-before).UTC().Format(time.RFC3339)
+		}
+		span[name] = value
+	}
+	files, err := ruleFiles(fs.Args())
+	if err != nil {
+		return err
+	}
+	var all []*rules.Rule
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		set, err := rules.Parse(file, b)
+		if err != nil {
+			return err
+		}
+		all = append(all, set.Rules...)
+	}
+	c, err := newAPIClient(*at, *data, *token)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		body, err := json.Marshal(map[string]any{"from": span["from"], "to": span["to"], "rule": r.Written()})
+		if err != nil {
+			return err
+		}
+		answer, err := c.do(ctx, http.MethodPost, "/api/v1/rules/"+url.PathEscape(r.ID)+"/backtest", "application/json", bytes.NewReader(body))
+		if err != nil {
+			return fmt.Errorf("rule %s: %w", r.ID, err)
+		}
+		if err := printBacktest(out, r.ID, answer, *shown); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printBacktest prints an answer of the API, the buckets in which something began with a bar each.
+func printBacktest(out io.Writer, rule string, answer []byte, shown int) error {
+	var r struct {
+		Readings        int64
+		Devices, Raised int
+		Cleared         int
+		Seconds         float64
+		Errors          uint64
+		LastError       string `json:"last_error"`
+		Events          []struct{ Time, State, Key, Text string }
+		Buckets         []struct {
+			T      string
+			Raised int
+		}
+	}
+	if err := json.Unmarshal(answer, &r); err != nil {
+		return fmt.Errorf("read the answer about rule %s: %w", rule, err)
+	}
+	fmt.Fprintf(out, "%s: %d raised, %d cleared; %d readings of %d devices in %.1f s\n", rule, r.Raised, r.Cleared, r.Readings, r.Devices, r.Seconds)
+	if r.Errors > 0 {
+		fmt.Fprintf(out, "  %d evaluations failed, the last: %s\n", r.Errors, r.LastError)
+	}
+	most := 1
+	for _, b := range r.Buckets {
+		most = max(most, b.Raised)
+	}
+	for _, b := range r.Buckets {
+		if b.Raised > 0 {
+			fmt.Fprintf(out, "  %s %6d %s\n", b.T, b.Raised, strings.Repeat("#", max(1, b.Raised*40/most)))
+		}
+	}
+	for _, e := range r.Events[:min(max(shown, 0), len(r.Events))] {
+		fmt.Fprintf(out, "  %s %-7s %s: %s\n", e.Time, e.State, e.Key, e.Text)
+	}
+	return nil
+}
+
+// backtest evaluates a rule over what the database holds.
+func (n *node) backtest(ctx context.Context, rule *rules.Rule, from, to time.Time) (*rules.BacktestResult, error) {
+	b := rules.Backtest{Rule: rule, From: from, To: to, Config: rules.Config{Registry: n.registry}}
+	b.Read = func(ctx context.Context, p rules.Past, each func(*batch.Observations) error) (int64, error) {
+		return n.parts.db.Past(ctx, storage.PastQuery{From: p.From, To: p.To, Domain: p.Domain, Metrics: p.Metrics}, each)
+	}
+	return b.Run(ctx)
+}
+
+// ruleStats is what the rules of this process have done.
+func (n *node) ruleStats() []rules.RuleStats {
+	var all []rules.RuleStats
+	if n.parts.rules != nil {
+		all = n.parts.rules.Stats().Rules
+	}
+	for _, w := range n.parts.rows {
+		all = append(all, w.Stats()...)
+	}
+	slices.SortFunc(all, func(a, b rules.RuleStats) int { return strings.Compare(a.ID, b.ID) })
+	return all
 }

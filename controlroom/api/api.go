@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"panormus/devices"
 	"panormus/stream/notify/cap"
 	"panormus/stream/privacy"
+	"panormus/stream/rules"
 )
 
 // Config is what the API shows and where it has it from.
@@ -33,7 +35,11 @@ type Config struct {
 	Events Events   // nil: 501
 	Export Exporter // nil: 501
 	Rules  Rules    // nil: 501
-	Replay Replay   // nil: 501
+	// Backtest evaluates a rule over the past; nil: 501. RuleStats is what rules have done; nil: nothing.
+	Backtest  func(ctx context.Context, rule *rules.Rule, from, to time.Time) (*rules.BacktestResult, error)
+	RuleStats func() []rules.RuleStats
+
+	Replay Replay // nil: 501
 	// Alarms are nil: 501; AlarmLog is what happened to them, nil: 501.
 	Alarms   Alarms
 	AlarmLog AlarmLog
@@ -97,8 +103,9 @@ const (
 
 type api struct {
 	Config
-	huma huma.API
-	mux  *http.ServeMux
+	backtesting chan struct{} // one element a backtest that runs
+	huma        huma.API
+	mux         *http.ServeMux
 }
 
 // setLibrary makes the library's refusals ours.
@@ -123,7 +130,7 @@ func New(cfg Config) http.Handler {
 	if cfg.K == nil {
 		cfg.K = func(string) int { return privacy.DefaultK }
 	}
-	a := &api{Config: cfg, mux: http.NewServeMux()}
+	a := &api{Config: cfg, mux: http.NewServeMux(), backtesting: make(chan struct{}, maxBacktests)}
 	c := huma.DefaultConfig("Panormus", cfg.Version)
 	c.Info.Description = "Telemetry and control room of a city. Times are RFC 3339 in UTC, lists page by cursor, refusals are problem+json."
 	c.CreateHooks = nil // they would add a $schema member to every answer

@@ -69,6 +69,13 @@ func (p *past) Series(_ context.Context, q SeriesQuery) ([]Point, error) {
 	return []Point{{time.Unix(1, 0), 83.2}, {time.Unix(2, 0), math.NaN()}}, p.fail
 }
 
+func (p *past) Event(_ context.Context, id string) (*batch.Event, error) {
+	if id != "e1" {
+		return nil, p.fail
+	}
+	return &batch.Event{ID: "e1", Rule: "street-lamp", RuleVersion: "0", Time: time.Unix(5, 0).UTC()}, p.fail
+}
+
 func (p *past) Events(_ context.Context, q EventQuery, limit int, cursor string) ([]batch.Event, string, error) {
 	if cursor == "bad" {
 		return nil, "", fmt.Errorf("page: %w", ErrCursor)

@@ -70,6 +70,8 @@ func (Point) Schema(huma.Registry) *huma.Schema {
 type Events interface {
 	// Events returns a page, newest first, and the cursor of the next, "" after the last.
 	Events(ctx context.Context, q EventQuery, limit int, cursor string) (events []batch.Event, next string, err error)
+	// Event returns the event with an id, nil for none.
+	Event(ctx context.Context, id string) (*batch.Event, error)
 }
 
 // An EventQuery selects events, From <= time < To; zero fields select all.
@@ -176,6 +178,10 @@ func (a *api) history() {
 			}
 			return out, nil
 		})
+	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/events/{id}", Summary: "One event and the rule that raised it", Tags: tags, Errors: []int{404, 422, 501, 503},
+		Description: "The context of the event says what decided: values, thresholds, conditions and times as they were. The rule is today's; rule_changed says that it is another than the one that raised the event.",
+		Responses:   map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{"application/json": {Schema: schemaOf[eventOf[ruleShape]](a)}}}}},
+		a.event)
 	content := map[string]*huma.MediaType{}
 	for _, media := range exportTypes {
 		media, _, _ = strings.Cut(media, ";")

@@ -97,7 +97,7 @@ func (a *api) rules() {
 			out := &rulesBody{}
 			var err error
 			out.Body.Rules, out.Body.Next, err = cut(*in, a.Rules.Set().Rules, func(r *rules.Rule) string { return r.ID }, nil)
-			out.Body.Problems = ruleProblems(a.Rules.Problems())
+			out.Body.Problems = append(ruleProblems(a.Rules.Problems()), a.failures()...)
 			return out, err
 		})
 	register(a, huma.Operation{Method: http.MethodGet, Path: path + "/{id}", Summary: "One rule", Tags: tags, Errors: []int{404, 501}, Responses: answer(shape)},
@@ -155,10 +155,8 @@ func (a *api) rules() {
 			}
 			return out, nil
 		})
-	register(a, huma.Operation{Method: http.MethodPost, Path: path + "/{id}/backtest", Summary: "What a rule would have raised", Tags: tags, Errors: []int{501}},
-		func(*call, *idOnly) (*struct{}, error) {
-			return nil, problem.New(http.StatusNotImplemented, "rules cannot be tried on the past yet")
-		})
+	a.backtests()
+	a.ruleStats()
 }
 
 func ruleFaults(faults rules.Problems) error {

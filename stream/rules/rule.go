@@ -100,6 +100,13 @@ type windowJSON struct {
 	Gap   string `json:"gap,omitempty"`
 }
 
+// Written is the rule in JSON as it was written, which Parse and the API take.
+func (r *Rule) Written() json.RawMessage {
+	j := r.json()
+	j.Version, j.File, j.Line, j.Metrics = "", "", 0, nil
+	return plainJSON(j)
+}
+
 // MarshalJSON writes the rule with its version, the file it came from and the metrics it reads.
 func (r *Rule) MarshalJSON() ([]byte, error) { return json.Marshal(r.json()) }
 

@@ -269,6 +269,16 @@ func (s *Store) apply(key string, value []byte) {
 	s.publish()
 }
 
+// ParseRule reads one rule, YAML or JSON, called id; a body without an id takes this one. The error is a
+// Problems.
+func ParseRule(id string, body []byte) (*Rule, error) {
+	r, problems := parseOne(id, body, nil)
+	if bad := problems.errors(); len(bad) > 0 {
+		return nil, bad
+	}
+	return r, nil
+}
+
 // parseOne reads the one rule of an API request.
 func parseOne(id string, body []byte, known []string) (*Rule, Problems) {
 	p := &parser{file: "api/" + id, known: known, id: id}

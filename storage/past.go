@@ -1,0 +1,342 @@
+package storage
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"panormus/devices"
+	"panormus/stream/batch"
+)
+
+// A PastQuery says which observations: From <= time < To, of a domain, of some metrics; "" and nil are
+// all.
+type PastQuery struct {
+	From, To time.Time
+	Domain   string
+	Metrics  []string
+}
+
+// Bounds of a query over the past: what it may take of the server's memory, and how long.
+const (
+	pastTimeout = 10 * time.Minute
+	pastMemory  = 600 << 20
+)
+
+// Past calls each for the observations that q asks for, in order of event time, the rows of a
+// message together, some thousands at a time: memory does not grow with the time asked for. The batch
+// belongs to each. Received is the event time. What ingest flagged for its clock is left out, since
+// its event time is not known, and counted. An error of each ends it.
+func (db *DB) Past(ctx context.Context, q PastQuery, each func(*batch.Observations) error) (leftOut int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pastTimeout)
+	defer cancel()
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+		"max_execution_time": int(pastTimeout / time.Second), "max_memory_usage": pastMemory, "max_block_size": batch.MaxRows,
+		"optimize_read_in_order": 1, "low_cardinality_use_single_dictionary_for_part": 0,
+	}))
+	var w where
+	w.times("o.time", q.From, q.To)
+	w.equal("domain", q.Domain)
+	if q.Metrics != nil {
+		w.add("metric IN (?)", q.Metrics)
+	}
+	// The table's own order comes first, so that the server sorts a quarter of an hour at a time.
+	sql := `SELECT toUnixTimestamp64Milli(o.time) AS ms, domain, device, metric, value, toLowCardinality(text) AS txt, quality
+		FROM observations AS o` + w.sql() + " ORDER BY toStartOfFifteenMinutes(o.time), o.time, device"
+	take := func(o *batch.Observations) error {
+		leftOut += dropUnclocked(o)
+		o.Received = o.Time
+		return each(o)
+	}
+	if db.http {
+		err = db.pastBlocks(ctx, sql, w.args, take)
+	} else {
+		err = db.pastRows(ctx, sql, w.args, take)
+	}
+	if err != nil {
+		return leftOut, fmt.Errorf("read observations of the past: %w", err)
+	}
+	return leftOut, nil
+}
+
+// dropUnclocked takes the rows out whose event time is not known.
+func dropUnclocked(o *batch.Observations) (dropped int64) {
+	n := 0
+	for i, q := range o.Quality {
+		if q&devices.QualityClock != 0 {
+			dropped++
+			continue
+		}
+		if n != i {
+			o.Time[n], o.Value[n], o.Quality[n] = o.Time[i], o.Value[i], q
+			o.Domain.Index[n], o.Device.Index[n] = o.Domain.Index[i], o.Device.Index[i]
+			o.Metric.Index[n], o.Text.Index[n] = o.Metric.Index[i], o.Text.Index[i]
+		}
+		n++
+	}
+	o.Time, o.Value, o.Quality = o.Time[:n], o.Value[:n], o.Quality[:n]
+	for _, d := range []*batch.Dict{&o.Domain, &o.Device, &o.Metric, &o.Text} {
+		d.Index = d.Index[:n]
+	}
+	return dropped
+}
+
+// pastAhead is how many blocks are read ahead of the one in hand.
+const pastAhead = 2
+
+// pastBlocks reads the answer as Native blocks: their columns become the batch's as they lie there.
+func (db *DB) pastBlocks(ctx context.Context, sql string, args []any, each func(*batch.Observations) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	body, err := db.conn.QueryFormat(ctx, "Native", sql, args...)
+	if err != nil {
+		return err
+	}
+	blocks, failed := make(chan *batch.Observations, pastAhead), make(chan error, 1)
+	go func() {
+		defer close(blocks)
+		defer body.Close()
+		r := nativeReader{r: bufio.NewReaderSize(body, 256<<10), names: map[string]string{}}
+		for {
+			o, err := r.block()
+			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					failed <- err
+				}
+				return
+			}
+			select {
+			case blocks <- o:
+			case <-ctx.Done():
+				failed <- ctx.Err()
+				return
+			}
+		}
+	}()
+	var bad error
+	for o := range blocks { // to its end: whoever fills it closes the body
+		if bad == nil {
+			if bad = each(o); bad != nil {
+				cancel()
+			}
+		}
+	}
+	if bad != nil {
+		return bad
+	}
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// pastRows reads the answer row by row, for servers reached by the native protocol.
+func (db *DB) pastRows(ctx context.Context, sql string, args []any, each func(*batch.Observations) error) error {
+	rows, err := db.conn.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	o := &batch.Observations{}
+	var at int64
+	var domain, device, metric, text string
+	var value float64
+	var quality uint8
+	for rows.Next() {
+		if err := rows.Scan(&at, &domain, &device, &metric, &value, &text, &quality); err != nil {
+			return err
+		}
+		if o.Len() >= batch.MaxRows && at != o.Time[o.Len()-1] || o.Len() >= math.MaxInt16 {
+			if err := each(o); err != nil {
+				return err
+			}
+			o = &batch.Observations{}
+		}
+		o.Append(o.Begin(at, at, domain, device), metric, value, text, quality)
+	}
+	if err := rows.Err(); err != nil || o.Len() == 0 {
+		return err
+	}
+	return each(o)
+}
+
+// nativeReader reads blocks of ClickHouse's Native format, revision 0, with the columns of Past.
+type nativeReader struct {
+	r     *bufio.Reader
+	names map[string]string // strings seen, so that a device's name is kept once
+	buf   []byte
+}
+
+// Bounds of what a block may say of itself, so that a broken answer costs no memory.
+const (
+	nativeRows  = 1 << 20
+	nativeText  = 16 << 20
+	nativeNames = 1 << 20
+	pastColumns = 7
+)
+
+func (n *nativeReader) uvarint() (uint64, error) { return binary.ReadUvarint(n.r) }
+
+func (n *nativeReader) int64() (int64, error) {
+	var b [8]byte
+	_, err := io.ReadFull(n.r, b[:])
+	return int64(binary.LittleEndian.Uint64(b[:])), err
+}
+
+// string reads one and returns the one it returned before for the same bytes.
+func (n *nativeReader) string() (string, error) {
+	size, err := n.uvarint()
+	if err != nil {
+		return "", err
+	}
+	if size > nativeText {
+		return "", fmt.Errorf("a text of %d bytes, want at most %d", size, nativeText)
+	}
+	if cap(n.buf) < int(size) {
+		n.buf = make([]byte, size)
+	}
+	b := n.buf[:size]
+	if _, err := io.ReadFull(n.r, b); err != nil {
+		return "", unexpected(err)
+	}
+	if s, ok := n.names[string(b)]; ok {
+		return s, nil
+	}
+	if len(n.names) >= nativeNames {
+		clear(n.names)
+	}
+	s := string(b)
+	n.names[s] = s
+	return s, nil
+}
+
+// unexpected is err, with an end in the middle of something being no end.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// block reads one, io.EOF after the last. One without rows is left out.
+func (n *nativeReader) block() (*batch.Observations, error) {
+	for {
+		columns, err := n.uvarint()
+		if err != nil {
+			return nil, err
+		}
+		rows, err := n.uvarint()
+		if err != nil {
+			return nil, unexpected(err)
+		}
+		if columns != pastColumns || rows > nativeRows {
+			return nil, fmt.Errorf("a block of %d columns and %d rows, want %d and at most %d", columns, rows, pastColumns, nativeRows)
+		}
+		o := &batch.Observations{}
+		for _, c := range []struct {
+			name, kind string
+			read       func(rows int) error
+		}{
+			{"ms", "Int64", func(rows int) error { o.Time = make([]int64, rows); return n.full(rawBytes(o.Time)) }},
+			{"domain", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Domain, rows) }},
+			{"device", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Device, rows) }},
+			{"metric", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Metric, rows) }},
+			{"value", "Float64", func(rows int) error { o.Value = make([]float64, rows); return n.full(rawBytes(o.Value)) }},
+			{"txt", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Text, rows) }},
+			{"quality", "UInt8", func(rows int) error { o.Quality = make([]uint8, rows); return n.full(o.Quality) }},
+		} {
+			name, err := n.string()
+			if err != nil {
+				return nil, unexpected(err)
+			}
+			kind, err := n.string()
+			if err != nil {
+				return nil, unexpected(err)
+			}
+			if name != c.name || kind != c.kind {
+				return nil, fmt.Errorf("a column %.40q of %.40q, want %s of %s", name, kind, c.name, c.kind)
+			}
+			if rows == 0 {
+				continue
+			}
+			if err := c.read(int(rows)); err != nil {
+				return nil, fmt.Errorf("column %s: %w", name, unexpected(err))
+			}
+		}
+		if rows > 0 {
+			return o, nil
+		}
+	}
+}
+
+func (n *nativeReader) full(b []byte) error {
+	_, err := io.ReadFull(n.r, b)
+	return err
+}
+
+// dict reads a LowCardinality column, as lowCardinality.encode writes it.
+func (n *nativeReader) dict(d *batch.Dict, rows int) error {
+	version, err := n.int64()
+	if err != nil {
+		return err
+	}
+	flags, err := n.int64()
+	if err != nil {
+		return err
+	}
+	const global, extra = 1 << 8, 1 << 9
+	width := flags & 0xff
+	if version != 1 || flags&global != 0 || flags&extra == 0 || width > 2 {
+		return fmt.Errorf("a dictionary of version %d and flags %#x, want version 1 and keys of its own", version, flags)
+	}
+	size, err := n.int64()
+	if err != nil {
+		return err
+	}
+	if size < 0 || size > math.MaxInt16 {
+		return fmt.Errorf("a dictionary of %d values, want at most %d", size, math.MaxInt16)
+	}
+	d.Values = make([]string, size)
+	for i := range d.Values {
+		if d.Values[i], err = n.string(); err != nil {
+			return err
+		}
+	}
+	count, err := n.int64()
+	if err != nil {
+		return err
+	}
+	if count != int64(rows) {
+		return fmt.Errorf("%d keys for %d rows", count, rows)
+	}
+	raw := make([]byte, rows<<width)
+	if err := n.full(raw); err != nil {
+		return err
+	}
+	d.Index = make([]int16, rows)
+	for i := range d.Index {
+		var key uint32
+		switch width {
+		case 0:
+			key = uint32(raw[i])
+		case 1:
+			key = uint32(binary.LittleEndian.Uint16(raw[2*i:]))
+		default:
+			key = binary.LittleEndian.Uint32(raw[4*i:])
+		}
+		if int64(key) >= size {
+			return fmt.Errorf("key %d of a dictionary of %d values", key, size)
+		}
+		d.Index[i] = int16(key)
+	}
+	return nil
+}

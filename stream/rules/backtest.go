@@ -1,0 +1,213 @@
+package rules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"panormus/stream/batch"
+)
+
+// Bounds of a backtest.
+const (
+	MaxBacktest       = 92 * 24 * time.Hour // of the past
+	MaxBacktestEvents = 1000                // told; the rest is only counted
+)
+
+// Past says which observations a rule needs of the past: From <= time < To, of a domain and of metrics;
+// "" and nil are all.
+type Past struct {
+	From, To time.Time
+	Domain   string
+	Metrics  []string
+}
+
+// A Backtest evaluates one rule over the past, with the engine that evaluates the present.
+//
+// Time is event time: every reading counts as received when it was measured. The past begins a while
+// before From, so that what a rule needs to know is known; a metric that was not reported in that
+// while is unknown until it is. A rule that reads metrics is given only the messages that have one
+// of them. The registry is today's.
+type Backtest struct {
+	Rule     *Rule
+	From, To time.Time
+	Config   Config // Partitions is not looked at
+	// Read calls each for what there is, in order of event time, and returns how many readings it had
+	// to leave out. Whoever is called keeps the batch.
+	Read func(ctx context.Context, p Past, each func(*batch.Observations) error) (leftOut int64, err error)
+}
+
+// A BacktestResult is what a rule would have raised.
+type BacktestResult struct {
+	Rule        *Rule
+	From, To    time.Time
+	Readings    int64
+	LeftOut     int64 // readings whose event time is not known
+	Devices     int
+	Evaluations uint64
+	Matches     uint64
+	Errors      uint64
+	LastError   string
+	Raised      int
+	Cleared     int
+	Events      []batch.Event // the first MaxBacktestEvents, in order of time
+	Step        time.Duration // of a bucket: an hour, or a day for more than a fortnight
+	Buckets     []BacktestBucket
+	Took        time.Duration
+}
+
+// A BacktestBucket counts what began and ended in a step of time.
+type BacktestBucket struct {
+	Time            time.Time
+	Raised, Cleared int
+}
+
+// A BacktestError is a backtest that cannot be made as it was asked for.
+type BacktestError struct{ Detail string }
+
+func (e *BacktestError) Error() string { return e.Detail }
+
+// Check reports what is wrong with b, as a *BacktestError.
+func (b *Backtest) Check() error {
+	switch {
+	case b.Rule.On != onObservations:
+		return &BacktestError{fmt.Sprintf("a rule on %s, want one on observations: only they can be tried on the past", b.Rule.On)}
+	case !b.From.Before(b.To):
+		return &BacktestError{fmt.Sprintf("from %s is not before to %s", b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))}
+	case b.To.Sub(b.From) > MaxBacktest:
+		return &BacktestError{fmt.Sprintf("%s of the past, want at most %s", formatDuration(b.To.Sub(b.From)), formatDuration(MaxBacktest))}
+	}
+	return nil
+}
+
+// past is what the rule reads, beginning a while before From.
+func (b *Backtest) past() Past {
+	lead := time.Hour + b.Rule.For + b.Rule.Absent
+	if w := b.Rule.Window; w != nil {
+		lead += w.Size + w.Gap
+	}
+	lead = min(lead, 24*time.Hour)
+	p := Past{From: b.From.Add(-lead), To: b.To, Domain: b.Rule.Domain}
+	c := b.Rule.code
+	if b.Rule.Absent > 0 || len(c.reads) == 0 {
+		return p // every message counts
+	}
+	for _, e := range []*expr{c.when, c.clear, c.key} {
+		if e == nil {
+			continue
+		}
+		for _, v := range e.vars {
+			if v.source == fromFlag {
+				return p // flags are of whole messages
+			}
+		}
+	}
+	for _, all := range []map[string]kind{c.reads, c.shows} {
+		for metric := range all {
+			p.Metrics = append(p.Metrics, metric)
+		}
+	}
+	slices.Sort(p.Metrics)
+	return p
+}
+
+// Run evaluates until the past ends, or ctx.
+func (b *Backtest) Run(ctx context.Context) (*BacktestResult, error) {
+	if err := b.Check(); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	rule := *b.Rule
+	rule.Disabled, rule.Shadow = false, false
+	cfg := b.Config
+	cfg.Partitions = 1
+	r := &backtest{Backtest: b, e: New(cfg, NewSet(&rule)), out: &BacktestResult{Rule: b.Rule, From: b.From, To: b.To, Events: []batch.Event{}, Step: time.Hour}}
+	if b.To.Sub(b.From) > 14*24*time.Hour {
+		r.out.Step = 24 * time.Hour
+	}
+	for at := b.From.UTC().Truncate(r.out.Step); at.Before(b.To); at = at.Add(r.out.Step) {
+		r.out.Buckets = append(r.out.Buckets, BacktestBucket{Time: at})
+	}
+	past := b.past()
+	r.tick(past.From.UnixMilli())
+	leftOut, err := b.Read(ctx, past, func(o *batch.Observations) error {
+		r.take(o)
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Whatever is due before To is raised.
+	r.tick(b.To.UnixMilli() + r.e.cfg.Lateness.Milliseconds())
+	r.settle()
+	out := r.out
+	out.LeftOut, out.Devices, out.Took = leftOut, r.e.Devices(), time.Since(began)
+	s := r.e.Stats()
+	if len(s.Rules) != 1 {
+		return nil, errors.New("BUG: a backtest of other than one rule")
+	}
+	out.Evaluations, out.Matches, out.Errors, out.LastError = s.Rules[0].Evaluations, s.Rules[0].Matches, s.Rules[0].Errors, s.Rules[0].LastError
+	return out, nil
+}
+
+// backtest is the state of one Run.
+type backtest struct {
+	*Backtest
+	e    *Engine
+	out  *BacktestResult
+	seq  uint64
+	last int64 // tick
+}
+
+func (r *backtest) tick(now int64) {
+	r.last = now
+	r.e.Tick(now)
+}
+
+// take evaluates a batch. The clock of a rule of silence ticks once a second, as the worker's does,
+// where a device's silence may be over.
+func (r *backtest) take(o *batch.Observations) {
+	r.out.Readings += int64(o.Len())
+	first := 0
+	if r.Rule.Absent > 0 {
+		for i, at := range o.Time {
+			// A clock that the rows not applied yet would start runs out no sooner than the first one's.
+			if at < r.last+1000 || at < r.e.nextSilence() && at < o.Time[first]+r.Rule.Absent.Milliseconds() {
+				continue
+			}
+			r.apply(o.Slice(first, i))
+			first = i
+			r.tick(at)
+		}
+	}
+	r.apply(o.Slice(first, o.Len()))
+	r.settle()
+}
+
+func (r *backtest) apply(o *batch.Observations) {
+	if o.Len() > 0 {
+		r.seq++
+		r.e.Apply(0, r.seq, o)
+	}
+}
+
+func (r *backtest) settle() {
+	for _, ev := range r.e.Settle() {
+		if ev.Time.Before(r.From) || !ev.Time.Before(r.To) {
+			continue
+		}
+		i := int(ev.Time.Sub(r.out.Buckets[0].Time) / r.out.Step)
+		if ev.State == "cleared" {
+			r.out.Cleared++
+			r.out.Buckets[i].Cleared++
+		} else {
+			r.out.Raised++
+			r.out.Buckets[i].Raised++
+		}
+		if len(r.out.Events) < MaxBacktestEvents {
+			r.out.Events = append(r.out.Events, ev)
+		}
+	}
+}
