@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestPolicyCountsFromTheNextMessage changes a purpose, then the ground of a camera, while the camera
+// stays connected.
+func TestPolicyCountsFromTheNextMessage(t *testing.T) {
+	c := startInstance(t)
+	camera := map[string]any{"domain": "safety", "camera": map[string]string{"purpose": "traffic", "legal_basis": "C.d.S.", "controller": "Comune di Palermo", "dpia_ref": "DPIA-1"}}
+	c.put(http.MethodPut, "/api/v1/devices/gate-1", camera)
+	host, port, err := net.SplitHostPort(c.info.MQTT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := exec.Command("mosquitto_pub", "-h", host, "-p", port, "-i", "gate-1", "-q", "1", "-t", "vds/gate-1/platerecognizer", "-l")
+	in, err := session.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Start(); err != nil {
+		t.Fatalf("mosquitto_pub: %v: `make test` installs it (Debian package mosquitto-clients)", err)
+	}
+	defer func() {
+		in.Close()
+		if err := session.Wait(); err != nil {
+			t.Errorf("the camera's connection: %v", err)
+		}
+	}()
+	say := func(score int) {
+		t.Helper()
+		_, err := fmt.Fprintf(in, `{"data":{"timestamp":%q,"camera_id":"gate-1","results":[{"plate":"zq917xw","score":0.%d,"vehicle":{"type":"Sedan","score":0.8},"color":[{"color":"red","score":0.9}]}]}}`+"\n",
+			time.Now().UTC().Format(time.RFC3339Nano), score)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	row := func(score int, want string) {
+		t.Helper()
+		c.eventually("the row", func() error {
+			got, err := c.sql(fmt.Sprintf("SELECT length(plate_hash), position(attributes, 'red') > 0, round((toUnixTimestamp(expires) - toUnixTimestamp(time)) / 3600) FROM detections WHERE abs(score - 0.%d) < 0.01 FORMAT TSV", score))
+			if got = strings.TrimSpace(got); err != nil || got != want {
+				return fmt.Errorf("%q, %w; want %q", got, err, want)
+			}
+			return nil
+		})
+	}
+	say(91)
+	row(91, "64\t0\t24")
+	c.put(http.MethodPut, "/api/v1/purposes/traffic", map[string]any{"detections": "2h", "tracks": "2h", "plates": "none", "attributes": []string{"color"}, "k": 5})
+	say(81)
+	row(81, "0\t1\t2")
+	delete(camera["camera"].(map[string]string), "dpia_ref")
+	c.put(http.MethodPut, "/api/v1/devices/gate-1", camera)
+	say(71)
+	c.eventually("the refusal", func() error {
+		n, err := c.sqlInt("SELECT count() FROM rejected WHERE reason = 'no_purpose' AND payload = ''")
+		if err != nil || n != 1 {
+			return fmt.Errorf("%d, %w; want 1", n, err)
+		}
+		return nil
+	})
+	if n, err := c.sqlInt("SELECT count() FROM detections"); err != nil || n != 2 {
+		t.Errorf("%d rows, %v; want the 2 that were lawful", n, err)
+	}
+}
