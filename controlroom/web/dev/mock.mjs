@@ -31,7 +31,7 @@ export async function startMock(options = {}) {
   const rules = new Map(Object.entries(troubles).flatMap(([domain, kinds]) => kinds.map(([severity, id]) => [id, { id, domain, severity, on: 'observations', when: 'v > 1', enabled: true, version: '1', file: 'made-up.yaml', line: 1 }])));
   const counters = { received: 0, decoded: 0, rejected: 0, logged: 0, stored: 0, events: 0 };
   const epoch = stamp(Date.now());
-  const topics = { state: { seq: 100, ring: [] }, events: { seq: 10, ring: [] }, stats: { seq: 1, ring: [] } };
+  const topics = { state: { seq: 100, ring: [] }, events: { seq: 10, ring: [] }, alarms: { seq: 1, ring: [] }, stats: { seq: 1, ring: [] } };
   let swallowed = 0; // how many of the next state messages are numbered but not sent
   let eventNumber = 0;
 
@@ -162,6 +162,11 @@ export async function startMock(options = {}) {
       if (kind === 'cameras') return paged('cameras', []);
       if (kind === 'gateways') return paged('gateways', []);
       if (kind === 'radio') return paged('devices', []);
+      // Nothing of it is kept as an alarm.
+      if (kind === 'alarms' && id === 'health') {
+        const flood = { active: false, since: null, begins_above: 10, ends_below: 5, floods_24h: 0, share_24h: 0 };
+        return send(200, { time: stamp(Date.now()), states: {}, rate_10m: 0, rates_10m: Array(144).fill(0), priority_mix: {}, bad_actors: [], chattering: [], stale: [], stale_count: 0, stale_after_s: 86_400, shelved: [], oldest_unacked: null, flood });
+      }
       if (kind === 'rules' && id === 'check') return send(200, { ok: true, problems: [] });
       if (kind === 'rules' && id) return rules.has(id) ? send(200, rules.get(id)) : missing('no such rule');
       if (kind === 'rules') return send(200, { rules: [...rules.values()], problems: [] });

@@ -170,6 +170,20 @@ try {
     await shot(page, `cameras-${size.name}`);
     await accessible(page, `${size.name} cameras`);
 
+    // The alarms, and how their system does.
+    await page.getByTestId('nav-alarms').click();
+    await appears(page, '[data-testid=alarms-total]', at('alarms are counted'));
+    await page.waitForTimeout(500);
+    await fits(page, `${size.name} alarms`);
+    await shot(page, `alarms-${size.name}`);
+    await accessible(page, `${size.name} alarms`);
+    await page.getByTestId('alarms-health').click();
+    await appears(page, '[data-testid=rate-chart]', at('the health of the alarm system is shown'));
+    check(new URL(page.url()).pathname === '/alarms/health', at('the health has an address'));
+    await fits(page, `${size.name} health`);
+    await shot(page, `health-${size.name}`);
+    await accessible(page, `${size.name} health`);
+
     // A rule has its address; its text is checked as it is typed, and problems say where they are.
     await page.getByTestId('nav-rules').click();
     await appears(page, '[data-testid=rule-row]', at('the rules are listed'));
@@ -259,6 +273,28 @@ try {
     if (device) await appears(keys, `[data-testid=asset][data-id=${JSON.stringify(device)}]`, 'keyboard: Enter on an event opens its asset');
     await keys.keyboard.press('Escape');
     await until(keys, () => document.querySelector('[data-testid=asset]') === null, null, 'keyboard: Escape closes the panel');
+  }
+
+  // Keyboard alone: an alarm is found, commented on and acknowledged.
+  await keys.goto(`${base}/alarms`);
+  await appears(keys, '[data-testid=alarms-total]', 'keyboard: the alarms are counted');
+  await keys.waitForTimeout(1000);
+  if ((await keys.locator('[data-testid=alarm][data-state=unacked]').count()) > 0) {
+    const focused = () => keys.evaluate(() => document.activeElement?.dataset.testid);
+    for (let i = 0; i < 60 && (await focused()) !== 'alarm'; i++) await keys.keyboard.press('Tab');
+    check((await focused()) === 'alarm', 'keyboard: Tab reaches the alarms');
+    for (let i = 0; i < 200 && (await keys.evaluate(() => document.activeElement?.dataset.state)) !== 'unacked'; i++) await keys.keyboard.press('ArrowDown');
+    const id = await keys.evaluate(() => document.activeElement?.dataset.id);
+    await keys.keyboard.press('c');
+    await keys.keyboard.type('seen by keyboard');
+    await keys.keyboard.press('Enter');
+    await appears(keys, `[data-testid=alarm][data-id="${id}"]:has-text("seen by keyboard")`, 'keyboard: C comments');
+    await keys.waitForTimeout(500);
+    check((await keys.evaluate(() => document.activeElement?.dataset.id)) === id, 'keyboard: it is back at the alarm');
+    await keys.keyboard.press('a');
+    await until(keys, async (alarm) => ['acked', 'normal', 'returned'].includes((await (await fetch(`/api/v1/alarms/${alarm}`)).json()).state), id, 'keyboard: A acknowledges');
+    check((await focused()) === 'alarm', 'keyboard: it stays in the list');
+    await shot(keys, 'alarms-acked-1280x720');
   }
 } catch (err) {
   check(false, String(err.stack ?? err));

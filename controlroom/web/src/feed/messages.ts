@@ -35,6 +35,8 @@ export type FromWorker =
   | { kind: 'events'; events: CityEvent[] }
   /** events may have been missed: read the list again */
   | { kind: 'eventsGap' }
+  /** in the order they came; `all`: everything that is open */
+  | { kind: 'alarms'; alarms: unknown[]; all: boolean }
   | { kind: 'stats'; stats: Stats; at: number }
   | { kind: 'watched'; id: string; asset: Watched | null }
   | { kind: 'rows'; request: number; rows: Row[]; total: number }

@@ -10,6 +10,7 @@ const table = new AssetTable();
 const patchEvery = 200; // ms between patches: what a person can follow, and what the map redraws cheaply
 const healthEvery = 250;
 const eventsEvery = 100; // events of this many ms go to the page together
+const alarmsEvery = 250; // and alarms
 
 let origin = '';
 let client: FeedClient | null = null;
@@ -20,6 +21,8 @@ let lastPatch = 0;
 let watched: string | null = null;
 let watchedDirty = false;
 let events: CityEvent[] = [];
+let alarms: unknown[] = [];
+let opening: unknown[] = []; // of a snapshot of alarms that is under way
 let eventsSeen = false; // the first snapshot is the start, a later one is a hole
 
 function post(message: FromWorker, transfer: Transferable[] = []): void {
@@ -101,6 +104,14 @@ function addEvent(event: CityEvent): void {
   }, eventsEvery);
 }
 
+function addAlarm(alarm: unknown): void {
+  if (alarms.push(alarm) > 1) return;
+  setTimeout(() => {
+    if (alarms.length > 0) post({ kind: 'alarms', alarms, all: false });
+    alarms = [];
+  }, alarmsEvery);
+}
+
 function start(url: string): void {
   const connect = () => {
     const socket = new WebSocket(url);
@@ -137,6 +148,23 @@ function start(url: string): void {
         for (const item of items as CityEvent[]) addEvent(item);
       },
       event: addEvent,
+      error: (title, detail) => post({ kind: 'trouble', title, detail }),
+    },
+  );
+  client.subscribe(
+    'alarms',
+    { topic: 'alarms' },
+    {
+      snapshotStart: () => (opening = []),
+      snapshotEnd: () => {
+        alarms = []; // older than the snapshot
+        post({ kind: 'alarms', alarms: opening, all: true });
+        opening = [];
+      },
+      items: (items) => {
+        for (const item of items) opening.push(item);
+      },
+      alarm: addAlarm,
       error: (title, detail) => post({ kind: 'trouble', title, detail }),
     },
   );

@@ -81,6 +81,8 @@ describe('addresses', () => {
       { view: 'cameras', asset: 'cam 7', rule: null, domain: 'mobility' },
       { view: 'radio', asset: 'meter 7', rule: null, domain: 'water' },
       { view: 'map', asset: 'lamp.7', rule: null, domain: '' },
+      { view: 'alarms', asset: null, rule: null, domain: 'waste' },
+      { view: 'health', asset: 'lamp.7', rule: null, domain: '' },
       { view: 'rules', asset: null, rule: null, domain: '' },
       { view: 'rules', asset: null, rule: 'lamp/by day', domain: 'lighting' },
       { view: 'rules', asset: 'lamp.7', rule: 'lamp-dead', domain: '' },

@@ -1,6 +1,7 @@
 import routes from '../routes.json';
 
-export const views = ['map', 'table', 'rules', 'cameras', 'radio'] as const;
+/** health is a part of the alarms: it has an address, and no place of its own in the menu */
+export const views = ['map', 'table', 'alarms', 'health', 'rules', 'cameras', 'radio'] as const;
 export type View = (typeof views)[number];
 
 /** Where the page is. Every view is an address: it can be sent to a colleague or opened on the wall. */

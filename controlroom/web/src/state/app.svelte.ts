@@ -3,6 +3,7 @@ import { api } from '../api/client';
 import type { Key } from '../i18n/en';
 import { pickLang, translate, type Lang, type Params } from '../i18n/translate';
 import { formatRoute, parseRoute, type Route } from '../lib/route';
+import { alarms } from './alarms.svelte';
 import { EventList } from './eventlist.svelte';
 import { Feed } from './feed.svelte';
 
@@ -28,6 +29,7 @@ class App {
       (events) => this.events.add(events),
       () => void this.events.load(),
     );
+    this.feed.onAlarms((list, all) => alarms.take(list, all));
     if (this.route.domain) this.events.filter = { domain: this.route.domain, severity: '' };
     void this.events.load();
     void this.loadZones();

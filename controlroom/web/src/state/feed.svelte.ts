@@ -1,3 +1,4 @@
+import type { Alarm } from '../api/alarms';
 import type { FeedHealth, FromWorker, ToWorker, Watched } from '../feed/messages';
 import type { CityEvent, Stats } from '../feed/protocol';
 import type { DomainCount, Row, RowQuery } from '../feed/table';
@@ -40,6 +41,7 @@ export class Feed {
   #listeners = new Set<DrawListener>();
   #eventListeners = new Set<(events: CityEvent[]) => void>();
   #gapListeners = new Set<() => void>();
+  #alarmListeners = new Set<(alarms: Alarm[], all: boolean) => void>();
   #requests = new Map<number, (answer: { rows: Row[]; total: number }) => void>();
   #nextRequest = 0;
   #watchedID: string | null = null;
@@ -80,6 +82,11 @@ export class Feed {
       this.#eventListeners.delete(fn);
       this.#gapListeners.delete(missed);
     };
+  }
+
+  onAlarms(fn: (alarms: Alarm[], all: boolean) => void): () => void {
+    this.#alarmListeners.add(fn);
+    return () => this.#alarmListeners.delete(fn);
   }
 
   /** Follows one asset's values in `watched`; null follows none. */
@@ -126,6 +133,9 @@ export class Feed {
         break;
       case 'eventsGap':
         for (const fn of this.#gapListeners) fn();
+        break;
+      case 'alarms':
+        for (const fn of this.#alarmListeners) fn(m.alarms as Alarm[], m.all);
         break;
       case 'stats':
         this.#stats(m.stats, m.at);
