@@ -1,6 +1,7 @@
 package alarms
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,11 +56,18 @@ type Book struct {
 	windows  map[string]Window
 	// windowsOf are the same by what they name.
 	windowsOf map[string][]Window
-	queue     []Record // for listen
+	flying    map[string]flight // what is being written: the watch brings it back, often before the answer
+	queue     []Record          // for listen
 	listen    func([]Record)
 	progress  chan struct{} // one slot: watched grew
 
 	telling sync.Mutex // held while listen is called
+}
+
+// A flight is a value on its way to the bucket. Reading it back from JSON takes longer than all else.
+type flight struct {
+	value []byte
+	alarm *Alarm
 }
 
 // NewBook makes a Book of the buckets called BucketName and DeskName; Run fills it.
@@ -70,7 +78,7 @@ func NewBook(cfg Config, bucket, desk Bucket, log *slog.Logger) *Book {
 	}
 	return &Book{
 		cfg: cfg, bucket: bucket, desk: desk, log: log, records: map[string]Record{}, unlogged: map[string]struct{}{},
-		stands: standing{}, windows: map[string]Window{}, progress: make(chan struct{}, 1),
+		stands: standing{}, flying: map[string]flight{}, windows: map[string]Window{}, progress: make(chan struct{}, 1),
 	}
 }
 
@@ -119,6 +127,10 @@ func (b *Book) index(e streamlog.Entry) {
 			delete(b.unlogged, e.Key)
 			b.stands.remove(old.Alarm)
 		}
+		return
+	}
+	if f, ok := b.flying[e.Key]; ok && bytes.Equal(f.value, e.Value) {
+		b.put(Record{f.alarm, e.Revision})
 		return
 	}
 	a := &Alarm{}
@@ -237,9 +249,15 @@ func (b *Book) edit(ctx context.Context, ids []string, fn func(i int, a *Alarm, 
 		if len(swaps) == 0 {
 			break
 		}
+		b.mu.Lock()
+		for j := range swaps {
+			b.flying[swaps[j].Key] = flight{swaps[j].Value, made[j]}
+		}
+		b.mu.Unlock()
 		b.bucket.SwapAll(ctx, swaps)
 		b.mu.Lock()
 		for j := range swaps {
+			delete(b.flying, swaps[j].Key)
 			if swaps[j].Err == nil {
 				r := Record{made[j], swaps[j].Revision}
 				if out[of[j]].Record = r; r.Rev > b.watched { // else the watch has told of it, or of a later one

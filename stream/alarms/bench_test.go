@@ -1,0 +1,93 @@
+package alarms
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"panormus/stream/log/logtest"
+)
+
+// BenchmarkBook has 100,000 open alarms in a real bucket: a page of them, and many acted on at once.
+func BenchmarkBook(b *testing.B) {
+	const n = 100_000
+	l := logtest.Open(b, b.TempDir(), nil)
+	bucket, err := l.KV(b.Context(), BucketName)
+	if err != nil {
+		b.Fatal(err)
+	}
+	desk, err := l.KV(b.Context(), DeskName)
+	if err != nil {
+		b.Fatal(err)
+	}
+	book := NewBook(Config{}, bucket, desk, nil)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- book.Run(ctx, func() { close(ready) }) }()
+	<-ready
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	}()
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = ID("hot", fmt.Sprint(i))
+	}
+	c := testConfig()
+	for _, r := range book.edit(b.Context(), ids, func(i int, a *Alarm, _ Record) (*Alarm, error) {
+		ev := event("hot", fmt.Sprint(i), "major", "raised", float64(i*7919%n)/1000)
+		a = &Alarm{ID: ids[i], Rule: "hot", Key: fmt.Sprint(i), Confirmed: true}
+		a.apply(&ev, Place{Seq: 1, Row: i}, Hold{}, c)
+		a.Pending = nil // as after the alarm log is written
+		return a, nil
+	}) {
+		if r.Err != nil {
+			b.Fatal(r.Err)
+		}
+	}
+	b.Run("list=100", func(b *testing.B) {
+		for b.Loop() {
+			if page, more, total := book.List(Query{Limit: 100, Severities: []string{"major"}}); len(page) != 100 || !more || total != n {
+				b.Fatalf("%d of %d", len(page), total)
+			}
+		}
+	})
+	b.Run("health", func(b *testing.B) {
+		for b.Loop() {
+			if h := book.Health(t0); h.States[Unacked]+h.States[Acked] != n {
+				b.Fatalf("%+v", h.States)
+			}
+		}
+	})
+	for _, many := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint("ack=", many), func(b *testing.B) {
+			at := 0
+			action := "ack"
+			for b.Loop() {
+				if at+many > n {
+					at, action = 0, map[string]string{"ack": "unack", "unack": "ack"}[action]
+				}
+				results, err := book.Act(b.Context(), ids[at:at+many], Act{Action: action, By: "ada", Note: "known"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				for _, r := range results {
+					if r.Err != nil {
+						b.Fatal(r.Err)
+					}
+				}
+				at += many
+			}
+			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/request")
+			for i := range ids { // as it was
+				if r, _ := book.Get(ids[i]); r.State() == Acked {
+					if _, err := book.Act(b.Context(), ids[i:i+1], Act{Action: "unack", By: "ada"}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
