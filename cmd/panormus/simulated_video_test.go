@@ -191,6 +191,8 @@ func (c *instance) everything() map[string]string {
 	for _, path := range []string{
 		"/metrics", "/api/v1/stats", "/api/v1/events?limit=1000", "/api/v1/alarms?limit=1000", "/api/v1/state?limit=1000",
 		"/api/v1/export?table=detections&format=jsonl", "/api/v1/export?table=rejected&format=jsonl",
+		"/api/v1/export?table=tracks&format=jsonl", "/api/v1/export?table=vds_counts_1m&format=csv", "/api/v1/export?table=events&format=jsonl",
+		"/api/v1/cameras?limit=200", "/api/v1/audit", "/status",
 	} {
 		b, err := c.get(path)
 		if err != nil {
