@@ -34,6 +34,8 @@ type eventContext struct {
 	Thresholds json.RawMessage   `json:"thresholds,omitempty"`
 	For        string            `json:"for,omitempty"`
 	Absent     string            `json:"absent,omitempty"`
+	Hold       string            `json:"hold,omitempty"`   // of rules about rows
+	KeyOf      string            `json:"key_of,omitempty"` // what the key is, where that is not the device
 	Since      string            `json:"since"`
 	Episode    string            `json:"episode"` // the same in all events of one episode
 	Devices    int               `json:"devices,omitempty"`
@@ -61,6 +63,10 @@ func (r *bound) evidence(f *frame, key string, start int64) evidence {
 	}
 	for i := range r.shows {
 		s := &r.shows[i]
+		if s.bit != 0 {
+			v.values[s.name] = f.quality&s.bit != 0
+			continue
+		}
 		if s.text != nil {
 			if t, ok := s.text(f); ok {
 				v.values[s.name] = clipText(t, 256)
@@ -128,6 +134,12 @@ func (r *bound) event(state, key string, start, at, received int64, v evidence, 
 	}
 	if r.Absent > 0 {
 		c.Absent = formatDuration(r.Absent)
+	}
+	if r.On != onObservations && r.On != "" {
+		c.Hold = formatDuration(time.Duration(r.holdMs()) * time.Millisecond)
+	}
+	if r.Key != "device" {
+		c.KeyOf = r.Key
 	}
 	return batch.Event{
 		ID: eventID(r.ID, key, start, state), Rule: r.ID, RuleVersion: r.Version, Severity: r.Severity, State: state,

@@ -420,3 +420,34 @@ func usedBy(e *expr) []string {
 	}))
 	return slices.Sorted(maps.Keys(seen))
 }
+
+// tagsUsed are the tags that e names, to be shown as the registry has them.
+func tagsUsed(e *expr) []shown {
+	names := map[string]bool{}
+	isTags := func(x ast.Expr) bool {
+		if x.Kind() != ast.IdentKind {
+			return false
+		}
+		v, ok := e.vars[x.AsIdent()]
+		return ok && v.source == fromField && v.name == "tags"
+	}
+	ast.PostOrderVisit(root(e.ast), ast.NewExprVisitor(func(x ast.Expr) {
+		switch x.Kind() {
+		case ast.SelectKind:
+			if s := x.AsSelect(); isTags(s.Operand()) {
+				names[s.FieldName()] = true
+			}
+		case ast.CallKind:
+			if call := x.AsCall(); call.FunctionName() == operators.Index && isTags(call.Args()[0]) {
+				if name, ok := literalString(call.Args()[1]); ok {
+					names[name] = true
+				}
+			}
+		}
+	}))
+	var out []shown
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		out = append(out, shown{name: "tags." + name, text: func(f *frame) (string, bool) { s, ok := f.tags()[name]; return s, ok }})
+	}
+	return out
+}

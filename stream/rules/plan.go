@@ -80,6 +80,7 @@ type shown struct {
 	name string
 	num  numFunc
 	text textFunc
+	bit  uint8 // of a flag
 }
 
 // program is the rules of a set that are about one kind of thing, compiled for every domain they
@@ -264,13 +265,19 @@ func (pl *plan) either(b *binder, r *bound, metric string) (num numFunc, text te
 // bindShown lists the values for the context: every metric, and the fields that vary.
 func (pl *plan) bindShown(b *binder, r *bound) {
 	var exprs []*expr
-	for _, e := range []*expr{r.code.when, r.code.clear} {
-		if e != nil {
+	for _, e := range []*expr{r.code.when, r.code.clear, r.code.key} {
+		if e != nil && (e != r.code.key || r.Window == nil) { // the key of a window is of readings, not of the window
 			exprs = append(exprs, e)
 		}
 	}
 	seen := map[string]bool{}
 	for _, e := range exprs {
+		for _, s := range tagsUsed(e) {
+			if !seen[s.name] {
+				seen[s.name] = true
+				r.shows = append(r.shows, s)
+			}
+		}
 		t := typed{binder: b, e: e}
 		for _, ident := range usedBy(e) {
 			v := e.vars[ident]
@@ -284,6 +291,8 @@ func (pl *plan) bindShown(b *binder, r *bound) {
 				s.num = t.numVar(v)
 			case v.kind == kindText:
 				s.text = t.textVar(v)
+			case v.source == fromFlag:
+				s.name, s.bit = "flagged("+v.name+")", v.bit
 			default:
 				continue
 			}
