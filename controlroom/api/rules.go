@@ -34,6 +34,8 @@ type ruleShape struct {
 	Text     string            `json:"text,omitempty"`
 	Window   *windowShape      `json:"window,omitempty"`
 	Let      map[string]string `json:"let,omitempty" doc:"aggregates of the window's readings, by name"`
+	Sequence []stepShape       `json:"sequence,omitempty"`
+	Unless   *stepShape        `json:"unless,omitempty"`
 	Enabled  bool              `json:"enabled,omitempty"`
 	Hold     string            `json:"hold,omitempty"`
 	Mode     string            `json:"mode,omitempty" enum:"live,shadow" doc:"shadow: judged and counted, its events kept apart, nobody's alarms"`
@@ -41,6 +43,12 @@ type ruleShape struct {
 	File     string            `json:"file,omitempty"`
 	Line     int               `json:"line,omitempty"`
 	Metrics  []string          `json:"metrics,omitempty"`
+}
+
+type stepShape struct {
+	As     string `json:"as,omitempty"`
+	Within string `json:"within,omitempty"`
+	When   string `json:"when" doc:"CEL"`
 }
 
 type windowShape struct {

@@ -51,6 +51,18 @@
 // it is the one furthest behind, but by 10 minutes at most. Whatever the order of arrival inside the
 // lateness, the batches, the partitions and restarts, the events are the same.
 //
+// # Sequences
+//
+// `sequence` is messages of one key that follow one another: each step's `when` is of what a message says
+// itself, `within` the time since the step before, in the order of event times and once the clock has
+// passed them by the lateness. The last message that is a step is the one that the next must follow; no
+// message is two steps. `unless` undoes it if it is true of a message from the first step on until its
+// `within` after the last; the sequence matches when that time is over, so one step and `unless` is "A and
+// not B within T". While one waits for that, no other begins to. A match raises, or keeps up, the key's
+// episode, which ends `hold` after the last one (1 minute) or when `clear` is true of a message. Text and
+// context have the times of the steps by their names. A key holds 4,096 messages that the clock has not
+// passed.
+//
 // # Functions
 //
 // rate(x, 10m), delta(x, 10m), ewma(x, 5m), zscore(x, 1h) and stuck(x, 2h) are of a metric's readings over

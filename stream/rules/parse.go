@@ -160,9 +160,9 @@ func (p *parser) parse(data []byte) []*Rule {
 }
 
 // laterKeys are the contract's keys whose time has not come.
-var laterKeys = []string{"sequence", "unless", "schedule", "template"}
+var laterKeys = []string{"schedule", "template"}
 
-var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "window", "let", "enabled", "mode"}
+var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "window", "let", "sequence", "unless", "enabled", "mode"}
 
 func hasKey(n *yaml.Node, key string) bool {
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -260,6 +260,10 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 			p.parseWindow(r, v)
 		case "let":
 			p.parseLet(r, v, at)
+		case "sequence":
+			p.parseSequence(r, v, at)
+		case "unless":
+			p.parseUnless(r, v, at)
 		default:
 			p.parseKey(r, key, v)
 		}
@@ -272,7 +276,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 	switch {
 	case r.On != onObservations && r.Absent > 0:
 		p.failAt(at["absent"], "absent: found beside on: %s, want it on observations", r.On)
-	case r.On == onObservations && r.Hold > 0:
+	case r.On == onObservations && r.Hold > 0 && at["sequence"] == nil:
 		p.failAt(at["hold"], "hold: found with on: observations, where a reading stands until the next; want it on detections, tracks or counts")
 	case r.Absent > 0:
 		for _, key := range []string{"for", "clear"} {
@@ -283,12 +287,16 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		if r.shared() {
 			p.failAt(at["key"], "key: %s with absent, want device: silence is a device's", r.Key)
 		}
-	case at["when"] == nil && at["absent"] == nil && r.Window == nil && len(p.problems.errors()) == before:
+	case at["when"] == nil && at["absent"] == nil && r.Window == nil && at["sequence"] == nil && len(p.problems.errors()) == before:
 		p.failAt(n, "neither when nor absent, want one of them")
 	}
-	if p.checkWindow(r, n, at); r.Window != nil {
+	p.checkSequence(r, at)
+	switch p.checkWindow(r, n, at); {
+	case at["sequence"] != nil:
+		p.compileSequence(r, at, before)
+	case r.Window != nil:
 		p.compileWindow(r, at, before)
-	} else {
+	default:
 		p.compileRule(r, at, before)
 	}
 	if len(p.problems.errors()) > before {

@@ -44,6 +44,28 @@ rules:
 	if err != nil || again.Rules[0].Version != r.Version {
 		t.Errorf("%v, %v; want the same version", again, err)
 	}
+	// So with windows and sequences.
+	for _, text := range []string{
+		`{id: w, window: {type: hopping, size: 5m, every: 1m}, let: {n: count(), v: avg(x)}, when: n > 1 && v > 2, key: zone}`,
+		`{id: s, sequence: [{as: a, when: x > 1}, {as: b, within: 1m30s, when: x < 1}], unless: {within: 5s, when: y > 1}, hold: 1m}`,
+	} {
+		r := mustParse(t, text).Rules[0]
+		body, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var j map[string]any
+		if err := json.Unmarshal(body, &j); err != nil {
+			t.Fatal(err)
+		}
+		for _, given := range []string{"version", "file", "line", "metrics"} {
+			delete(j, given)
+		}
+		body, _ = json.Marshal(j)
+		if again, err := Parse("again", body); err != nil || again.Rules[0].Version != r.Version {
+			t.Errorf("%s: %v; want the same version", body, err)
+		}
+	}
 	// Words change the version, not the logic; comments change neither.
 	other := mustParse(t, strings.Replace(string(body), "with the sun", "in the sun", 1)).Rules[0]
 	if other.Version == r.Version || other.logic != r.logic || other.ID != r.ID {

@@ -150,7 +150,7 @@ func (pl *plan) layOut(b *binder, r *bound) {
 	for _, metric := range r.Metrics {
 		m := slot(metric, r.code.reads[metric])
 		switch {
-		case r.Window != nil:
+		case r.windowed():
 			if m.windows == nil {
 				m.windows = make(bitset, pl.words)
 			}
@@ -167,7 +167,7 @@ func (pl *plan) layOut(b *binder, r *bound) {
 		slot(metric, k)
 	}
 	switch {
-	case r.Window != nil:
+	case r.windowed():
 		if r.code.counts {
 			pl.counting.set(r.index)
 		}
@@ -182,11 +182,15 @@ func (pl *plan) bind(b *binder, r *bound) {
 	c := r.code
 	r.forMs, r.absent = r.For.Milliseconds(), r.Absent.Milliseconds()
 	slow := b.slow
-	if r.Window != nil {
+	if r.windowed() {
 		if c.key != nil {
 			r.key = guardedText(r.Rule, b.string(c.key))
 		}
-		b = pl.bindWindow(b, r)
+		if r.Window != nil {
+			b = pl.bindWindow(b, r)
+		} else {
+			b = pl.bindSequence(b, r)
+		}
 		slow = 0
 	}
 	if c.when != nil {
@@ -197,7 +201,7 @@ func (pl *plan) bind(b *binder, r *bound) {
 		r.bare.clear = b.condition(c.clear)
 		r.clear = guardedBool(r.Rule, r.bare.clear)
 	}
-	if c.key != nil && r.Window == nil {
+	if c.key != nil && !r.windowed() {
 		r.key = guardedText(r.Rule, b.string(c.key))
 	}
 	r.slow = b.slow > slow

@@ -140,7 +140,7 @@ func (s *shared) replace(next *program, now int64) {
 		s.drop(k)
 	}
 	for _, w := range s.keyed {
-		if r := s.rules[w.rule.ID]; r != nil && r.Window != nil && r.logic == w.rule.logic {
+		if r := s.rules[w.rule.ID]; r != nil && r.windowed() && r.logic == w.rule.logic {
 			w.rule = r
 		} else {
 			s.endWindow(w, now, changeReason(r))
@@ -159,7 +159,7 @@ func (s *shard) carryWindows(d *device, pl *plan, now int64) {
 			continue
 		}
 		i := slices.IndexFunc(pl.rules, func(r *bound) bool { return r.ID == w.rule.ID })
-		if i >= 0 && pl.rules[i].Window != nil && pl.rules[i].logic == w.rule.logic {
+		if i >= 0 && pl.rules[i].windowed() && pl.rules[i].logic == w.rule.logic {
 			w.rule = pl.rules[i]
 			if d.windows == nil {
 				d.windows = make([]*winState, pl.windows)

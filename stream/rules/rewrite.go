@@ -19,7 +19,7 @@ import (
 func (c *compiler) rewrite(e *parsed, decides bool) {
 	w := &rewriter{compiler: c, e: e, decides: decides, fac: ast.NewExprFactory()}
 	w.expr(root(e.ast), nil)
-	if e.key == "when" || e.key == "clear" {
+	if e.want == kindBool {
 		w.condition(root(e.ast), nil)
 	}
 }

@@ -30,6 +30,8 @@ type Rule struct {
 	Text     string            // template; "" for the title
 	Window   *Window           // nil for none
 	Let      map[string]string // of a window: an aggregate by name
+	Sequence []Step            // nil for none
+	Unless   *Step             // nil for none
 	Disabled bool
 	Shadow   bool // mode: shadow: judged and counted, and no alarm of anyone's
 
@@ -57,6 +59,8 @@ type ruleJSON struct {
 	Text     string            `json:"text,omitempty"`
 	Window   *windowJSON       `json:"window,omitempty"`
 	Let      map[string]string `json:"let,omitempty"`
+	Sequence []stepJSON        `json:"sequence,omitempty"`
+	Unless   *stepJSON         `json:"unless,omitempty"`
 	Enabled  bool              `json:"enabled"`
 	Mode     string            `json:"mode,omitempty"` // shadow; "" for live
 	Version  string            `json:"version,omitempty"`
@@ -82,6 +86,13 @@ func (r *Rule) json() ruleJSON {
 	if r.Absent > 0 {
 		j.Absent = formatDuration(r.Absent)
 	}
+	for _, s := range r.Sequence {
+		j.Sequence = append(j.Sequence, s.json())
+	}
+	if r.Unless != nil {
+		u := r.Unless.json()
+		j.Unless = &u
+	}
 	if w := r.Window; w != nil {
 		j.Window = &windowJSON{Type: w.Type}
 		for text, d := range map[*string]time.Duration{&j.Window.Size: w.Size, &j.Window.Every: w.Every, &j.Window.Gap: w.Gap} {
@@ -89,6 +100,20 @@ func (r *Rule) json() ruleJSON {
 				*text = formatDuration(d)
 			}
 		}
+	}
+	return j
+}
+
+type stepJSON struct {
+	As     string `json:"as,omitempty"`
+	Within string `json:"within,omitempty"`
+	When   string `json:"when"`
+}
+
+func (s Step) json() stepJSON {
+	j := stepJSON{As: s.As, When: s.When}
+	if s.Within > 0 {
+		j.Within = formatDuration(s.Within)
 	}
 	return j
 }
@@ -141,10 +166,13 @@ func (r *Rule) title() string {
 // shared reports whether the rule's keys span partitions.
 func (r *Rule) shared() bool { return r.Key != "device" && r.Key != "camera" }
 
+// windowed reports whether the rule is about windows or sequences of messages, not about values that stand.
+func (r *Rule) windowed() bool { return r.Window != nil || r.Sequence != nil }
+
 // sameKeys reports whether episodes of old mean the same under r.
 func (r *Rule) sameKeys(old *Rule) bool {
 	return r.Key == old.Key && r.Domain == old.Domain && r.On == old.On && r.Shadow == old.Shadow && (r.Absent > 0) == (old.Absent > 0) &&
-		(r.Window == nil) == (old.Window == nil)
+		(r.Window == nil) == (old.Window == nil) && (r.Sequence == nil) == (old.Sequence == nil)
 }
 
 // A Set is rules that run together, sorted by id, no id twice. It is immutable.

@@ -52,7 +52,7 @@ func inQuotes(before string) bool {
 // seriesCall makes a call of a metric and a time a variable.
 func (w *rewriter) seriesCall(e ast.Expr, fn string, args []ast.Expr) {
 	if w.columns != nil || w.ofReadings {
-		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it in a rule on observations without window", fn, w.place())
+		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it on observations, outside of let and sequence", fn, w.place())
 		return
 	}
 	if len(args) != 2 {
@@ -112,7 +112,7 @@ func (w *rewriter) seriesCall(e ast.Expr, fn string, args []ast.Expr) {
 func (w *rewriter) place() string {
 	switch {
 	case w.ofReadings || w.windows:
-		return "window"
+		return "window or sequence"
 	}
 	return "on: " + w.on
 }
@@ -120,7 +120,7 @@ func (w *rewriter) place() string {
 // zoneCall makes in_zone("id") a variable.
 func (w *rewriter) zoneCall(e ast.Expr, args []ast.Expr) {
 	if w.columns != nil || w.ofReadings {
-		w.failID(w.e, e.ID(), "in_zone() with %s is not supported yet, want it in a rule on observations without window", w.place())
+		w.failID(w.e, e.ID(), "in_zone() with %s is not supported yet, want it on observations, outside of let and sequence", w.place())
 		return
 	}
 	id, ok := literalText(args)
@@ -139,7 +139,7 @@ func (w *rewriter) distanceCall(e ast.Expr, args []ast.Expr) {
 		return // four are two places
 	}
 	if w.columns != nil || w.ofReadings {
-		w.failID(w.e, e.ID(), "distance_m() with %s is not supported yet, want it in a rule on observations without window", w.place())
+		w.failID(w.e, e.ID(), "distance_m() with %s is not supported yet, want it on observations, outside of let and sequence", w.place())
 		return
 	}
 	w.position()

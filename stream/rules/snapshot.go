@@ -180,6 +180,9 @@ func (r *reader) rule() *Rule {
 	if j.Window != nil {
 		rule.Window, rule.Let = &Window{Type: j.Window.Type}, j.Let
 	}
+	for _, s := range j.Sequence {
+		rule.Sequence = append(rule.Sequence, Step{As: s.As})
+	}
 	return rule
 }
 
@@ -253,7 +256,7 @@ func (s *shard) write(w *writer) {
 	var open []*winState
 	for _, d := range all {
 		for _, state := range d.windows {
-			if state != nil && (state.raised || len(state.panes) > 0) {
+			if state != nil && (state.raised || len(state.panes) > 0 || state.progress != nil) {
 				open = append(open, state)
 			}
 		}

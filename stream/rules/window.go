@@ -21,9 +21,10 @@ type windowPlan struct {
 	size, every, gap int64 // ms
 	panes            int64 // of a window
 	lets             []boundLet
-	width            int // numbers a pane
-	samples          int // samples of values a pane
-	slot             int // among the windows of a device
+	width            int           // numbers a pane
+	samples          int           // samples of values a pane
+	sequence         *sequencePlan // nil for windows
+	slot             int           // among the windows of a device
 }
 
 type boundLet struct {
@@ -38,18 +39,19 @@ type boundLet struct {
 
 // winState is what is known of one key's windows. It holds only panes with readings.
 type winState struct {
-	rule   *bound
-	key    string
-	dev    *device // nil for keys that span partitions
-	domain string  // of those, the first by name
-	panes  []int64 // numbers of panes, sorted; of sessions, when each began
-	tails  []int64 // of sessions, when each had its last reading
-	cells  []float64
-	values [][]kept
-	armed  int64 // when it is looked at next; 0: not
-	raised bool
-	start  int64 // the window's end that raised, Unix ms
-	gone   bool
+	rule     *bound
+	key      string
+	dev      *device // nil for keys that span partitions
+	domain   string  // of those, the first by name
+	panes    []int64 // numbers of panes, sorted; of sessions, when each began
+	tails    []int64 // of sessions, when each had its last reading
+	cells    []float64
+	values   [][]kept
+	armed    int64 // when it is looked at next; 0: not
+	raised   bool
+	start    int64 // the window's end that raised, Unix ms
+	gone     bool
+	progress *progress // of a sequence; nil: none yet
 }
 
 func floorDiv(a, b int64) int64 {
@@ -60,9 +62,12 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
+// loose reports whether what is due comes at any time, not at multiples of a step.
+func (w *windowPlan) loose() bool { return w.gap > 0 || w.sequence != nil }
+
 // late reports whether the windows of a reading at a time are over by the clock.
 func (w *windowPlan) late(at, clock int64) bool {
-	if w.gap > 0 {
+	if w.loose() {
 		return at < clock
 	}
 	return (floorDiv(at, w.every)+1)*w.every <= clock
@@ -100,6 +105,7 @@ func (s *winState) open(i int, n int64) {
 
 // start empties the cells of a pane.
 func (w *windowPlan) start(c []float64) {
+	clear(c)
 	for i := range w.lets {
 		if l := &w.lets[i]; !l.agg.keepsValues() {
 			l.agg.start(c[l.at : l.at+cells[l.agg]])
@@ -146,6 +152,10 @@ func (s *winState) mergeInto(i int, c []float64, values [][]kept) {
 }
 
 func (w *windowPlan) merge(c []float64, values [][]kept, oc []float64, ov [][]kept) {
+	if w.sequence != nil {
+		c[0] = float64(uint64(c[0]) | uint64(oc[0]))
+		return
+	}
 	for i := range w.lets {
 		l := &w.lets[i]
 		if l.agg.keepsValues() {
@@ -160,6 +170,9 @@ func (w *windowPlan) merge(c []float64, values [][]kept, oc []float64, ov [][]ke
 // aggregate takes it.
 func (s *winState) add(f *frame, at int64, device uint64) bool {
 	w := s.rule.window
+	if w.sequence != nil {
+		return s.addOccurrence(f, at)
+	}
 	pane := -1 // a reading that no aggregate takes opens none
 	for i := range w.lets {
 		l := &w.lets[i]
@@ -218,6 +231,9 @@ func (s *winState) take(o *winState) {
 // leaves it, or a session ends. 0 where none will.
 func (s *winState) due(after int64) int64 {
 	w := s.rule.window
+	if w.sequence != nil {
+		return s.dueSequence()
+	}
 	if len(s.panes) == 0 {
 		return 0
 	}
@@ -299,7 +315,7 @@ func (c *calendar) arm(s *winState, at int64) {
 	if c.days == nil {
 		c.days = map[int64][]*winState{}
 	}
-	if s.rule.window.gap > 0 {
+	if s.rule.window.loose() {
 		at = (floorDiv(at, 1000) + 1) * 1000 // sessions end at any time: a second of them together
 	}
 	all, ok := c.days[at]

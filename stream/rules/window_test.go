@@ -34,6 +34,15 @@ rules:
     window: {type: session, gap: 7s}
     let: {n: count(x > 12), v: avg(x)}
     when: n >= 2
+  - id: sequence
+    sequence: [{as: a, when: x < 8}, {as: b, within: 20s, when: x > 11}]
+    unless: {within: 5s, when: x > 9.4 && x < 10}
+    hold: 10s
+  - id: sequence-zone
+    sequence: [{as: a, when: x < 8}, {as: b, within: 20s, when: x > 11}]
+    unless: {within: 5s, when: x > 9.4 && x < 10}
+    hold: 10s
+    key: zone
 `
 
 // A reading of the reference: what it says and whose it is.
@@ -93,6 +102,51 @@ func reference(rule string, key func(refReading) string, size, every, gap int64,
 				judge(in, end)
 			}
 			before = in
+		}
+	}
+	return out
+}
+
+// referenceSequence is the two rules of sequences by their plain meaning: a reading above 11 that has one
+// below 8 in the 20 s before it, and none from 9.4 to 10 from that one until 5 s after, matches 5 s after;
+// while one waits for that no other begins to. What matches raises, and ends 10 s after the last match.
+func referenceSequence(rule string, key func(refReading) string, all []refReading) map[string]map[string]float64 {
+	out := map[string]map[string]float64{}
+	byKey := map[string][]refReading{}
+	for _, r := range all {
+		if k := key(r); k != "" && r.x == r.x {
+			byKey[k] = append(byKey[k], r)
+		}
+	}
+	for k, readings := range byKey {
+		var matches []int64
+		waits := int64(0)
+		for _, b := range readings {
+			if !(b.x > 11) || b.at <= waits {
+				continue
+			}
+			a := int64(0)
+			for _, r := range readings {
+				if r.x < 8 && r.at < b.at {
+					a = r.at
+				}
+			}
+			undone := slices.IndexFunc(readings, func(r refReading) bool {
+				return r.x > 9.4 && r.x < 10 && r.at > a && r.at <= b.at+5000
+			})
+			switch {
+			case b.at-a > 20_000:
+			case undone < 0:
+				matches = append(matches, b.at+5000)
+				waits = b.at + 5000
+			}
+		}
+		for i := 0; i < len(matches); {
+			start := matches[i]
+			out[eventID(rule, k, start, "raised")] = nil
+			for i++; i < len(matches) && matches[i] <= matches[i-1]+10_000; i++ {
+			}
+			out[eventID(rule, k, start, "cleared")] = nil
 		}
 	}
 	return out
@@ -227,6 +281,9 @@ func TestWindowsAgainstReference(t *testing.T) {
 				return map[string]float64{"n": n, "v": refAvg(values(in))}
 			}, func(v map[string]float64) bool { return v["n"] >= 2 }, func(v map[string]float64) bool { return v["n"] < 2 }))
 
+		add(referenceSequence("sequence", func(r refReading) string { return r.dev }, readings))
+		add(referenceSequence("sequence-zone", func(r refReading) string { return r.zone }, readings))
+
 		var first map[string]batch.Event
 		for variant := range 8 {
 			got := runWindows(t, set, registry, readings, rand.New(rand.NewPCG(seed, uint64(variant)+7)), variant)
@@ -250,12 +307,12 @@ func checkReference(t *testing.T, got map[string]batch.Event, want map[string]ma
 			t.Errorf("too many: %s %s %s at %v: %s", ev.Rule, ev.Key, ev.State, ev.Time, ev.Context)
 			continue
 		}
-		var c struct{ Values map[string]float64 }
+		var c struct{ Values map[string]any }
 		if err := json.Unmarshal(ev.Context, &c); err != nil {
 			t.Fatal(err)
 		}
 		for name, v := range w {
-			g, ok := c.Values[name]
+			g, ok := c.Values[name].(float64)
 			known := v == v && !math.IsInf(v, 0)
 			if ok != known || known && math.Abs(g-v) > 1e-12*math.Max(1, math.Abs(v)) {
 				t.Errorf("%s %s at %v: %s is %v, want %v", ev.Rule, ev.Key, ev.Time, name, g, v)

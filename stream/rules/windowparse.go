@@ -272,13 +272,18 @@ func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
 		return
 	}
 	out.text = pieces
+	out.readAll(of, r)
+	r.code = out
+}
+
+// readAll notes the metrics of what was compiled: a message with one of them concerns the rule.
+func (c *code) readAll(of *compiler, r *Rule) {
 	for _, v := range of.vars {
 		if v.source == fromMetric {
-			out.reads[v.name] = v.kind
+			c.reads[v.name] = v.kind
 		}
 	}
-	r.Metrics = slices.Sorted(maps.Keys(out.reads))
-	r.code = out
+	r.Metrics = slices.Sorted(maps.Keys(c.reads))
 }
 
 // checkArgument reports what an aggregate cannot be of.

@@ -63,20 +63,24 @@ type windowBounds struct {
 // span is the window that a frame is of; none where to is 0.
 type span struct{ from, to int64 }
 
+type emitFunc func(s *winState, state string, at int64, reason string)
+
 // close judges what is over by the clock. emit is told of each change, gone of each key with nothing left.
-func (w *windows) close(f *frame, counts []ruleCounts, look func(*winState), emit func(s *winState, state string, at int64, reason string), gone func(*winState)) {
+func (w *windows) close(f *frame, counts []ruleCounts, look func(*winState), emit emitFunc, gone func(*winState)) {
 	for {
 		at, all := w.calendar.pop(w.clock)
 		if all == nil {
 			return
 		}
 		for _, s := range all {
-			if s.gone || s.armed == 0 || s.rule.window.gap == 0 && s.armed != at {
+			if s.gone || s.armed == 0 || !s.rule.window.loose() && s.armed != at {
 				continue
 			}
 			s.armed = 0
 			look(s)
-			if gap := s.rule.window.gap; gap > 0 {
+			if s.rule.window.sequence != nil {
+				w.runSequence(s, f, counts, emit)
+			} else if gap := s.rule.window.gap; gap > 0 {
 				for len(s.panes) > 0 && s.tails[0]+gap <= w.clock {
 					w.judge(s, s.tails[0]+gap, f, counts, emit)
 				}
@@ -84,7 +88,7 @@ func (w *windows) close(f *frame, counts []ruleCounts, look func(*winState), emi
 				w.judge(s, at, f, counts, emit)
 			}
 			w.calendar.arm(s, s.due(at))
-			if len(s.panes) == 0 && !s.raised {
+			if s.armed == 0 && !s.raised {
 				gone(s)
 			}
 		}
@@ -92,18 +96,11 @@ func (w *windows) close(f *frame, counts []ruleCounts, look func(*winState), emi
 }
 
 // judge evaluates the rule on the window that ends at a time and moves the key's episode.
-func (w *windows) judge(s *winState, end int64, f *frame, counts []ruleCounts, emit func(s *winState, state string, at int64, reason string)) {
+func (w *windows) judge(s *winState, end int64, f *frame, counts []ruleCounts, emit emitFunc) {
 	r := s.rule
 	w.lets, w.cells, w.values = zeroed(w.lets, len(r.window.lets)), zeroed(w.cells, r.window.width), zeroed(w.values, r.window.samples)
 	from, to, some := s.close(end, w.lets, w.cells, w.values)
-	f.nums, f.texts, f.dev, f.now, f.quality, f.failed = w.lets, nil, s.dev, end, 0, false
-	if f.dev == nil {
-		a := &devices.Asset{}
-		if r.Key == "zone" {
-			a.Zone = s.key
-		}
-		f.dev = &device{domain: s.domain, asset: a}
-	}
+	f.nums, f.texts, f.dev, f.now, f.quality, f.failed = w.lets, nil, s.about(), end, 0, false
 	f.window = span{from, to}
 	c := &counts[r.global]
 	c.evaluations++
@@ -130,6 +127,19 @@ func (w *windows) judge(s *winState, end int64, f *frame, counts []ruleCounts, e
 		emit(s, "cleared", end, reason)
 		s.raised = false
 	}
+}
+
+// about is the device that the key's conditions are evaluated on: for keys that span devices one that
+// has only what they share.
+func (s *winState) about() *device {
+	if s.dev != nil {
+		return s.dev
+	}
+	a := &devices.Asset{}
+	if s.rule.Key == "zone" {
+		a.Zone = s.key
+	}
+	return &device{domain: s.domain, asset: a}
 }
 
 // readWindows gives rows [first, end) of o, one message, to the windows they are in. Windows are of
@@ -197,7 +207,10 @@ func (s *shard) readWindows(d *device, pl *plan, rows messageRows, at int64) {
 
 // firstDue is when the first window with a reading at a time is over.
 func (w *windowPlan) firstDue(at int64) int64 {
-	if w.gap > 0 {
+	switch {
+	case w.sequence != nil:
+		return at + 1
+	case w.gap > 0:
 		return at + w.gap
 	}
 	return (floorDiv(at, w.every) + 1) * w.every
@@ -256,7 +269,7 @@ func (s *shard) endWindow(w *winState, at int64, reason string) {
 	}
 	w.raised = false
 	s.frame.window = span{}
-	s.frame.nums, s.frame.texts, s.frame.dev, s.frame.now = unknownLets(w.rule), nil, w.dev, max(at, w.start)
+	s.frame.nums, s.frame.texts, s.frame.dev, s.frame.now = unknownLets(w.rule), unknownSteps(w.rule), w.dev, max(at, w.start)
 	s.emitWindow(w, "cleared", s.frame.now, reason)
 }
 
@@ -265,6 +278,15 @@ func unknownLets(r *bound) []float64 {
 	out := make([]float64, len(r.Let))
 	for i := range out {
 		out[i] = nan
+	}
+	return out
+}
+
+// unknownSteps stands for the times of a sequence's steps where it ends for another reason.
+func unknownSteps(r *bound) []string {
+	out := make([]string, len(r.Sequence))
+	for i := range out {
+		out[i] = unknownText
 	}
 	return out
 }
@@ -333,17 +355,14 @@ func (s *shared) takePartial(k groupKey, p *winState) {
 		}
 	}
 	w.take(p)
-	if len(w.panes) > 0 {
-		for i, n := range p.panes {
-			if r.window.gap > 0 {
-				s.windows.calendar.arm(w, p.tails[i]+r.window.gap)
-			} else {
-				s.windows.calendar.arm(w, (n+1)*r.window.every)
-			}
+	for i, n := range p.panes {
+		if r.window.gap > 0 {
+			s.windows.calendar.arm(w, p.tails[i]+r.window.gap)
+		} else {
+			s.windows.calendar.arm(w, (n+1)*r.window.every)
 		}
-		return
 	}
-	if !w.raised {
+	if w.armed == 0 && !w.raised {
 		s.dropWindow(w)
 	}
 }
@@ -375,7 +394,7 @@ func (s *shared) emitWindow(w *winState, state string, at int64, seq uint64, rea
 func (s *shared) endWindow(w *winState, now int64, reason string) {
 	if w.raised {
 		s.frame.window = span{}
-		s.frame.nums, s.frame.texts, s.frame.now = unknownLets(w.rule), nil, max(now, w.start)
+		s.frame.nums, s.frame.texts, s.frame.now = unknownLets(w.rule), unknownSteps(w.rule), max(now, w.start)
 		s.frame.dev = &device{domain: w.domain}
 		s.emitWindow(w, "cleared", s.frame.now, ^uint64(0), reason)
 	}

@@ -55,6 +55,7 @@ func (w *writer) windows(open []*winState) {
 		for _, v := range s.cells {
 			w.number(v)
 		}
+		w.progress(s.progress)
 		for _, all := range s.values {
 			w.uint(uint64(len(all) * 16)) // in bytes
 			for _, k := range all {
@@ -63,6 +64,42 @@ func (w *writer) windows(open []*winState) {
 			}
 		}
 	}
+}
+
+// progress writes how far a sequence is; nil is that of no steps.
+func (w *writer) progress(p *progress) {
+	if p == nil {
+		w.uint(0)
+		return
+	}
+	w.uint(uint64(len(p.chains)))
+	for _, times := range append(slices.Clone(p.chains), p.waiting, p.shown) {
+		w.uint(uint64(len(times)))
+		for _, t := range times {
+			w.time(t)
+		}
+	}
+	w.time(p.until)
+}
+
+func (r *reader) progress() *progress {
+	n := r.count()
+	if n == 0 || n > maxSteps {
+		r.bad = r.bad || n > maxSteps
+		return nil
+	}
+	all := make([][]int64, n+2)
+	for i := range all {
+		want := min(i+1, n) // times of a chain to this step, or of a whole one
+		if k := r.count(); k == want {
+			for range k {
+				all[i] = append(all[i], r.time())
+			}
+		} else if k != 0 {
+			r.bad = true
+		}
+	}
+	return &progress{chains: all[:n:n], waiting: all[n], shown: all[n+1], until: r.time()}
 }
 
 func (r *reader) windowClock() windowClock {
@@ -75,7 +112,7 @@ func (r *reader) windows(take func(s *winState)) {
 	for range r.count() {
 		b := &bound{Rule: r.rule()}
 		b.window = &windowPlan{width: r.count(), samples: r.count(), gap: r.int()}
-		if b.Window == nil || b.window.gap < 0 {
+		if !b.windowed() || b.window.gap < 0 {
 			r.bad = true
 			return
 		}
@@ -106,6 +143,7 @@ func (r *reader) windows(take func(s *winState)) {
 		for range panes * plan.width {
 			s.cells = append(s.cells, r.number())
 		}
+		s.progress = r.progress()
 		for range panes * plan.samples {
 			all := make([]kept, r.count()/16)
 			for j := range all {
@@ -152,7 +190,8 @@ func (s *winState) sound() bool {
 // fits reports whether the windows of a snapshot are those of a rule that runs.
 func (s *winState) fits(r *bound) bool {
 	return r != nil && r.window != nil && r.logic == s.rule.logic && r.window.width == s.rule.window.width &&
-		r.window.samples == s.rule.window.samples && r.window.gap == s.rule.window.gap
+		(s.progress == nil || r.window.sequence != nil && len(s.progress.chains) == len(r.window.sequence.names)) &&
+		(r.window.sequence == nil || soundBits(s.cells)) && r.window.samples == s.rule.window.samples && r.window.gap == s.rule.window.gap
 }
 
 func (s *shard) readOpenWindows(r *reader) {
@@ -197,4 +236,9 @@ func (s *shared) readOpenWindows(r *reader) {
 		s.keys[w.rule.ID]++
 		s.windows.calendar.arm(w, w.due(s.windows.clock))
 	})
+}
+
+// soundBits reports whether cells are the bits of occurrences.
+func soundBits(cells []float64) bool {
+	return !slices.ContainsFunc(cells, func(v float64) bool { return !(v >= 0 && v < 1<<(maxSteps+2)) })
 }
