@@ -207,6 +207,46 @@ func TestPausesGrowAndOldMessagesDie(t *testing.T) {
 	})
 }
 
+// TestKilledAfterSending kills the queue when the message has arrived and this is not kept: what comes
+// meanwhile must not get into the message that is sent again.
+func TestKilledAfterSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		route := &Route{ID: "all", Receivers: []string{"ops"}, GroupWait: duration(2 * time.Second), Repeat: duration(0)}
+		q := m.queue(route, nil)
+		q.hook = func(step string) error {
+			if step == "sent" {
+				return errKilled
+			}
+			return nil
+		}
+		m.publish(t, event(1, "raised"))
+		if err := q.Run(t.Context()); !errors.Is(err, errKilled) {
+			t.Fatalf("run: %v, want the kill", err)
+		}
+		m.seq = 0
+		m.publish(t, event(1, "raised")) // the log has it still
+		m.publish(t, event(2, "raised"))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- m.queue(route, nil).Run(ctx) }()
+		time.Sleep(time.Minute)
+		m.mu.Lock()
+		var ids []string
+		for _, s := range m.sent {
+			ids = append(ids, s.m.ID)
+		}
+		m.mu.Unlock()
+		if len(ids) != 3 || ids[0] != ids[1] || ids[2] == ids[0] {
+			t.Errorf("messages %v, want the first one twice and another", ids)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestFullOutboxStopsReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
