@@ -115,6 +115,9 @@ func TestTooBig(t *testing.T) {
 		"depth":   "{id: r, when: '" + strings.Repeat("(", 200) + "a > 1" + strings.Repeat(")", 200) + "'}",
 		"nested":  strings.Repeat("[", 20_000),
 		"aliases": "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b]\nrules: [*c,*c,*c]",
+		"recurse": "rules: &r [*r]",
+		"itself":  "rules: [&r {id: x, when: *r}]",
+		"merged":  "rules: [&r {<<: *r, id: x, when: y > 1}]",
 		"regex":   `{id: r, when: 's.matches("((a{1,100}){1,100}){1,100}")'}`,
 	} {
 		if _, err := Parse("big", []byte(text)); err == nil {
