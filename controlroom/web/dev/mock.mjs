@@ -167,6 +167,7 @@ export async function startMock(options = {}) {
         const flood = { active: false, since: null, begins_above: 10, ends_below: 5, floods_24h: 0, share_24h: 0 };
         return send(200, { time: stamp(Date.now()), states: {}, rate_10m: 0, rates_10m: Array(144).fill(0), priority_mix: {}, bad_actors: [], chattering: [], stale: [], stale_count: 0, stale_after_s: 86_400, shelved: [], oldest_unacked: null, flood });
       }
+      if (kind === 'rule-stats') return send(200, { rules: [] });
       if (kind === 'rules' && id === 'check') return send(200, { ok: true, problems: [] });
       if (kind === 'rules' && id) return rules.has(id) ? send(200, rules.get(id)) : missing('no such rule');
       if (kind === 'rules') return send(200, { rules: [...rules.values()], problems: [] });

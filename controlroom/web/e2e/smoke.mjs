@@ -203,6 +203,18 @@ try {
     await page.getByTestId('rule-text').fill(written);
     await until(page, () => document.querySelector('[data-testid=rule-editor]')?.dataset.problems === '0', null, at('the mended rule has no problems'));
 
+    await page.getByTestId('rule-back').click();
+    await page.getByTestId('rules-filter').fill('lamp-dead');
+    await page.locator('[data-testid=rule-row][data-id=lamp-dead] a').click();
+    await appears(page, '[data-testid=rule][data-id=lamp-dead] [data-testid=backtest]', at('a rule on observations can be tried'));
+    await page.getByTestId('backtest-span').selectOption('1');
+    await page.getByTestId('backtest-run').click();
+    await until(page, () => document.querySelector('[data-testid=backtest]')?.dataset.raised !== undefined, null, at('the past is told'));
+    await page.getByTestId('backtest-run').scrollIntoViewIfNeeded();
+    await fits(page, `${size.name} backtest`);
+    await shot(page, `backtest-${size.name}`);
+    await accessible(page, `${size.name} backtest`);
+
     // The radio view has its address and its headings, with or without gateways.
     await page.getByTestId('nav-radio').click();
     await appears(page, '[data-testid=radio-gateways]', at('the radio view lists gateways'));

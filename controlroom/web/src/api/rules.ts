@@ -1,4 +1,5 @@
-import { get, optional, Problem, send } from './client';
+import type { CityEvent } from '../feed/protocol';
+import { get, Problem, send } from './client';
 
 /** A rule in force: what was written, and what the server says of it. */
 export interface Rule {
@@ -13,7 +14,17 @@ export interface Rule {
   /** where it was read; "api" for one that came through the page or the API */
   file?: string;
   line?: number;
+  figures?: RuleFigures;
   [written: string]: unknown;
+}
+
+export interface RuleFigures {
+  evaluations: number;
+  raised: number;
+  errors: number;
+  last_error?: string;
+  /** why the rule was put out of force */
+  failed?: string;
 }
 
 /** What is wrong with a rule, or could be (a warning); lines and columns count from 1. */
@@ -31,6 +42,22 @@ export interface RuleList {
   problems: RuleProblem[];
 }
 
+/** What a rule would have raised. */
+export interface Backtest {
+  readings: number;
+  devices: number;
+  errors: number;
+  last_error?: string;
+  raised: number;
+  cleared: number;
+  /** the first ones, in order of time */
+  events: CityEvent[];
+  more: boolean;
+  step_seconds: number;
+  buckets: { t: string; raised: number; cleared: number }[];
+  seconds: number;
+}
+
 const path = (id: string) => `/api/v1/rules/${encodeURIComponent(id)}`;
 
 export const rulesApi = {
@@ -46,11 +73,19 @@ export const rulesApi = {
     return found;
   },
 
-  one: (id: string, signal?: AbortSignal) => optional<Rule>(path(id), signal),
+  /** What each rule in force has done since the start, by id. */
+  async figures(signal?: AbortSignal): Promise<Map<string, RuleFigures>> {
+    const { rules } = await get<{ rules: (RuleFigures & { id: string })[] }>('/api/v1/rule-stats', {}, signal);
+    return new Map(rules.map((r) => [r.id, r]));
+  },
 
   check: (text: string, signal?: AbortSignal) => send<{ ok: boolean; problems: RuleProblem[] }>('POST', '/api/v1/rules/check', text, signal),
 
   put: (id: string, text: string) => send<Rule>('PUT', path(id), text),
+
+  /** What a text would have raised as the rule `id`, with the readings of the past. */
+  backtest: (id: string, text: string, from: Date, to: Date, signal?: AbortSignal) =>
+    send<Backtest>('POST', `${path(id)}/backtest`, { from: from.toISOString(), to: to.toISOString(), rule: text }, signal),
 
   remove: (id: string) => send<void>('DELETE', path(id)),
 };

@@ -61,8 +61,7 @@ export type RuleSort = 'title' | 'domain' | 'severity' | 'mode' | 'evaluations' 
 
 /** A rule's figure since start, undefined where the server has none. */
 export function figure(rule: Rule, name: 'evaluations' | 'raised' | 'errors'): number | undefined {
-  const v = (rule.figures as Record<string, unknown> | undefined)?.[name];
-  return typeof v === 'number' ? v : undefined;
+  return rule.figures?.[name];
 }
 
 export function sortRules(rules: readonly Rule[], by: RuleSort, descending: boolean, lang: Lang): Rule[] {

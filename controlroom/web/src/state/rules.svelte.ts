@@ -24,9 +24,9 @@ class Rules {
   async load(): Promise<void> {
     const run = ++this.#run;
     try {
-      const answer = await rulesApi.list();
+      const [answer, figures] = await Promise.all([rulesApi.list(), rulesApi.figures().catch(() => undefined)]); // the list is good without figures
       if (run !== this.#run) return;
-      this.list = answer.rules;
+      this.list = answer.rules.map((r) => ({ ...r, figures: figures?.get(r.id) }));
       this.problems = answer.problems;
       this.failed = '';
     } catch (err) {
