@@ -88,7 +88,9 @@ func (a aggregate) merge(c, o []float64, at float64) {
 	case aggSum, aggAvg, aggStddev:
 		c[0] += o[0]
 		for i := 1; i < len(c); i++ {
-			addTo(&c[1+(i-1)/2*2], &c[2+(i-1)/2*2], o[i])
+			if o[i] != 0 {
+				addTo(&c[1+(i-1)/2*2], &c[2+(i-1)/2*2], o[i])
+			}
 		}
 	case aggMin:
 		if !(c[0] <= o[0]) && o[0] == o[0] {
@@ -131,7 +133,7 @@ func addTo(hi, lo *float64, v float64) {
 	e := (*hi - (s - b)) + (v - b) + *lo
 	*hi = s + e
 	*lo = e - (*hi - s)
-	if math.IsInf(*hi, 0) || *hi != *hi {
+	if *hi-*hi != 0 { // it is infinite, or was
 		*lo = 0
 	}
 }
