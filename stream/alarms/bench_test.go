@@ -36,9 +36,9 @@ func BenchmarkBook(b *testing.B) {
 		ids[i] = ID("hot", fmt.Sprint(i))
 	}
 	c := testConfig()
-	for _, r := range book.edit(b.Context(), ids, func(i int, a *Alarm, _ Record) (*Alarm, error) {
+	for _, r := range book.edit(b.Context(), ids, func(i int, _ *Alarm, _ Record) (*Alarm, error) {
 		ev := event("hot", fmt.Sprint(i), "major", "raised", float64(i*7919%n)/1000)
-		a = &Alarm{ID: ids[i], Rule: "hot", Key: fmt.Sprint(i), Confirmed: true}
+		a := &Alarm{ID: ids[i], Rule: "hot", Key: fmt.Sprint(i), Confirmed: true}
 		a.apply(&ev, Place{Seq: 1, Row: i}, Hold{}, c)
 		a.Pending = nil // as after the alarm log is written
 		return a, nil

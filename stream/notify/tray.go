@@ -75,7 +75,6 @@ type tray struct {
 	index      map[string]*group // of each episode
 	pending    int
 	forgotten  uint64
-	held       map[string]bool // episodes that were seen suppressed
 }
 
 func newTray(receiver string, routes func() []*Route, suppressed func(batch.Event) bool) *tray {
