@@ -169,7 +169,8 @@ func TestLargeAnswersAndLimits(t *testing.T) {
 	if lines := strings.Count(body, "\n"); status != http.StatusOK || lines != n+1 || !strings.HasSuffix(body, fmt.Sprintf("\n%d\n", n-1)) {
 		t.Errorf("%d, %d lines, want %d", status, lines, n+1)
 	}
-	if status, body = reader(t, s, http.MethodPost, "SELECT throwIf(number = 200000) FROM numbers(300000)", nil, nil); status != http.StatusOK || !strings.Contains(body, "__exception__") {
+	// So far in that the engine, which works a few blocks ahead, cannot meet it before the answer has begun.
+	if status, body = reader(t, s, http.MethodPost, "SELECT throwIf(number = 4000000) FROM numbers(5000000)", nil, nil); status != http.StatusOK || !strings.Contains(body, "__exception__") {
 		t.Errorf("an error in the middle: %d … %s", status, body[max(0, len(body)-100):])
 	}
 	status, body = reader(t, s, http.MethodPost, "SELECT count() FROM numbers(1e15)", url.Values{"max_execution_time": {"1"}}, nil)

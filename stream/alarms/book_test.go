@@ -237,10 +237,14 @@ func TestTwoControlRooms(t *testing.T) {
 			t.Fatal(res.Err)
 		}
 	}
-	eventually(t, func() bool { return other.state("hot", "a") == Unacked })
+	want := []string{"raised unacked", "ack acked", "comment acked", "assign acked", "unack unacked"}
+	eventually(t, func() bool { // listeners are told after the book has changed
+		mu.Lock()
+		defer mu.Unlock()
+		return other.state("hot", "a") == Unacked && len(heard) >= len(want)
+	})
 	mu.Lock()
 	defer mu.Unlock()
-	want := []string{"raised unacked", "ack acked", "comment acked", "assign acked", "unack unacked"}
 	if !slices.Equal(heard, want) {
 		t.Errorf("the other room heard %q, want %q", heard, want)
 	}
