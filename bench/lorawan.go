@@ -112,7 +112,7 @@ func radioStored(ctx context.Context, data string, o lorawan.LoadOptions) (r rad
 		to  *int64
 		sql string
 	}{
-		{&r.rows, "SELECT count() FROM uplinks"}, {&r.distinct, "SELECT count() FROM (SELECT DISTINCT dev_eui, f_cnt FROM uplinks)"},
+		{&r.rows, "SELECT count() FROM uplinks"}, {&r.distinct, "SELECT sum(n) FROM (SELECT groupBitmap(toUInt32(f_cnt)) AS n FROM uplinks GROUP BY dev_eui)"},
 		{&r.observations, "SELECT count() FROM observations WHERE startsWith(device, 'lora-load-')"},
 	} {
 		n, err := s.sqlFloat(c.sql)
