@@ -131,6 +131,8 @@ func (k *KV) WatchEntries(ctx context.Context, change func(Entry), synced func()
 			return ctx.Err()
 		case e, ok := <-w.Updates():
 			switch {
+			case !ok && ctx.Err() != nil: // the watcher ends with ctx, and may be seen to do so first
+				return ctx.Err()
 			case !ok:
 				return fmt.Errorf("watch bucket %s: ended", k.name)
 			case e == nil:
