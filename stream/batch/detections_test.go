@@ -74,7 +74,7 @@ func TestDetectionsCopyStrings(t *testing.T) {
 	row := Absent()
 	row.Track = unsafe.String(unsafe.SliceData(buf), len(buf))
 	d.Append(&row)
-	copy(buf, "XXXXXXX")
+	copy(buf, "another")
 	if got := d.Row(0); got.Track != "track-1" || !math.IsNaN(got.Lat) || got.Score == got.Score {
 		t.Errorf("%+v, want track-1 and no numbers", got)
 	}
