@@ -322,11 +322,11 @@ func TestWorkerSilenceAcrossAKill(t *testing.T) {
 	}
 	say(t, l, "d", 1)
 	events := see(t, l, 2)
+	if err := w.stop(); err != nil { // its figure grows after the log has the event
+		t.Fatal(err)
+	}
 	if events[1].State != "cleared" || w.Events() != 1 {
 		t.Errorf("%+v, %d published; want the end alone", events[1], w.Events())
-	}
-	if err := w.stop(); err != nil {
-		t.Fatal(err)
 	}
 	byID(t, logged(t, l))
 }
