@@ -13,6 +13,8 @@ endif
 CHDB_LIB := .tools/chdb/node_modules/$(CHDB_PACKAGE)/libchdb.so
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 WEB := controlroom/web
+# How often a failed test may be tried again (docs/decisions/tests-rerun.md).
+RERUNS ?= 0
 
 .PHONY: run build test bench lint web binaries clean
 
@@ -66,7 +68,8 @@ test-tools:
 
 test: test-tools build lint
 	cd $(WEB) && npm test
-	go test -race -timeout 9m ./...
+	go tool gotestsum --format standard-quiet --rerun-fails=$(RERUNS) --rerun-fails-max-failures=3 \
+	  --rerun-fails-run-root-test --rerun-fails-abort-on-data-race --packages=./... -- -race -timeout 9m
 
 bench: build
 	go run ./bench
