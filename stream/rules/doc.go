@@ -61,7 +61,7 @@
 // not B within T". While one waits for that, no other begins to. A match raises, or keeps up, the key's
 // episode, which ends `hold` after the last one (1 minute) or when `clear` is true of a message. Text and
 // context have the times of the steps by their names. A key holds 4,096 messages that the clock has not
-// passed.
+// passed; more are left out, and counted by rule.
 //
 // # Functions
 //

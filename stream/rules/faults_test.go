@@ -134,3 +134,86 @@ func TestCostIsBounded(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// What rules say of single readings, in lets and steps, panics for its own rule only, and the windows of
+// the others take that very reading.
+func TestPanicOfAReadingIsIsolated(t *testing.T) {
+	const window = "window: {type: tumbling, size: 10s}, let: {v: max(x)}, when: v > 1"
+	e := New(Config{Partitions: 1}, mustParse(t, `rules:
+  - {id: a-let, `+window+`}
+  - {id: b-let, `+window+`}
+  - {id: c-shared, key: domain, `+window+`}
+  - {id: d-step, sequence: [{as: a, when: x > 1}]}
+  - {id: e-step, sequence: [{as: a, when: x > 1}]}
+`))
+	for _, r := range e.prog.other.rules {
+		bad := func(f *frame) {
+			if f.dev.id == "bad" {
+				panic("slot 7 of 3")
+			}
+		}
+		switch r.ID {
+		case "a-let", "c-shared":
+			was := r.window.lets[0].num
+			r.window.lets[0].num = func(f *frame) float64 { bad(f); return was(f) }
+		case "d-step":
+			was := r.window.sequence.conds[0]
+			r.window.sequence.conds[0] = func(f *frame) tri { bad(f); return was(f) }
+		}
+	}
+	var events []batch.Event
+	for i, device := range []string{"good", "bad"} {
+		at := rowStart + int64(i)*1000
+		var o batch.Observations
+		o.Append(o.Begin(at, at, "d", device), "x", 2, "", 0)
+		e.Apply(0, uint64(i+1), &o)
+		events = append(events, e.Settle()...)
+	}
+	e.Tick(rowStart + 50_000)
+	if got, want := eventLines(append(events, e.Settle()...)), `raised e-step good
+raised e-step bad
+raised b-let good
+raised b-let bad`; got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	for _, s := range e.Stats().Rules {
+		if failed := s.ID[0] == 'a' || s.ID[0] == 'c' || s.ID[0] == 'd'; failed != (s.Failed == "BUG: a panic: slot 7 of 3") || failed != (s.Errors == 1) {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// An argument of an aggregate that has no result is counted as an error of its rule, once a reading.
+func TestErrorsOfLetsAreCounted(t *testing.T) {
+	e := New(Config{Partitions: 1}, mustParse(t, `{id: r, window: {type: tumbling, size: 10s}, let: {v: max(x / y), n: count()}, when: v > 1}`))
+	var o batch.Observations
+	for i := range int64(3) {
+		h := o.Begin(rowStart+i, rowStart+i, "d", "dev")
+		o.Append(h, "x", 1, "", 0)
+		o.Append(h, "y", float64(i), "", 0)
+	}
+	e.Apply(0, 1, &o)
+	e.Settle()
+	if s := e.Stats().Rules[0]; s.Errors != 1 || !strings.Contains(s.LastError, "division by zero") {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A key that waits for the clock with as many messages as it may says how many it has no room for.
+func TestSequenceCountsWhatItHasNoRoomFor(t *testing.T) {
+	for _, key := range []string{"device", "domain"} {
+		e := New(Config{Partitions: 1}, mustParse(t, `{id: r, key: `+key+`, sequence: [{as: a, when: x > 1}, {as: b, within: 1m, when: x < 0}]}`))
+		for n := range 2 {
+			var o batch.Observations
+			for i := range int64(maxOccurrences/2 + 50) {
+				at := rowStart + i*2 + int64(n)
+				o.Append(o.Begin(at, rowStart+20_000, "d", "dev"), "x", 2, "", 0)
+			}
+			e.Apply(0, uint64(n+1), &o)
+			e.Settle()
+		}
+		if s := e.Stats().Rules[0]; s.Dropped != 100 {
+			t.Errorf("key: %s: %d dropped, want 100", key, s.Dropped)
+		}
+	}
+}

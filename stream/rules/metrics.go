@@ -42,6 +42,7 @@ var (
 	secondsDesc      = desc("evaluation_seconds_total", "Processor time of a rule's evaluations, by those of them that are timed.", "rule")
 	shadowDesc       = desc("shadow_raised_total", "Episodes a rule in shadow has raised, replays included.", "rule")
 	failedDesc       = desc("failed", "1 for a rule that failed and was put out of force.", "rule")
+	droppedDesc      = desc("sequence_dropped_total", "Messages of a rule's sequence that their key had no room for.", "rule")
 	clearedDesc      = desc("cleared_total", "Episodes of a rule that ended, replays included.", "rule")
 )
 
@@ -70,7 +71,7 @@ func newMetrics(w *Worker, reg prometheus.Registerer) *metrics {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		batchesDesc, messagesDesc, observationsDesc, lateDesc, windowLateDesc, evictedDesc, refusedDesc, publishedDesc, devicesDesc,
-		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc, secondsDesc, shadowDesc, failedDesc,
+		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc, secondsDesc, shadowDesc, failedDesc, droppedDesc,
 	} {
 		ch <- d
 	}
@@ -114,5 +115,6 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(failedDesc, prometheus.GaugeValue, failed, r.ID)
 		count(clearedDesc, r.Cleared, r.ID)
+		count(droppedDesc, r.Dropped, r.ID)
 	}
 }

@@ -3,7 +3,6 @@ package rules
 import (
 	"encoding/json"
 	"maps"
-	"math/bits"
 	"slices"
 )
 
@@ -40,15 +39,6 @@ func (b bitset) set(i int) { b[i/64] |= 1 << (i % 64) }
 func (b bitset) or(o bitset) {
 	for i, w := range o {
 		b[i] |= w
-	}
-}
-
-// each calls f for every member, in order.
-func (b bitset) each(f func(int)) {
-	for i, w := range b {
-		for ; w != 0; w &= w - 1 {
-			f(i*64 + bits.TrailingZeros64(w))
-		}
 	}
 }
 

@@ -180,7 +180,11 @@ func (s *winState) dueSequence() int64 {
 // addOccurrence takes the message in the frame.
 func (s *winState) addOccurrence(f *frame, at int64) bool {
 	bits := s.rule.window.sequence.occurrence(f)
-	if bits == 0 || len(s.panes) >= maxOccurrences {
+	if bits == 0 {
+		return false
+	}
+	if len(s.panes) >= maxOccurrences {
+		s.dropped++
 		return false
 	}
 	i := s.pane(at)
@@ -188,9 +192,17 @@ func (s *winState) addOccurrence(f *frame, at int64) bool {
 	return true
 }
 
+// makeRoom leaves out of p, what a round's messages came to, the last ones that s has no room for.
+func (s *winState) makeRoom(p *winState) {
+	if over := len(s.panes) + len(p.panes) - maxOccurrences; over > 0 {
+		s.dropped += uint64(over)
+		p.drop(len(p.panes)-over, len(p.panes))
+	}
+}
+
 // bindSequence binds the conditions of a rule's steps.
 func (pl *plan) bindSequence(b *binder, r *bound) *binder {
-	p := &sequencePlan{unless: -1, hold: sequenceHoldMs}
+	p := &sequencePlan{unless: -1, hold: sequenceHoldMs} // its conditions are under shard.readFrom's guard
 	if r.Hold > 0 {
 		p.hold = r.Hold.Milliseconds()
 	}
@@ -198,7 +210,7 @@ func (pl *plan) bindSequence(b *binder, r *bound) *binder {
 	for i, step := range r.Sequence {
 		p.names = append(p.names, step.As)
 		p.within = append(p.within, step.Within.Milliseconds())
-		p.conds = append(p.conds, guardedBool(r.Rule, b.condition(r.code.steps[i])))
+		p.conds = append(p.conds, b.condition(r.code.steps[i]))
 		over.text[step.As] = i
 		r.shows = append(r.shows, shown{name: step.As, text: func(f *frame) (string, bool) {
 			if i < len(f.texts) {
@@ -210,10 +222,10 @@ func (pl *plan) bindSequence(b *binder, r *bound) *binder {
 	p.conds = append(p.conds, nil, nil)
 	if r.Unless != nil {
 		p.unless = r.Unless.Within.Milliseconds()
-		p.conds[p.unlessBit()] = guardedBool(r.Rule, b.condition(r.code.steps[len(r.Sequence)]))
+		p.conds[p.unlessBit()] = b.condition(r.code.steps[len(r.Sequence)])
 	}
 	if r.code.ends != nil {
-		p.clears, p.conds[p.clearBit()] = true, guardedBool(r.Rule, b.condition(r.code.ends))
+		p.clears, p.conds[p.clearBit()] = true, b.condition(r.code.ends)
 	}
 	r.window = &windowPlan{every: 1, width: 1, slot: pl.windows, sequence: p}
 	if pl.hasWindows = true; !r.shared() {

@@ -34,6 +34,7 @@ type RuleStats struct {
 	Errors      uint64 `json:"errors"`  // neither true nor false: a division by zero, a missing tag…
 	Raised      uint64 `json:"raised"`
 	Cleared     uint64 `json:"cleared"`
+	Dropped     uint64 `json:"dropped"` // messages of a sequence that its key had no room for
 	// Seconds of one processor that evaluations took, from one in sampleEvery that is timed.
 	Seconds   float64 `json:"seconds"`
 	LastError string  `json:"last_error,omitempty"` // the newest of Errors
@@ -43,6 +44,7 @@ type RuleStats struct {
 // ruleCounts is a rule's share of a shard, between two Settles.
 type ruleCounts struct {
 	evaluations, matches, unknown, errors uint64
+	dropped                               uint64
 	timed                                 uint64 // evaluations that were, which took nanos
 	nanos                                 int64
 	lastError                             string
@@ -79,9 +81,9 @@ type counts struct {
 }
 
 type ruleTotals struct {
-	evaluations, matches, unknown, errors, raised, cleared, timed atomic.Uint64
-	nanos                                                         atomic.Int64
-	lastError                                                     atomic.Pointer[string]
+	evaluations, matches, unknown, errors, raised, cleared, dropped, timed atomic.Uint64
+	nanos                                                                  atomic.Int64
+	lastError                                                              atomic.Pointer[string]
 }
 
 // seconds are those of all evaluations, by what the timed ones took.
@@ -120,6 +122,7 @@ func newCounts(set *Set, old *counts) *counts {
 			carry(&to.errors, &from.errors)
 			carry(&to.raised, &from.raised)
 			carry(&to.cleared, &from.cleared)
+			carry(&to.dropped, &from.dropped)
 			carry(&to.timed, &from.timed)
 			to.nanos.Store(from.nanos.Load())
 			to.lastError.Store(from.lastError.Load())
@@ -139,13 +142,14 @@ func (c *counts) take(s *shardCounts) {
 	c.keysRefused.Add(s.keysRefused)
 	for i := range s.rules {
 		from, to := s.rules[i], &c.rules[i]
-		if from.evaluations == 0 && from.unknown == 0 {
+		if from.evaluations == 0 && from.unknown == 0 && from.errors == 0 && from.dropped == 0 {
 			continue
 		}
 		to.evaluations.Add(from.evaluations)
 		to.matches.Add(from.matches)
 		to.unknown.Add(from.unknown)
 		to.errors.Add(from.errors)
+		to.dropped.Add(from.dropped)
 		to.timed.Add(from.timed)
 		to.nanos.Add(from.nanos)
 		if from.lastError != "" {
@@ -211,7 +215,7 @@ func (e *RowEngine) Stats() []RuleStats {
 func (t *ruleTotals) stats(r *Rule, faults *faults) RuleStats {
 	s := RuleStats{
 		ID: r.ID, Version: r.Version, On: r.On, Mode: "live", Evaluations: t.evaluations.Load(), Matches: t.matches.Load(),
-		Unknown: t.unknown.Load(), Errors: t.errors.Load(), Raised: t.raised.Load(), Cleared: t.cleared.Load(), Seconds: t.seconds(),
+		Unknown: t.unknown.Load(), Errors: t.errors.Load(), Raised: t.raised.Load(), Cleared: t.cleared.Load(), Dropped: t.dropped.Load(), Seconds: t.seconds(),
 		Failed: faults.of(r),
 	}
 	if r.Shadow {

@@ -52,6 +52,7 @@ type winState struct {
 	start    int64 // the window's end that raised, Unix ms
 	gone     bool
 	progress *progress // of a sequence; nil: none yet
+	dropped  uint64    // messages of a sequence that there was no room for, not counted yet
 }
 
 func floorDiv(a, b int64) int64 {

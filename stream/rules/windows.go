@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"math"
+	"math/bits"
 	"slices"
 
 	"panormus/devices"
@@ -172,19 +173,59 @@ func (s *shard) readWindows(d *device, pl *plan, rows messageRows, at int64) {
 	})
 	f := &s.frame
 	f.nums, f.texts, f.dev, f.now = own.nums, own.texts, d, at
-	own.dirty.each(func(i int) {
-		r := pl.rules[i]
-		if r.window.late(at, s.winClock.at) {
-			s.count.windowLate++
-			return
+	for next := 0; next < len(pl.rules); {
+		next = s.readFrom(d, pl, at, next)
+	}
+	each(func(m *metricPlan, _ float64, _ string) {
+		if m.num >= 0 {
+			own.nums[m.num] = nan
 		}
-		f.failed = false
-		if r.shared() {
-			s.readShared(d, r, at)
-			return
+		if m.text >= 0 {
+			own.texts[m.text] = unknownText
 		}
+	})
+}
+
+// readFrom gives the message in the frame to the windows of the rules from one on. As in judgeFrom, one
+// guard is for all of them: a panic in what a rule says of a reading is that rule's, and the next follows.
+func (s *shard) readFrom(d *device, pl *plan, at int64, from int) (next int) {
+	f := &s.frame
+	defer func() {
+		if p := recover(); p != nil {
+			r := pl.rules[next]
+			f.broke(r.Rule, p)
+			s.count.rules[r.global].undecided(f)
+			f.why = ""
+			next++
+		}
+	}()
+	for w := from / 64; w < len(s.own.dirty); w++ {
+		word := s.own.dirty[w]
+		if w == from/64 {
+			word &= ^uint64(0) << (from % 64)
+		}
+		for ; word != 0; word &= word - 1 {
+			next = w*64 + bits.TrailingZeros64(word)
+			s.readInto(d, pl.rules[next], at)
+		}
+	}
+	return len(pl.rules)
+}
+
+// readInto gives the message in the frame to one rule's windows. Readings of which an aggregate's
+// argument fails are counted, and are in no window.
+func (s *shard) readInto(d *device, r *bound, at int64) {
+	if r.window.late(at, s.winClock.at) {
+		s.count.windowLate++
+		return
+	}
+	f, c := &s.frame, &s.count.rules[r.global]
+	f.failed = false
+	if r.shared() {
+		s.readShared(d, r, at)
+	} else {
 		if d.windows == nil {
-			d.windows = make([]*winState, pl.windows)
+			d.windows = make([]*winState, d.plan.windows)
 		}
 		w := d.windows[r.window.slot]
 		if w == nil {
@@ -194,15 +235,21 @@ func (s *shard) readWindows(d *device, pl *plan, rows messageRows, at int64) {
 		if w.add(f, at, d.hashed()) {
 			s.windows.calendar.arm(w, r.window.firstDue(at))
 		}
-	})
-	each(func(m *metricPlan, _ float64, _ string) {
-		if m.num >= 0 {
-			own.nums[m.num] = nan
-		}
-		if m.text >= 0 {
-			own.texts[m.text] = unknownText
-		}
-	})
+		c.takeDropped(w)
+	}
+	if f.failed {
+		c.undecided(f)
+	}
+	if f.why != "" {
+		f.afford(r.Rule)
+		f.why = ""
+	}
+}
+
+// takeDropped counts what a key of a sequence had no room for.
+func (c *ruleCounts) takeDropped(w *winState) {
+	c.dropped += w.dropped
+	w.dropped = 0
 }
 
 // firstDue is when the first window with a reading at a time is over.
@@ -236,6 +283,7 @@ func (s *shard) readShared(d *device, r *bound, at int64) {
 		s.partials[k] = w
 	}
 	w.add(&s.frame, at, d.hashed())
+	s.count.rules[r.global].takeDropped(w)
 	w.domain = min(w.domain, d.domain)
 }
 
@@ -354,7 +402,11 @@ func (s *shared) takePartial(k groupKey, p *winState) {
 			p.drop(i, i+1)
 		}
 	}
+	if r.window.sequence != nil {
+		w.makeRoom(p)
+	}
 	w.take(p)
+	s.count.rules[r.global].takeDropped(w)
 	for i, n := range p.panes {
 		if r.window.gap > 0 {
 			s.windows.calendar.arm(w, p.tails[i]+r.window.gap)
