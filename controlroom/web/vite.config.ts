@@ -1,11 +1,14 @@
+import { join } from 'node:path';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
+import { maplibre } from './build/maplibre.ts';
+import { usedTokens } from './build/tokens.ts';
 
 // During `npm run dev` everything that is not the page comes from a running panormus (or `npm run mock`).
 const backend = process.env.PANORMUS_URL ?? 'http://127.0.0.1:8080';
 
 export default defineConfig({
-  plugins: [svelte()],
+  plugins: [maplibre(), usedTokens(join(import.meta.dirname, 'src')), svelte()],
   build: {
     outDir: 'dist',
     // dist/.gitkeep stays: the Go package embeds the folder even where the page is not built.

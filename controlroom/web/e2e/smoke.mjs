@@ -135,7 +135,7 @@ try {
     await appears(page, '[data-testid=feed-state][data-state=live]', at('the feed is live'));
     await until(page, () => Number(document.querySelector('[data-testid=count-all]')?.dataset.total) > 0, null, at('assets are counted'));
     console.log(`     first useful view after ${Date.now() - started} ms`);
-    await appears(page, '[data-testid=map][data-ready=true]', at('the map is drawn'));
+    await appears(page, '[data-testid=map][data-ready=true][data-renderer=webgl]', at('the map is drawn by WebGL'));
     if (eventText) await appears(page, `[data-testid=event]:has-text(${JSON.stringify(eventText)})`, at(`the event "${eventText}" is listed`), { state: 'attached' });
     await until(page, () => document.querySelector('[data-testid=rate-received]') !== null, null, at('rates are shown'));
     await page.waitForTimeout(1500); // the map's own fading and labels

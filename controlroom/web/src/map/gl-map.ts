@@ -1,6 +1,6 @@
 import { Map as MapLibreMap, setWorkerUrl, type ExpressionSpecification, type GeoJSONSource, type StyleSpecification } from 'maplibre-gl';
 import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url';
-import 'maplibre-gl/dist/maplibre-gl.css';
+import './gl-map.css';
 import type { Feature, FeatureCollection } from 'geojson';
 import { mercatorX, mercatorY } from '../feed/table';
 import type { Cone } from '../lib/cameras';
