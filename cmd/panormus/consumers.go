@@ -70,7 +70,7 @@ func (n *node) startConsumers(ctx context.Context) error {
 		plates := watch.New(watch.Config{Log: n.stream, Lists: n.privacy.lists, Zone: n.zoneOf, Logger: n.log, Metrics: n.reg})
 		n.reads.again("plates that are looked for", plates.Run)
 		n.parts.rules = rules.NewWorker(rules.WorkerConfig{
-			Log: n.stream, Rules: n.parts.store, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
+			Log: n.stream, Rules: n.parts.store, Engine: rules.Config{Registry: n.registry}, Hours: n.hours(), Logger: n.log, Metrics: n.reg,
 		})
 		n.reads.again("rules", n.parts.rules.Run)
 		for _, on := range []string{rules.OnDetections, rules.OnTracks, rules.OnCounts} {

@@ -280,10 +280,21 @@ func printBacktest(out io.Writer, rule string, answer []byte, shown int) error {
 // backtest evaluates a rule over what the database holds.
 func (n *node) backtest(ctx context.Context, rule *rules.Rule, from, to time.Time) (*rules.BacktestResult, error) {
 	b := rules.Backtest{Rule: rule, From: from, To: to, Config: rules.Config{Registry: n.registry}}
+	b.Hours = n.hours()
 	b.Read = func(ctx context.Context, p rules.Past, each func(*batch.Observations) error) (int64, error) {
 		return n.parts.db.Past(ctx, storage.PastQuery{From: p.From, To: p.To, Domain: p.Domain, Metrics: p.Metrics}, each)
 	}
 	return b.Run(ctx)
+}
+
+// hours reads what baselines learn of the past; nil without a database.
+func (n *node) hours() func(context.Context, rules.HoursQuery, func(rules.Hour) error) error {
+	if n.parts.db == nil {
+		return nil
+	}
+	return func(ctx context.Context, q rules.HoursQuery, each func(rules.Hour) error) error {
+		return n.parts.db.Hours(ctx, storage.HoursQuery(q), func(h storage.Hour) error { return each(rules.Hour(h)) })
+	}
 }
 
 // ruleStats is what the rules of this process have done.

@@ -37,6 +37,8 @@ type Backtest struct {
 	// Read calls each for what there is, in order of event time, and returns how many readings it had
 	// to leave out. Whoever is called keeps the batch.
 	Read func(ctx context.Context, p Past, each func(*batch.Observations) error) (leftOut int64, err error)
+	// Hours is as of a worker: baselines begin with the weeks before the past.
+	Hours func(ctx context.Context, q HoursQuery, each func(Hour) error) error
 }
 
 // A BacktestResult is what a rule would have raised.
@@ -131,6 +133,9 @@ func (b *Backtest) Run(ctx context.Context) (*BacktestResult, error) {
 		r.out.Buckets = append(r.out.Buckets, BacktestBucket{Time: at})
 	}
 	past := b.past()
+	if err := r.learn(ctx, past.From); err != nil {
+		return nil, err
+	}
 	r.tick(past.From.UnixMilli())
 	leftOut, err := b.Read(ctx, past, func(o *batch.Observations) error {
 		r.take(o)
@@ -159,6 +164,21 @@ type backtest struct {
 	out  *BacktestResult
 	seq  uint64
 	last int64 // tick
+}
+
+// learn teaches the baselines of the rule what was before a time.
+func (r *backtest) learn(ctx context.Context, to time.Time) error {
+	if r.Hours == nil {
+		return nil
+	}
+	for _, of := range r.e.unlearned([]int{0}) {
+		l := r.e.newLesson(of)
+		if err := r.Hours(ctx, l.query(to), l.take); err != nil {
+			return err
+		}
+		r.e.teach(l, []int{0}, to)
+	}
+	return nil
 }
 
 func (r *backtest) tick(now int64) {

@@ -71,6 +71,12 @@
 // with a single reading. ewma is the mean with weights that fall to 1/e in that time; zscore is how many
 // standard deviations, likewise weighted, the reading is from those before it, unknown before the tenth;
 // stuck is true once the same value has been read for that long. A rule has 8 of them at most.
+// baseline(x) is what the device's metric is expected to be at this hour of the week, by the city's time, and
+// baseline_z(x) how many usual spreads x is from that: `flow > baseline(flow) * 1.5`, `abs(baseline_z(flow)) > 4`.
+// An hour teaches its mean and range when it is over, an hour of n weeks ago weighs 0.8 to the power of n,
+// and one more than three spreads off counts as three. Both are unknown, and the rule does not match, until
+// three such hours were seen (three weeks); a worker with a database begins with the six weeks before.
+// Config.MaxBaselines are kept, 2.2 kB each; what has no room is counted and stays unknown.
 // in_zone("id") and distance_m(lat, lon), in metres, are of where the device is: its metrics position_lat
 // and position_lon, else the registry's place. is_holiday() is Italy's national holidays and Palermo's
 // 15 July, by the city's time.

@@ -28,7 +28,10 @@ type Config struct {
 	Lateness   time.Duration  // how far the partitions' clocks stay behind; default 30 s
 	MaxDevices int            // default 1,000,000
 	MaxKeys    int            // of one rule in the shared shard; default 100,000
-	Forget     time.Duration  // silence after which a device without open episodes is forgotten; default 7 days
+	// MaxBaselines is of how many devices' metrics it is learned what they usually are, at 2.2 kB each; default
+	// 100,000.
+	MaxBaselines int
+	Forget       time.Duration // silence after which a device without open episodes is forgotten; default 7 days
 
 	faults *faults // of the rules of one engine
 }
@@ -42,6 +45,7 @@ func (c Config) withDefaults() Config {
 	or(&c.Partitions, 16)
 	or(&c.MaxDevices, 1_000_000)
 	or(&c.MaxKeys, 100_000)
+	or(&c.MaxBaselines, 100_000)
 	if c.Lat == 0 && c.Lon == 0 {
 		c.Lat, c.Lon = 38.1157, 13.3615
 	}

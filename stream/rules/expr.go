@@ -100,8 +100,6 @@ type parsed struct {
 	durations map[int32]string // by where they were written, in characters
 }
 
-var laterCall = regexp.MustCompile(`\b(` + strings.Join(laterCalls, "|") + `)\s*\(`)
-
 func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node, before int) {
 	c := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, columns: rowColumns[r.On]}
 	var exprs []*parsed
@@ -259,10 +257,6 @@ func (c *compiler) parse(node *yaml.Node, key, src string, offset int) *parsed {
 	}
 	if src == "" {
 		c.failAt(e, 1, 0, "found nothing, want an expression")
-		return e
-	}
-	if m := laterCall.FindStringSubmatchIndex(src); m != nil {
-		c.failAt(e, 1, m[2], "%s() is not supported yet", src[m[2]:m[3]])
 		return e
 	}
 	hidden, durations := hideDurations(src)

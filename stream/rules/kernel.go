@@ -186,9 +186,16 @@ func (t typed) numVar(v variable) numFunc {
 	}
 	switch v.source {
 	case fromSeries:
-		slot := t.plan.seriesSlot(v.series)
+		of, z := v.series, v.series.fn == "baseline_z"
+		if z {
+			of.fn = "baseline"
+		}
+		slot := t.plan.seriesSlot(of)
 		return func(f *frame) float64 {
 			if s := f.dev.series; slot < len(s) {
+				if z {
+					return s[slot].a
+				}
 				return s[slot].value
 			}
 			return math.NaN()

@@ -30,6 +30,7 @@ var (
 	windowLateDesc   = desc("window_late_total", "Readings of windows that were over, and not taken; a rule each.")
 	evictedDesc      = desc("devices_evicted_total", "Devices forgotten because the engine holds as many as it may.")
 	refusedDesc      = desc("keys_refused_total", "Keys not opened because their rule has as many as it may.")
+	noBaselineDesc   = desc("baselines_refused_total", "Readings of which no baseline is learned because there are as many as may be.")
 	publishedDesc    = desc("events_total", "Events published.")
 	devicesDesc      = desc("devices", "Devices the engine holds state of.")
 	problemsDesc     = desc("problems", "What is wrong with rule files and kept rules now, warnings included.")
@@ -70,7 +71,7 @@ func newMetrics(w *Worker, reg prometheus.Registerer) *metrics {
 // Describe sends the descriptions of what Collect sends.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		batchesDesc, messagesDesc, observationsDesc, lateDesc, windowLateDesc, evictedDesc, refusedDesc, publishedDesc, devicesDesc,
+		batchesDesc, messagesDesc, observationsDesc, lateDesc, windowLateDesc, evictedDesc, refusedDesc, noBaselineDesc, publishedDesc, devicesDesc,
 		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc, secondsDesc, shadowDesc, failedDesc, droppedDesc,
 	} {
 		ch <- d
@@ -90,6 +91,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(windowLateDesc, s.WindowLate)
 	count(evictedDesc, s.Evicted)
 	count(refusedDesc, s.KeysRefused)
+	count(noBaselineDesc, s.BaselinesRefused)
 	count(publishedDesc, uint64(m.published.Load()))
 	ch <- prometheus.MustNewConstMetric(devicesDesc, prometheus.GaugeValue, float64(s.Devices))
 	problems := 0

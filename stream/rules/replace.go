@@ -61,6 +61,7 @@ func (s *shard) adopt(next *program, now int64) {
 			d = following
 		}
 	}
+	s.keepLearned(next)
 	s.count.rules = make([]ruleCounts, len(next.set.Rules))
 }
 
@@ -82,7 +83,7 @@ func (s *shard) carry(d *device, pl *plan, fates []fate, now int64) {
 		d.episodes[i].rule = int32(fates[d.episodes[i].rule].to)
 	}
 	s.carryWindows(d, pl, now)
-	d.carrySeries(d.plan, pl)
+	s.carrySeries(d, d.plan, pl)
 	old, nums, texts, seen := d.plan, d.nums, d.texts, d.seen
 	d.plan = pl
 	d.nums, d.texts, d.seen = emptySlots(pl)

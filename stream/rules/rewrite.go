@@ -159,6 +159,9 @@ func (w *rewriter) call(e ast.Expr, locals []string) {
 	case slices.Contains(seriesCalls, fn) && !call.IsMemberFunction():
 		w.seriesCall(e, fn, args)
 		return
+	case slices.Contains(baselineCalls, fn) && !call.IsMemberFunction():
+		w.baselineCall(e, fn, args)
+		return
 	case fn == "in_zone" && !call.IsMemberFunction():
 		w.zoneCall(e, args)
 		return

@@ -18,7 +18,12 @@ type series struct {
 var seriesCalls = []string{"rate", "delta", "ewma", "zscore", "stuck"}
 
 // String is the call as it is written.
-func (s series) String() string { return s.fn + "(" + s.metric + ", " + formatDuration(s.span) + ")" }
+func (s series) String() string {
+	if s.span == 0 {
+		return s.fn + "(" + s.metric + ")"
+	}
+	return s.fn + "(" + s.metric + ", " + formatDuration(s.span) + ")"
+}
 
 // seriesPlan is a series as devices of one plan keep it.
 type seriesPlan struct {
@@ -42,6 +47,7 @@ type seriesState struct {
 	a, b  float64 // ewma: the average; zscore: the average and the variance; stuck: the value
 	since int64   // stuck: when the value was first read
 	steps []sample
+	base  *baseline // of baseline, whose a is how many spreads the last reading is off
 }
 
 type sample struct {
@@ -102,7 +108,7 @@ func (p *seriesPlan) take(s *seriesState, at int64, v float64) {
 }
 
 // takeSeries adds a reading of a metric to the device's series of it.
-func (d *device) takeSeries(m *metricPlan, at int64, v float64) {
+func (s *shard) takeSeries(d *device, m *metricPlan, at int64, v float64) {
 	if v != v {
 		return
 	}
@@ -110,14 +116,20 @@ func (d *device) takeSeries(m *metricPlan, at int64, v float64) {
 		d.series = emptySeries(d.plan)
 	}
 	for _, i := range m.series {
-		d.plan.series[i].take(&d.series[i], at, v)
+		if p, state := &d.plan.series[i], &d.series[i]; p.fn == "baseline" {
+			s.takeBaseline(state, at, v)
+		} else {
+			p.take(state, at, v)
+		}
 	}
 }
 
 func emptySeries(pl *plan) []seriesState {
 	out := make([]seriesState, len(pl.series))
 	for i := range out {
-		out[i].value = nan
+		if out[i].value = nan; pl.series[i].fn == "baseline" {
+			out[i].a = nan
+		}
 	}
 	return out
 }
@@ -135,8 +147,9 @@ func (pl *plan) seriesSlot(s series) int {
 }
 
 // carrySeries gives a device the series of its next plan, those that the old one had with their state.
-func (d *device) carrySeries(old, next *plan) {
+func (s *shard) carrySeries(d *device, old, next *plan) {
 	kept := d.series
+	s.dropBaselines(kept)
 	if d.series = nil; kept == nil || len(next.series) == 0 {
 		return
 	}
@@ -144,7 +157,9 @@ func (d *device) carrySeries(old, next *plan) {
 	for i := range next.series {
 		j := slices.IndexFunc(old.series, func(p seriesPlan) bool { return p.series == next.series[i].series })
 		if j >= 0 && j < len(kept) {
-			d.series[i] = kept[j]
+			if d.series[i] = kept[j]; kept[j].base != nil {
+				s.baselines++
+			}
 		}
 	}
 }
@@ -169,28 +184,34 @@ func (w *writer) writeSeries(all []*device) {
 				w.int(x.at)
 				w.number(x.v)
 			}
+			w.baseline(s.base)
 		}
 	}
 }
 
 // readSeries reads what writeSeries wrote for a device that has its plan already.
-func (r *reader) readSeries(d *device) {
+func (s *shard) readSeries(r *reader, d *device) {
 	for range r.count() {
 		name := series{fn: r.text(), metric: r.text(), span: time.Duration(r.int()) * time.Millisecond}
-		s := seriesState{value: r.number(), a: r.number(), b: r.number(), at: r.int(), n: r.int(), since: r.int()}
+		state := seriesState{value: r.number(), a: r.number(), b: r.number(), at: r.int(), n: r.int(), since: r.int()}
 		for range r.count() {
-			s.steps = append(s.steps, sample{r.int(), r.number()})
+			state.steps = append(state.steps, sample{r.int(), r.number()})
+		}
+		if r.version >= 3 {
+			state.base = r.baseline()
 		}
 		if r.bad {
 			return
 		}
 		i := slices.IndexFunc(d.plan.series, func(p seriesPlan) bool { return p.series == name })
-		if i < 0 || len(s.steps) > seriesSteps+2 {
+		if i < 0 || len(state.steps) > seriesSteps+2 || (state.base == nil) == (name.fn == "baseline") && state.at != 0 {
 			continue // of a rule that is gone
 		}
 		if d.series == nil {
 			d.series = emptySeries(d.plan)
 		}
-		d.series[i] = s
+		if d.series[i] = state; state.base != nil {
+			s.baselines++
+		}
 	}
 }

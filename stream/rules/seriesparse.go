@@ -59,18 +59,8 @@ func (w *rewriter) seriesCall(e ast.Expr, fn string, args []ast.Expr) {
 		w.failID(w.e, e.ID(), "%s(): found %d arguments, want a metric and a time: %s(level_mm, 10m)", fn, len(args), fn)
 		return
 	}
-	name := ""
-	switch x := args[0]; x.Kind() {
-	case ast.IdentKind:
-		name = x.AsIdent()
-	case ast.CallKind:
-		if x.AsCall().FunctionName() == "metric" {
-			name, _ = literalText(x.AsCall().Args())
-		}
-	}
-	_, isField := fields[name]
-	if name == "" || isField && args[0].Kind() == ast.IdentKind {
-		w.failID(w.e, args[0].ID(), "%s(): found no metric, want the name of one: %s(level_mm, 10m)", fn, fn)
+	name, ok := w.metricOf(args[0], fn, "level_mm, 10m")
+	if !ok {
 		return
 	}
 	text, quoted := "", false
@@ -86,12 +76,36 @@ func (w *rewriter) seriesCall(e ast.Expr, fn string, args []ast.Expr) {
 		w.failID(w.e, args[1].ID(), "%s(): want a time from 1s to 31d: %s(level_mm, 10m)", fn, fn)
 		return
 	}
-	if w.metrics[name] == kindText {
-		w.failID(w.e, args[0].ID(), "%s(): %s is compared with text elsewhere, want a number", fn, name)
-		return
+	w.addSeries(e, series{fn: fn, metric: name, span: span})
+}
+
+// metricOf is the metric that a function is of; false where the fault is reported. like is what is wanted.
+func (w *rewriter) metricOf(x ast.Expr, fn, like string) (string, bool) {
+	name := ""
+	switch x.Kind() {
+	case ast.IdentKind:
+		name = x.AsIdent()
+	case ast.CallKind:
+		if x.AsCall().FunctionName() == "metric" {
+			name, _ = literalText(x.AsCall().Args())
+		}
 	}
+	_, isField := fields[name]
+	if name == "" || isField && x.Kind() == ast.IdentKind {
+		w.failID(w.e, x.ID(), "%s(): found no metric, want the name of one: %s(%s)", fn, fn, like)
+		return "", false
+	}
+	if w.metrics[name] == kindText {
+		w.failID(w.e, x.ID(), "%s(): %s is compared with text elsewhere, want a number", fn, name)
+		return "", false
+	}
+	return name, true
+}
+
+// addSeries makes e the variable of a series.
+func (w *rewriter) addSeries(e ast.Expr, s series) {
+	name, fn := s.metric, s.fn
 	w.vars["@of:"+name] = variable{source: fromMetric, kind: kindNum, name: name}
-	s := series{fn: fn, metric: name, span: span}
 	ident := "@series:" + s.String()
 	if w.vars[ident] = (variable{source: fromSeries, kind: kindNum, name: s.String(), series: s}); w.decides {
 		w.reads[name] = true

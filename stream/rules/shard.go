@@ -34,6 +34,9 @@ type shard struct {
 	}
 	partials map[groupKey]*winState // of keys that span partitions, since the last Settle
 
+	baselines int              // of all devices
+	learned   map[learned]bool // whose past was taught
+
 	out    []made
 	moves  []transition
 	clocks []clockMove
@@ -228,7 +231,7 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 		if m != noMetric && s.set(d, m, at, o.Value[i], o.Text.At(i)) {
 			s.dirty.or(m.rules)
 			if m.series != nil {
-				d.takeSeries(m, at, o.Value[i])
+				s.takeSeries(d, m, at, o.Value[i])
 			}
 		}
 	}
@@ -465,6 +468,7 @@ func (d *device) drop(rule int) {
 func (s *shard) remove(d *device, at int64, reason string) {
 	s.endWindows(d, at, reason)
 	s.closeAll(d, at, reason)
+	s.dropBaselines(d.series)
 	d.gone = true
 	first := s.devices[d.id]
 	if first == d {

@@ -21,8 +21,8 @@ import (
 // restored under whatever rules run then; the rules are written whole, for the events that end the
 // episodes of one that is no longer there.
 
-// Version 1 had no windows; it is read as well.
-const snapshotVersion = 2
+// Version 1 had no windows, 2 no baselines; they are read as well.
+const snapshotVersion = 3
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 
@@ -54,7 +54,7 @@ func (e *Engine) Restore(partition int, data []byte) (seq uint64, err error) {
 	if got, want := crc32.ChecksumIEEE(body), binary.LittleEndian.Uint32(data[len(data)-4:]); got != want {
 		return 0, fmt.Errorf("restore: checksum %08x, want %08x", got, want)
 	}
-	r := &reader{b: body[4:], old: data[3] == 1}
+	r := &reader{b: body[4:], version: data[3]}
 	if got := r.int(); got != int64(partition) {
 		return 0, fmt.Errorf("restore: a snapshot of partition %d, want %d", got, partition)
 	}
@@ -102,10 +102,10 @@ func (w *writer) rule(r *Rule) {
 }
 
 type reader struct {
-	b    []byte
-	base int64
-	bad  bool
-	old  bool // of version 1
+	b       []byte
+	base    int64
+	bad     bool
+	version byte
 }
 
 func (r *reader) uint() uint64 {
@@ -263,6 +263,7 @@ func (s *shard) write(w *writer) {
 	}
 	w.windows(open)
 	w.writeSeries(all)
+	w.learned(s.learned)
 }
 
 // seen writes when a value was reported and whether it was.
@@ -338,12 +339,16 @@ func (s *shard) read(r *reader, seq uint64) {
 		s.carry(d, pl, fate[pair], s.received)
 		all = append(all, d)
 	}
-	if r.old {
+	if r.version == 1 {
 		return
 	}
 	s.readOpenWindows(r)
 	for _, d := range all {
-		r.readSeries(d)
+		s.readSeries(r, d)
+	}
+	if r.version >= 3 {
+		s.learned = r.learned()
+		s.keepLearned(s.e.prog)
 	}
 }
 
@@ -454,7 +459,7 @@ func (s *shared) read(r *reader, seq uint64) {
 		s.groups[k] = g
 		s.keys[k.rule]++
 	}
-	if !r.old {
+	if r.version > 1 {
 		s.readOpenWindows(r)
 	}
 }

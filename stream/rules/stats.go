@@ -9,17 +9,19 @@ import (
 
 // Stats is what an engine has done since it was made; rules that came later count from then.
 type Stats struct {
-	Batches      uint64      `json:"batches"`
-	Messages     uint64      `json:"messages"`
-	Observations uint64      `json:"observations"`
-	Evaluations  uint64      `json:"evaluations"`
-	Events       uint64      `json:"events"`
-	Late         uint64      `json:"late"`         // values older than the one held
-	WindowLate   uint64      `json:"window_late"`  // readings of windows that were over, a rule each
-	Evicted      uint64      `json:"evicted"`      // devices forgotten for want of room
-	KeysRefused  uint64      `json:"keys_refused"` // keys not opened for want of room
-	Devices      int64       `json:"devices"`
-	Rules        []RuleStats `json:"rules"`
+	Batches      uint64 `json:"batches"`
+	Messages     uint64 `json:"messages"`
+	Observations uint64 `json:"observations"`
+	Evaluations  uint64 `json:"evaluations"`
+	Events       uint64 `json:"events"`
+	Late         uint64 `json:"late"`         // values older than the one held
+	WindowLate   uint64 `json:"window_late"`  // readings of windows that were over, a rule each
+	Evicted      uint64 `json:"evicted"`      // devices forgotten for want of room
+	KeysRefused  uint64 `json:"keys_refused"` // keys not opened for want of room
+	// BaselinesRefused counts readings of which no baseline is learned for want of room.
+	BaselinesRefused uint64      `json:"baselines_refused"`
+	Devices          int64       `json:"devices"`
+	Rules            []RuleStats `json:"rules"`
 }
 
 // RuleStats is what one rule has done.
@@ -67,17 +69,17 @@ func (c *ruleCounts) undecided(f *frame) {
 }
 
 type shardCounts struct {
-	batches, messages, observations, late, windowLate, evicted, keysRefused uint64
-	rules                                                                   []ruleCounts // by place in the set
+	batches, messages, observations, late, windowLate, evicted, keysRefused, baselinesRefused uint64
+	rules                                                                                     []ruleCounts // by place in the set
 }
 
 // counts is what Stats reads, from any goroutine.
 type counts struct {
-	batches, messages, observations, events, late, windowLate, evicted, keysRefused atomic.Uint64
-	devices                                                                         atomic.Int64
-	set                                                                             *Set
-	rules                                                                           []ruleTotals
-	byID                                                                            map[string]*ruleTotals
+	batches, messages, observations, events, late, windowLate, evicted, keysRefused, baselinesRefused atomic.Uint64
+	devices                                                                                           atomic.Int64
+	set                                                                                               *Set
+	rules                                                                                             []ruleTotals
+	byID                                                                                              map[string]*ruleTotals
 }
 
 type ruleTotals struct {
@@ -113,6 +115,7 @@ func newCounts(set *Set, old *counts) *counts {
 	carry(&c.windowLate, &old.windowLate)
 	carry(&c.evicted, &old.evicted)
 	carry(&c.keysRefused, &old.keysRefused)
+	carry(&c.baselinesRefused, &old.baselinesRefused)
 	c.devices.Store(old.devices.Load())
 	for id, to := range c.byID {
 		if from := old.byID[id]; from != nil {
@@ -140,6 +143,7 @@ func (c *counts) take(s *shardCounts) {
 	c.windowLate.Add(s.windowLate)
 	c.evicted.Add(s.evicted)
 	c.keysRefused.Add(s.keysRefused)
+	c.baselinesRefused.Add(s.baselinesRefused)
 	for i := range s.rules {
 		from, to := s.rules[i], &c.rules[i]
 		if from.evaluations == 0 && from.unknown == 0 && from.errors == 0 && from.dropped == 0 {
@@ -178,7 +182,8 @@ func (e *Engine) Stats() Stats {
 	c := e.counts.Load()
 	s := Stats{
 		Batches: c.batches.Load(), Messages: c.messages.Load(), Observations: c.observations.Load(), Events: c.events.Load(),
-		Late: c.late.Load(), WindowLate: c.windowLate.Load(), Evicted: c.evicted.Load(), KeysRefused: c.keysRefused.Load(), Devices: c.devices.Load(),
+		Late: c.late.Load(), WindowLate: c.windowLate.Load(), Evicted: c.evicted.Load(), KeysRefused: c.keysRefused.Load(),
+		BaselinesRefused: c.baselinesRefused.Load(), Devices: c.devices.Load(),
 	}
 	for i, r := range c.set.Rules {
 		if r.On == onObservations {

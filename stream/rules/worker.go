@@ -42,6 +42,9 @@ type WorkerConfig struct {
 	Engine Config
 	// Partitions this worker evaluates; nil for all.
 	Partitions []int
+	// Hours calls each for the hours that the database has of metrics, those of a device in order of time:
+	// what baselines begin with. nil: they are learned of what comes.
+	Hours func(ctx context.Context, q HoursQuery, each func(Hour) error) error
 	// Checkpoint is how often state is kept; default 10 s.
 	Checkpoint time.Duration
 	Logger     *slog.Logger
@@ -155,6 +158,11 @@ type run struct {
 	writing  sync.WaitGroup
 	writeErr error
 	busy     atomic.Bool
+
+	past       chan pastRead // of the baseline whose past is being read
+	reading    bool
+	readingAll sync.WaitGroup
+	readAfter  int64 // processing time before which it is not tried again
 }
 
 type keptMark struct{ seq, events uint64 }
@@ -172,6 +180,10 @@ func (r *run) loop(ctx context.Context) error {
 	defer tick.Stop()
 	keep := time.NewTicker(r.cfg.Checkpoint)
 	defer keep.Stop()
+	r.past = make(chan pastRead, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer r.readingAll.Wait()
+	defer cancel()
 	changed := r.cfg.Rules.Changed()
 	r.changeRules(time.Now().UnixMilli()) // what changed since the engine was made
 	for {
@@ -193,6 +205,8 @@ func (r *run) loop(ctx context.Context) error {
 			err = r.tick(ctx, len(messages) == 0)
 		case <-keep.C:
 			err = r.keep(ctx)
+		case p := <-r.past:
+			err = r.teach(ctx, p)
 		}
 		if err != nil {
 			return err
@@ -334,5 +348,6 @@ func (r *run) tick(ctx context.Context, idle bool) error {
 		return err
 	}
 	r.replayed = true
+	r.readPast(ctx, at)
 	return nil
 }
