@@ -90,7 +90,7 @@ func BenchmarkNewRuntime(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if r, err := newRuntime(s); err != nil || r.entry[entryDecodeUplink] == nil {
+		if r, err := newRuntime(s, loadTime); err != nil || r.entry[entryDecodeUplink] == nil {
 			b.Fatal(err)
 		}
 	}

@@ -33,6 +33,9 @@ type engine struct {
 	idle    *list.List                     // of *idleRuntime, the one used last in front
 	maxIdle int
 	places  chan struct{} // calls under way, of all codecs
+
+	// Times that a test may stretch: a machine may stand still for longer.
+	load, life, rest time.Duration // loadTime, lifetime, restLeast
 }
 
 type idleRuntime struct {
@@ -44,6 +47,7 @@ func newEngine() *engine {
 	return &engine{
 		scripts: map[[sha256.Size]byte]*jsCodec{}, idle: list.New(), maxIdle: maxIdle,
 		places: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
+		load:   loadTime, life: lifetime, rest: restLeast,
 	}
 }
 
@@ -78,7 +82,7 @@ func (e *engine) javascript(source string, fresh bool) (*jsCodec, error) {
 	}
 	c = &jsCodec{engine: e, script: s, fresh: fresh, key: key, places: make(chan struct{}, perCodec)}
 	// Loading it once tells an operator at once what a first uplink would tell later.
-	r, rerr := newRuntime(s)
+	r, rerr := newRuntime(s, e.load)
 	if rerr != nil {
 		return nil, fmt.Errorf("script: %w", rerr)
 	}
@@ -123,12 +127,12 @@ func (c *jsCodec) get() (*jsRuntime, *Error) {
 		}
 		e.mu.Unlock()
 	}
-	return newRuntime(c.script)
+	return newRuntime(c.script, c.engine.load)
 }
 
 // put keeps r for the next call, unless its time is up.
 func (c *jsCodec) put(r *jsRuntime, err *Error) {
-	if spoiled(err) || c.fresh || r.ran > lifetime {
+	if spoiled(err) || c.fresh || r.ran > c.engine.life {
 		return
 	}
 	e := c.engine

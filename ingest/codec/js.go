@@ -121,7 +121,7 @@ func (c *jsCodec) judge(err *Error) {
 	if n := c.strikes.Add(1); n >= strikesOut {
 		rest := restMost
 		if shift := n - strikesOut; shift < 6 {
-			rest = min(restLeast<<shift, restMost)
+			rest = min(c.engine.rest<<shift, restMost)
 		}
 		c.rests.Store(time.Now().Add(rest).UnixNano())
 	}

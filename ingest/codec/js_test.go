@@ -181,6 +181,7 @@ func TestFreshRuntimeForLeakyScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := newEngine()
+	e.life = time.Hour
 	for raw, want := range map[string]float64{string(field): 1, mustJSON(source): 3} {
 		c, err := e.Compile(json.RawMessage(raw))
 		if err != nil {
@@ -232,6 +233,7 @@ func TestCompileRefuses(t *testing.T) {
 
 func TestSlowScriptIsSuspendedAndOthersGoOn(t *testing.T) {
 	s := NewSet()
+	s.engine.rest = restMost
 	if err := s.Put("slow", json.RawMessage(mustJSON(`function decodeUplink(){for(;;);}`))); err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +317,7 @@ func TestSetReloadsWhileInUse(t *testing.T) {
 
 func TestIdleRuntimesAreBounded(t *testing.T) {
 	e := newEngine()
-	e.maxIdle = 5
+	e.maxIdle, e.life = 5, time.Hour
 	var codecs []*jsCodec
 	for i := range 12 {
 		c, err := e.javascript(fmt.Sprintf("function decodeUplink(){return {data:{n:%d}}}", i), false)

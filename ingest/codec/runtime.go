@@ -96,14 +96,14 @@ type jsRuntime struct {
 	names                map[string]string // metric names seen, each made once
 }
 
-// newRuntime makes a runtime and runs the script's top level.
-func newRuntime(s *script) (*jsRuntime, *Error) {
+// newRuntime makes a runtime and runs the script's top level, within limit.
+func newRuntime(s *script, limit time.Duration) (*jsRuntime, *Error) {
 	rt := goja.New()
 	rt.SetMaxCallStackSize(maxStack)
 	r := &jsRuntime{rt: rt, recvNamed: s.recvTime, varsNamed: s.variables, guard: &guard{rt: rt}, tick: time.NewTimer(time.Hour), done: make(chan *Error, 1)}
 	r.tick.Stop()
 	r.host.g = r.guard
-	err := r.run(loadTime, func() error {
+	err := r.run(limit, func() error {
 		must(rt.Set("console", rt.NewObject())) // its place; the host fills it
 		hardening, err := rt.RunProgram(harden())
 		if err != nil {
