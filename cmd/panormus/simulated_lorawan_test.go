@@ -39,11 +39,11 @@ func TestSimulatedLoRaWAN(t *testing.T) {
 	}
 	put(http.MethodPost, "/api/v1/devices", map[string][]devices.Device{"devices": radio.Devices()})
 
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	done := make(chan error)
 	go func() {
-		done <- radio.Run(ctx, lorawan.Options{UDP: c.info.LoRaWANUDP, Broker: c.info.MQTT, Status: time.Second})
+		done <- radio.Run(ctx, lorawan.Options{UDP: c.info.LoRaWANUDP, Broker: c.info.MQTT, Status: time.Second, Drain: time.Minute})
 	}()
 	// Nodes restart their counters once in 64 uplinks, so that takes some seconds.
 	for tick := time.NewTicker(10 * time.Millisecond); ctx.Err() == nil; <-tick.C {

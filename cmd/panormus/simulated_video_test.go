@@ -96,10 +96,12 @@ func TestSimulatedCameras(t *testing.T) {
 	c := startInstance(t)
 	cameras := video.New(video.Config{Seed: 21, Cameras: 60, Rate: 4, Hour: 18.2})
 	c.put(http.MethodPost, "/api/v1/devices", map[string][]devices.Device{"devices": cameras.Devices()})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	done := make(chan error)
-	go func() { done <- cameras.Run(ctx, video.Options{Broker: c.info.MQTT, Push: "http://" + c.info.HTTP}) }()
+	go func() {
+		done <- cameras.Run(ctx, video.Options{Broker: c.info.MQTT, Push: "http://" + c.info.HTTP, Drain: time.Minute})
+	}()
 	for tick := time.NewTicker(20 * time.Millisecond); ctx.Err() == nil; <-tick.C {
 		var garbage, plates, crossed, messages int64
 		for _, b := range cameras.Stats().Books {

@@ -32,6 +32,8 @@ type MQTTOptions struct {
 	InFlight int
 	// FirstState is the time within which every device publishes once after the start (20 s).
 	FirstState time.Duration
+	// Drain is how long what is in flight at the end may take to be acknowledged (3 s).
+	Drain time.Duration
 	// Log takes lost and regained connections; nil: nobody hears of them.
 	Log *slog.Logger
 }
@@ -56,7 +58,7 @@ func (c *City) Stats() Stats {
 
 // Run publishes until ctx ends, at QoS 1, by the clock of the machine. Every device says its first
 // state soon after the start. A broker that is away is sought until it returns, and what was in
-// flight is sent again. When ctx ends, what is in flight has three seconds to be acknowledged. The error
+// flight is sent again. When ctx ends, what is in flight has o.Drain to be acknowledged. The error
 // says that the options are not acceptable; call Run once.
 func (c *City) Run(ctx context.Context, o MQTTOptions) error {
 	if o.Broker == "" {
@@ -84,6 +86,9 @@ func (c *City) Run(ctx context.Context, o MQTTOptions) error {
 	}
 	if o.FirstState <= 0 {
 		o.FirstState = 20 * time.Second
+	}
+	if o.Drain <= 0 {
+		o.Drain = 3 * time.Second
 	}
 	stretch := 1.0 // of every period
 	if c.config.Rate > 0 {
@@ -133,10 +138,11 @@ type publisher struct {
 	client mqtt.Client
 	queue  turns
 	window chan struct{} // holds one a message in flight
+	drain  time.Duration
 }
 
 func newPublisher(c *City, o *MQTTOptions, i int) *publisher {
-	p := &publisher{city: c, window: make(chan struct{}, o.InFlight)}
+	p := &publisher{city: c, window: make(chan struct{}, o.InFlight), drain: o.Drain}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -197,7 +203,7 @@ const sweep = 10 * time.Second
 func (p *publisher) run(ctx context.Context) {
 	p.client.Connect() // retried until it succeeds; what is published meanwhile is kept
 	defer func() {
-		for deadline := time.Now().Add(3 * time.Second); len(p.window) > 0 && time.Now().Before(deadline) && p.client.IsConnectionOpen(); {
+		for deadline := time.Now().Add(p.drain); len(p.window) > 0 && time.Now().Before(deadline) && p.client.IsConnectionOpen(); {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if p.client.IsConnectionOpen() {

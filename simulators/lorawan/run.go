@@ -22,12 +22,14 @@ type Options struct {
 	// KeepAlive is how often a packet forwarder sends PULL_DATA (10 s), Status how often a gateway
 	// tells its own (30 s).
 	KeepAlive, Status time.Duration
+	// Drain is how long the acknowledgements of what was sent are waited for at the end (3 s).
+	Drain time.Duration
 	// Log takes lost connections; nil: nobody hears of them.
 	Log *slog.Logger
 }
 
 // Run sends until ctx ends, by the clock of the machine; then what is on its way goes out at once,
-// and its acknowledgements have three seconds. Call Run once. The error says that the options are
+// and its acknowledgements have o.Drain. Call Run once. The error says that the options are
 // not acceptable.
 func (n *Network) Run(ctx context.Context, o Options) error {
 	if o.UDP == "" && o.Broker == "" {
@@ -41,6 +43,9 @@ func (n *Network) Run(ctx context.Context, o Options) error {
 	}
 	if o.Status <= 0 {
 		o.Status = reportEvery
+	}
+	if o.Drain <= 0 {
+		o.Drain = 3 * time.Second
 	}
 	r := runner{Network: n, options: &o, air: make([]activity, len(n.gateways)), acks: make([]int64, len(n.gateways)), outbox: make([][]byte, len(n.gateways)), packets: make([]int, len(n.gateways))}
 	var readers sync.WaitGroup
@@ -119,6 +124,7 @@ type runner struct {
 	acks      []int64    // by gateway: PUSH_ACKs at its last report
 	outbox    [][]byte   // by gateway: rxpk elements not yet sent
 	packets   []int      // in outbox
+	lost      int64      // datagrams on the way that are not waited for any more
 	stop      <-chan struct{}
 }
 
@@ -165,7 +171,7 @@ func (r *runner) loop(ctx context.Context) {
 		r.do(heap.Pop(&r.queue).(event), now)
 	}
 	// What was transmitted has been booked, so it is handed over still.
-	deadline := time.AfterFunc(3*time.Second, func() { close(giveUp) })
+	deadline := time.AfterFunc(r.options.Drain, func() { close(giveUp) })
 	defer deadline.Stop()
 	r.stop = giveUp
 	for len(r.queue) > 0 {
@@ -278,7 +284,28 @@ func (r *runner) flushAll() {
 	}
 }
 
+// A socket surely holds mostOnTheWay datagrams: the first to come after a pause of the machine do not
+// drive out those behind. One that is not acknowledged in lostAfter never will be.
+const (
+	mostOnTheWay = 48
+	lostAfter    = 200 * time.Millisecond
+)
+
+// makeRoom waits until another datagram may go on its way.
+func (r *runner) makeRoom() {
+	for end := time.Now().Add(lostAfter); ; time.Sleep(time.Millisecond) {
+		onTheWay := r.counters.datagrams.Load() - r.counters.acked.Load()
+		if r.lost = min(r.lost, onTheWay); onTheWay-r.lost < mostOnTheWay {
+			return
+		}
+		if time.Now().After(end) {
+			r.lost = onTheWay
+		}
+	}
+}
+
 func (r *runner) flush(i int) {
+	r.makeRoom()
 	b := append([]byte(`{"rxpk":[`), r.outbox[i]...)
 	r.outbox[i], r.packets[i] = r.outbox[i][:0], 0
 	r.air[i].pushed++
@@ -290,6 +317,7 @@ func (r *runner) report(i int, now time.Time) {
 	r.counters.reports.Add(1)
 	switch l := r.backhauls[i]; {
 	case l != nil:
+		r.makeRoom()
 		acked := l.acked.Load()
 		r.air[i].acked = acked - r.acks[i]
 		r.acks[i] = acked

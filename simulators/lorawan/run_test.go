@@ -3,6 +3,7 @@ package lorawan
 import (
 	"context"
 	"maps"
+	"net"
 	"testing"
 	"time"
 )
@@ -12,14 +13,14 @@ func run(t *testing.T, byUDP, byMQTT bool) (*Network, *sink) {
 	t.Helper()
 	s := newSink(t)
 	n := New(Config{Seed: 7, Nodes: 120, Rate: 400})
-	o := Options{KeepAlive: 100 * time.Millisecond, Status: 200 * time.Millisecond}
+	o := Options{KeepAlive: 100 * time.Millisecond, Status: 200 * time.Millisecond, Drain: time.Minute}
 	if byUDP {
 		o.UDP = s.udp
 	}
 	if byMQTT {
 		o.Broker = s.mqtt
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	done := make(chan error)
 	go func() { done <- n.Run(ctx, o) }()
@@ -117,13 +118,40 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	r.flushAll()
-	for start := time.Now(); r.owed() > 0 && time.Since(start) < 10*time.Second; {
+	for start := time.Now(); r.owed() > 0 && time.Since(start) < time.Minute; {
 		time.Sleep(time.Millisecond)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st := n.Stats(); len(want) == 0 || int(st.Replays) != len(want) || !maps.Equal(s.frames, want) || s.largest > maxPackets {
 		t.Errorf("%d frames came, %d replays; want %d frames with one reception more than they had", len(s.frames), st.Replays, len(want))
+	}
+}
+
+// TestFloodsNoSocket sends to somebody who says nothing for a while: no more goes on its way than a
+// socket holds until the first are given up, and then it goes on.
+func TestFloodsNoSocket(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	n := New(Config{Seed: 7, Nodes: 1, Gateways: 1})
+	l, err := dialBackhaul(conn.LocalAddr().String(), 1, &n.counters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.conn.Close()
+	r := runner{Network: n, options: &Options{}, air: make([]activity, 1), outbox: make([][]byte, 1), packets: make([]int, 1), backhauls: []*backhaul{l}}
+	for range mostOnTheWay {
+		r.flush(0)
+	}
+	began := time.Now()
+	for range mostOnTheWay {
+		r.flush(0)
+	}
+	if d := time.Since(began); d < lostAfter || r.lost != mostOnTheWay {
+		t.Errorf("as many again after %v with %d given up, want it after %v with %d", d, r.lost, lostAfter, mostOnTheWay)
 	}
 }
 

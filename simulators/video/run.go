@@ -26,6 +26,8 @@ type Options struct {
 	Push string
 	// ClientID names the connection ("sim-video").
 	ClientID string
+	// Drain is how long what is in flight at the end may take to be acknowledged (3 s).
+	Drain time.Duration
 	// Log takes lost connections; nil: nobody hears of them.
 	Log *slog.Logger
 }
@@ -91,8 +93,8 @@ func (s *System) turns(from time.Time) turns {
 // late is how far Run may be behind before it leaves pictures out, as after a machine's sleep, ms.
 const late = 5000
 
-// Run sends until ctx ends, by the clock of the machine; what is in flight then has three seconds to
-// be acknowledged. Call Run once. The error says that the options are not acceptable.
+// Run sends until ctx ends, by the clock of the machine; what is in flight then has o.Drain to be
+// acknowledged. Call Run once. The error says that the options are not acceptable.
 func (s *System) Run(ctx context.Context, o Options) error {
 	if o.Broker == "" {
 		return errors.New("simulate: video: no broker, want host:port")
@@ -100,9 +102,12 @@ func (s *System) Run(ctx context.Context, o Options) error {
 	if o.ClientID == "" {
 		o.ClientID = "sim-video"
 	}
+	if o.Drain <= 0 {
+		o.Drain = 3 * time.Second
+	}
 	p := dialPublisher(&o, &s.counters)
 	defer p.client.Disconnect(50)
-	r := runner{System: s, options: &o, publisher: p, http: &http.Client{Timeout: 10 * time.Second}}
+	r := runner{System: s, options: &o, publisher: p, http: &http.Client{Timeout: 30 * time.Second}}
 	r.loop(ctx)
 	return nil
 }
@@ -116,7 +121,7 @@ type runner struct {
 
 func (r *runner) loop(ctx context.Context) {
 	giveUp := make(chan struct{})
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(3*time.Second, func() { close(giveUp) }) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(r.options.Drain, func() { close(giveUp) }) })()
 	r.publisher.stop = giveUp
 	q := r.turns(time.Now())
 	timer := time.NewTimer(0)
