@@ -53,7 +53,7 @@ func handle(t *testing.T, s *ingest.Session, e *ingest.Envelope) {
 
 func flush(t *testing.T, p *ingest.Pump) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := p.Flush(ctx); err != nil {
 		t.Fatal(err)

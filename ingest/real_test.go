@@ -51,7 +51,7 @@ func runPump(t *testing.T, l *log.Log, reg ingest.Directory) (*ingest.Pump, func
 // rowsOf reads every observation of the log.
 func rowsOf(t *testing.T, l *log.Log) (n int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	last, err := l.LastSeq(ctx, batch.KindObservations)
 	if err != nil {

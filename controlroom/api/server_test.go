@@ -54,7 +54,7 @@ func TestFeedBehindTheGuard(t *testing.T) {
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("%s, want 101", resp.Status)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	head := make([]byte, 2)
 	if _, err := r.Read(head); err != nil || head[0] != 0x81 {
 		t.Fatalf("% x, %v; want a text frame", head, err)

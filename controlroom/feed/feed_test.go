@@ -95,7 +95,7 @@ type said struct {
 func (w *wire) next() said {
 	w.t.Helper()
 	for {
-		_ = w.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = w.SetReadDeadline(time.Now().Add(time.Minute))
 		_, data, err := w.ReadMessage()
 		if err != nil {
 			w.t.Fatalf("read: %v", err)
@@ -112,7 +112,7 @@ func (w *wire) next() said {
 
 // closed reads until the connection ends and returns the close code.
 func (w *wire) closed() int {
-	_ = w.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = w.SetReadDeadline(time.Now().Add(time.Minute))
 	for {
 		if _, _, err := w.ReadMessage(); err != nil {
 			if e, ok := err.(*websocket.CloseError); ok {
@@ -244,7 +244,7 @@ func TestThreeBadInARowClose(t *testing.T) {
 	}
 	errors := 0
 	for {
-		_ = w.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = w.SetReadDeadline(time.Now().Add(time.Minute))
 		_, data, err := w.ReadMessage()
 		if err != nil {
 			if !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
@@ -509,9 +509,9 @@ func (g *stateGroup) number() uint64 {
 
 func waitFor(t testing.TB, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("it did not come to pass in 10 s")
+			t.Fatal("it did not come to pass in a minute")
 		}
 	}
 }

@@ -71,9 +71,9 @@ func publishEvents(t *testing.T, l *log.Log, events ...batch.Event) {
 
 func eventually(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("it did not come to pass in 10 s")
+			t.Fatal("it did not come to pass in a minute")
 		}
 	}
 }
@@ -89,8 +89,8 @@ func run(t *testing.T, s *State, f Feeding) (stop func() error) {
 	case <-ready:
 	case err := <-done:
 		t.Fatalf("it ended before it was ready: %v", err)
-	case <-time.After(10 * time.Second):
-		t.Fatal("not ready in 10 s")
+	case <-time.After(time.Minute):
+		t.Fatal("not ready in a minute")
 	}
 	return func() error {
 		cancel()

@@ -34,8 +34,8 @@ func start(t *testing.T, l ingest.Publisher, change func(*Config)) (*Broker, *in
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(10 * time.Second):
-			t.Error("the broker did not stop within 10 s")
+		case <-time.After(time.Minute):
+			t.Error("the broker did not stop within a minute")
 		}
 	})
 	return b, p
@@ -80,15 +80,14 @@ func TestMosquittoPub(t *testing.T) {
 			}
 		}
 	}
-	ingesttest.Eventually(t, "all on the log", func() bool { return len(l.Rows()) == 2*n })
-	s := p.Stats()
-	if s.Received != uint64(n) || s.Decoded != uint64(n) || s.InFlight != 0 {
+	// What is on the log is counted once the log has said so, and retained beside.
+	ingesttest.Eventually(t, "all on the log, counted and retained", func() bool {
+		return len(l.Rows()) == 2*n && p.Stats().InFlight == 0 && b.Stats().Retained >= 6
+	})
+	if s := p.Stats(); s.Received != uint64(n) || s.Decoded != uint64(n) {
 		t.Errorf("stats %+v, want %d received and decoded", s, n)
 	}
-	if got := b.Stats().Retained; got < 6 {
-		t.Errorf("%d topics retained, want at least 6", got)
-	}
-	out, err := tool(t, b, "mosquitto_sub", "-t", "city/#", "-C", "6", "-W", "5", "-v").CombinedOutput()
+	out, err := tool(t, b, "mosquitto_sub", "-t", "city/#", "-C", "6", "-W", "60", "-v").CombinedOutput()
 	if err != nil || strings.Count(string(out), "power_w") != 6 {
 		t.Errorf("retained messages: %v\n%s", err, out)
 	}

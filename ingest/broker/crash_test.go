@@ -204,7 +204,7 @@ func TestKill(t *testing.T) {
 	}
 	defer l.Close()
 	seen := map[string]int{}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	last, err := l.LastSeq(ctx, batch.KindObservations)
 	if err != nil {

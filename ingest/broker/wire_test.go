@@ -176,7 +176,7 @@ func TestFragments(t *testing.T) {
 	c.expect(0x20)
 	var got []byte
 	for range 5 {
-		first, _, ok := c.read(10 * time.Second)
+		first, _, ok := c.read(time.Minute)
 		if !ok {
 			t.Fatalf("packets %x, want five", got)
 		}
@@ -263,15 +263,12 @@ func TestRetainedCleared(t *testing.T) {
 	c.connect("c1", 4, true)
 	c.send(c.publish(pole, `{"a":1}`, 1, 1, flagRetain))
 	c.acked(0x40)
-	if n := b.Stats().Retained; n < 1 {
-		t.Errorf("%d retained, want it", n)
-	}
-	before := b.Stats().Retained
+	// Subscribers are served after the log, and maybe after the acknowledgement.
+	kept := func() bool { return len(b.server.Topics.Messages(pole)) == 1 }
+	ingesttest.Eventually(t, "retained", kept)
 	c.send(c.publish(pole, ``, 1, 2, flagRetain))
 	c.acked(0x40)
-	if got := b.Stats().Retained; got != before-1 {
-		t.Errorf("%d retained after clearing, want %d", got, before-1)
-	}
+	ingesttest.Eventually(t, "cleared", func() bool { return !kept() })
 	if s := p.Stats(); s.Decoded != 1 || s.IgnoredBy["cleared"] != 1 || s.Rejected != 0 {
 		t.Errorf("stats %+v, want one decoded and one cleared", s)
 	}
@@ -365,10 +362,11 @@ func TestBackpressure(t *testing.T) {
 	c2.send(c2.publish("city/lighting/pole-2/telemetry", `{"a":1}`, 1, 1, 0))
 	c2.acked(0x40)
 	<-sent
-	ingesttest.Eventually(t, "at rest", func() bool { return p.Stats().InFlight == 0 })
-	if s := p.Stats(); uint64(len(l.Rows())) != 2*(s.Decoded-1)+1 {
-		t.Errorf("%d rows of %d messages", len(l.Rows()), s.Decoded)
-	}
+	// The first connection may still be passing on what it had read.
+	ingesttest.Eventually(t, "at rest, each message decoded and on the log", func() bool {
+		s := p.Stats()
+		return s.InFlight == 0 && s.Blocked == 0 && b.Stats().Clients == 1 && uint64(len(l.Rows())) == 2*(s.Decoded-1)+1
+	})
 }
 
 // A client that never reads its acknowledgements holds up nobody else.
@@ -432,8 +430,8 @@ func TestStopAcks(t *testing.T) {
 func TestKeepAlive(t *testing.T) {
 	b, _ := start(t, ingesttest.NewLog(), nil)
 	idle, busy := dial(t, b), dial(t, b)
-	for _, c := range []*raw{idle, busy} {
-		c.send(packet(0x10, str("MQTT"), []byte{4, 2, 0, 1}, str(fmt.Sprintf("%p", c)))) // 1 s
+	for c, seconds := range map[*raw]byte{idle: 1, busy: 4} { // the busy one may stand still for 6 s with the machine
+		c.send(packet(0x10, str("MQTT"), []byte{4, 2, 0, seconds}, str(fmt.Sprintf("%p", c))))
 		c.expect(0x20)
 	}
 	began := time.Now()
@@ -442,7 +440,7 @@ func TestKeepAlive(t *testing.T) {
 		_, _ = io.Copy(io.Discard, idle.conn)
 		gone <- time.Since(began)
 	}()
-	for i := range uint16(30) { // 3 s of telemetry alone
+	for i := range uint16(75) { // 7.5 s of telemetry alone
 		busy.send(busy.publish(pole, `{"a":1}`, 1, i+1, 0))
 		busy.acked(0x40)
 		time.Sleep(100 * time.Millisecond)

@@ -213,12 +213,12 @@ func NewPump(t testing.TB, l ingest.Publisher, change func(*ingest.Config)) *ing
 	return p
 }
 
-// Eventually waits until ok, for 20 s at most.
+// Eventually waits until ok, for a minute at most.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); {
+	for end := time.Now().Add(time.Minute); !ok(); {
 		if time.Now().After(end) {
-			t.Fatalf("after 20 s: not yet %s", what)
+			t.Fatalf("after a minute: not yet %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -73,7 +73,7 @@ func (m *memory) Watch(ctx context.Context, _ func(string, []byte), _ func()) er
 // counted reads a kind of batch to its end.
 func counted(t *testing.T, l *log.Log, kind batch.Kind, each func(data []byte)) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	last, err := l.LastSeq(ctx, kind)
 	if err != nil || last == 0 {

@@ -47,7 +47,7 @@ func dial(t *testing.T, url string) *websocket.Conn {
 		t.Fatalf("dial %s: %v", url, err)
 	}
 	t.Cleanup(func() { _ = ws.Close() })
-	_ = ws.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = ws.SetReadDeadline(time.Now().Add(time.Minute))
 	return ws
 }
 
@@ -79,7 +79,7 @@ func expect(t *testing.T, got chan string, want ...string) {
 			if g != w {
 				t.Fatalf("received %q, want %q", g, w)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("received nothing, want %q", w)
 		}
 	}

@@ -56,7 +56,7 @@ func Start(dir string, log *slog.Logger) (s *embedded.Server, stop func() error,
 		cancel()
 		return <-done
 	}
-	wait, cancelWait := context.WithTimeout(ctx, time.Minute)
+	wait, cancelWait := context.WithTimeout(ctx, 3*time.Minute) // the library may still be on a slow disk
 	defer cancelWait()
 	if err := s.Ready(wait); err != nil {
 		stop()
