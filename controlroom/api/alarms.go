@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type Alarms interface {
 	List(q alarms.Query) (page []alarms.Record, more bool, total int)
 	Get(id string) (alarms.Record, bool)
 	Act(ctx context.Context, ids []string, x alarms.Act) ([]alarms.Result, error)
+	Match(q alarms.Query, limit int) (ids []string, more bool)
 	Health(now time.Time) alarms.Health
 	Windows() []alarms.Window
 	Window(id string) (alarms.Window, bool)
@@ -42,6 +44,10 @@ const (
 	alarmsTag = "alarms"
 	// maxTogether bounds how many alarms are acted on with one request.
 	maxTogether = 10_000
+	// maxMatched is the same where they are told by a filter.
+	maxMatched = 100_000
+	// maxRefused bounds the results of such a request.
+	maxRefused = 1000
 	// loopbackName is who acts where nobody had to say who they are.
 	loopbackName = "operator"
 )
@@ -90,12 +96,46 @@ type alarmAct struct {
 
 // alarmActs is the body of an action on many.
 type alarmActs struct {
-	Action string   `json:"action" enum:"ack,unack,shelve,unshelve,assign,comment,close"`
-	IDs    []string `json:"ids" maxItems:"10000"`
-	Note   string   `json:"note,omitempty"`
-	Until  string   `json:"until,omitempty"`
-	To     string   `json:"to,omitempty"`
+	Action string       `json:"action" enum:"ack,unack,shelve,unshelve,assign,comment,close"`
+	IDs    []string     `json:"ids,omitempty" maxItems:"10000"`
+	Filter *alarmFilter `json:"filter,omitempty" doc:"instead of ids: all alarms that match"`
+	Note   string       `json:"note,omitempty"`
+	Until  string       `json:"until,omitempty"`
+	To     string       `json:"to,omitempty"`
 }
+
+// alarmFilter selects alarms as the query of the list does.
+type alarmFilter struct {
+	State    []string `json:"state,omitempty" doc:"without it all states that the action fits"`
+	Severity []string `json:"severity,omitempty"`
+	Domain   []string `json:"domain,omitempty"`
+	Zone     []string `json:"zone,omitempty"`
+	Device   []string `json:"device,omitempty"`
+	Rule     []string `json:"rule,omitempty"`
+}
+
+// query is the filter for an action.
+func (f *alarmFilter) query(action string) (alarms.Query, error) {
+	q := alarms.Query{States: alarms.Fits(action), Severities: f.Severity, Domains: f.Domain, Zones: f.Zone, Devices: f.Device, Rules: f.Rule}
+	for _, l := range [][]string{f.State, f.Severity, f.Domain, f.Zone, f.Device, f.Rule} {
+		if len(l) > maxNamed {
+			return q, invalid("body.filter", "%d names, want at most %d of a kind", len(l), maxNamed)
+		}
+	}
+	if len(f.State) > 0 {
+		q.States = nil
+	}
+	for _, s := range f.State {
+		if !slices.Contains(alarms.States, alarms.State(s)) {
+			return q, invalid("body.filter.state", "%.40q, want any of %v", s, alarms.States)
+		}
+		q.States = append(q.States, alarms.State(s))
+	}
+	return q, nil
+}
+
+// maxNamed bounds the names of one kind in a filter.
+const maxNamed = 1000
 
 type alarmResult struct {
 	ID     string `json:"id"`
@@ -107,7 +147,9 @@ type alarmResult struct {
 
 type alarmResults struct {
 	Done    int           `json:"done" doc:"how many have status 200"`
-	Results []alarmResult `json:"results" doc:"in the order of ids, each id once"`
+	Matched int           `json:"matched" doc:"how many alarms it was tried on"`
+	More    bool          `json:"more" doc:"a filter matches more alarms than one request acts on: ask again"`
+	Results []alarmResult `json:"results" doc:"in the order of ids, each id once; of a filter only those that have another status than 200, at most 1000"`
 }
 
 // alarms are the operations on alarms.
@@ -206,38 +248,59 @@ func (a *api) alarms() {
 		})
 	body.Required = false // registering made it so
 	register(a, huma.Operation{Method: http.MethodPost, Path: path + "/actions", OperationID: "post-alarms-actions", Summary: "Act on many alarms", Tags: tags, Errors: []int{400, 422, 501},
-		Description: fmt.Sprintf("At most %d at once. The answer is 200 with a result for every alarm, whatever came of it.", maxTogether),
-		RequestBody: bodyOf[alarmActs](a, "The action, and on which alarms")},
+		Description: fmt.Sprintf("At most %d at once by id, %d by a filter. The answer is 200 with what came of it for every alarm, whatever that is.", maxTogether, maxMatched),
+		RequestBody: bodyOf[alarmActs](a, "The action, and on which alarms: ids or filter")},
 		func(c *call, in *struct{ RawBody []byte }) (*one[alarmResults], error) {
 			var b alarmActs
 			if err := devices.StrictJSON(in.RawBody, &b); err != nil {
 				return nil, badBody(err)
 			}
-			if n := len(b.IDs); n < 1 || n > maxTogether {
+			if a.Alarms == nil {
+				return nil, missing("alarms")
+			}
+			out := &one[alarmResults]{}
+			switch n := len(b.IDs); {
+			case b.Filter != nil && n > 0:
+				return nil, invalid("body.filter", "given with ids, want one of them")
+			case b.Filter != nil:
+				q, err := b.Filter.query(b.Action)
+				if err != nil {
+					return nil, err
+				}
+				b.IDs, out.Body.More = a.Alarms.Match(q, maxMatched)
+			case n < 1 || n > maxTogether:
 				return nil, invalid("body.ids", "%d, want 1 to %d", n, maxTogether)
 			}
 			results, err := c.act(b.IDs, b.Action, alarmAct{Note: b.Note, Until: b.Until, To: b.To})
 			if err != nil {
 				return nil, err
 			}
-			out := &one[alarmResults]{alarmResults{Results: make([]alarmResult, len(results))}}
-			for i, r := range results {
-				one := alarmResult{ID: r.ID, Status: c.alarmStatus(r)}
-				if r.Err != nil {
-					one.Detail = r.Err.Error()
-				} else {
+			out.Body.Matched, out.Body.Results = len(results), []alarmResult{}
+			for _, r := range results {
+				if r.Err == nil {
 					out.Body.Done++
 				}
-				if one.Status == http.StatusServiceUnavailable {
-					one.Detail = "not available now"
+				if b.Filter == nil || r.Err != nil && len(out.Body.Results) < maxRefused {
+					out.Body.Results = append(out.Body.Results, c.alarmResult(r))
 				}
-				if r.Record.Alarm != nil {
-					one.State, one.Rev = string(r.Record.State()), r.Record.Rev
-				}
-				out.Body.Results[i] = one
 			}
 			return out, nil
 		})
+}
+
+// alarmResult is what came of one of many.
+func (c *call) alarmResult(r alarms.Result) alarmResult {
+	out := alarmResult{ID: r.ID, Status: c.alarmStatus(r)}
+	if r.Err != nil {
+		out.Detail = r.Err.Error()
+	}
+	if out.Status == http.StatusServiceUnavailable {
+		out.Detail = "not available now"
+	}
+	if r.Record.Alarm != nil {
+		out.State, out.Rev = string(r.Record.State()), r.Record.Rev
+	}
+	return out
 }
 
 // act does one thing to alarms. An error is the request's fault as a whole.

@@ -120,6 +120,28 @@ func TestAlarms(t *testing.T) {
 		t.Errorf("many: %d %s", w.Code, w.Body)
 	}
 	wantProblem(t, s.ask("POST", many, `{"action":"ack","ids":[]}`), many, 422, "0, want 1 to 10000")
+	for _, tc := range []struct {
+		body          string
+		matched, done int
+		results       int
+	}{
+		{`{"action":"ack","filter":{}}`, 0, 0, 0}, // both are acknowledged: ack fits none
+		{`{"action":"comment","note":"seen","filter":{"severity":["major"]}}`, 1, 1, 0},
+		{`{"action":"ack","filter":{"state":["acked"]}}`, 2, 0, 2},
+		{`{"action":"unack","filter":{"domain":["lighting"],"zone":["kalsa"],"rule":["hot"],"device":["d0","d1"]}}`, 2, 2, 0},
+		{`{"action":"ack","filter":{"domain":["waste"]}}`, 0, 0, 0},
+		{`{"action":"ack","filter":{}}`, 2, 2, 0},
+	} {
+		all = alarmResults{}
+		w := s.ask("POST", many, tc.body)
+		if err := json.Unmarshal(w.Body.Bytes(), &all); err != nil || w.Code != 200 || all.Matched != tc.matched || all.Done != tc.done || len(all.Results) != tc.results || all.More {
+			t.Errorf("%s: %d %s", tc.body, w.Code, w.Body)
+		}
+	}
+	wantProblem(t, s.ask("POST", many, `{"action":"ack","ids":["x"],"filter":{}}`), many, 422, "want one of them")
+	wantProblem(t, s.ask("POST", many, `{"action":"ack","filter":{"state":["odd"]}}`), many, 422, `"odd", want any of`)
+	wantProblem(t, s.ask("POST", many, `{"action":"dance","filter":{}}`), many, 422, "dance")
+	wantProblem(t, s.ask("POST", many, `{"action":"ack","filter":{"zones":["x"]}}`), many, 400, "zones")
 	var h alarmHealth
 	if s.get("/api/v1/alarms/health", &h); h.States["acked"] != 2 || h.Rate != 2 || h.Mix["major"] != 1 || len(h.Rates) != 144 || h.Oldest != nil || len(h.BadActors) != 2 {
 		t.Errorf("health %+v", h)

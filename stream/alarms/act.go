@@ -10,12 +10,12 @@ import (
 
 // An Act is what an operator does to an alarm.
 type Act struct {
-	Action string // one of Actions
-	By     string
-	Note   string
-	Until  time.Time // of shelve
-	To     string    // of assign; "" takes the assignment back
-	Rev    uint64    // where not 0, the alarm's rev that the operator saw
+	Action string    `json:"action"` // one of Actions
+	By     string    `json:"by,omitempty"`
+	Note   string    `json:"note,omitempty"`
+	Until  time.Time `json:"until,omitzero"` // of shelve
+	To     string    `json:"to,omitempty"`   // of assign; "" takes the assignment back
+	Rev    uint64    `json:"-"`              // where not 0, the alarm's rev that the operator saw
 }
 
 // Actions are what can be done to an alarm.
@@ -30,6 +30,14 @@ var allowed = map[string][]State{
 	"close":    {Unacked, Acked, Returned},
 	"assign":   States,
 	"comment":  States,
+}
+
+// Fits are the states in which an action makes sense, all where it is none of Actions.
+func Fits(action string) []State {
+	if states, ok := allowed[action]; ok {
+		return slices.Clone(states)
+	}
+	return slices.Clone(States)
 }
 
 var (
@@ -89,14 +97,20 @@ func (x *Act) Check(now time.Time, cfg *Config) error {
 	return nil
 }
 
-// act does x to the alarm of r; a *Conflict says that it does not fit.
-func (a *Alarm) act(x *Act, now time.Time, r Record) error {
+// fits reports, as a *Conflict, why x cannot be done to the alarm as it is.
+func (x *Act) fits(r Record) error {
 	if x.Rev != 0 && x.Rev != r.Rev {
 		return &Conflict{r, fmt.Sprintf("rev %d is stale: %s", x.Rev, r.said())}
 	}
-	if state := a.State(); !slices.Contains(allowed[x.Action], state) {
+	if state := r.State(); !slices.Contains(allowed[x.Action], state) {
 		return &Conflict{r, fmt.Sprintf("%s does not fit: %s", x.Action, r.said())}
 	}
+	return nil
+}
+
+// do does x, which fitted the alarm when it was taken: the alarm may have changed since by an event that
+// had not heard of it, and then what has no sense any more is only noted.
+func (a *Alarm) do(x *Act, at time.Time) {
 	if x.Note != "" {
 		a.Note = x.Note
 	}
@@ -111,33 +125,39 @@ func (a *Alarm) act(x *Act, now time.Time, r Record) error {
 	if x.Action == "shelve" {
 		note = strings.TrimSuffix("until "+x.Until.UTC().Format(time.RFC3339)+": "+x.Note, ": ")
 	}
-	a.change(now, x.By, note, func() string {
+	a.Gone = false
+	a.change(at, x.By, note, func() string {
 		switch x.Action {
 		case "ack":
-			a.Confirmed, a.AckedBy, a.AckedAt = true, x.By, now
+			if a.Open() {
+				a.Confirmed, a.AckedBy, a.AckedAt = true, x.By, at
+			}
 		case "unack":
-			a.Confirmed, a.AckedBy, a.AckedAt = false, "", time.Time{}
+			if a.Active {
+				a.Confirmed, a.AckedBy, a.AckedAt = false, "", time.Time{}
+			}
 		case "shelve":
 			a.ShelvedUntil, a.ShelvedBy = x.Until.UTC(), x.By
 			if !a.Active {
 				a.Confirmed = true
 			}
 		case "unshelve":
-			a.unshelve()
+			if !a.ShelvedUntil.IsZero() {
+				a.unshelve()
+			}
 		case "assign":
 			a.AssignedTo = x.To
 		case "close":
-			a.Closed, a.Active = a.Active, false
+			a.Closed, a.Active, a.Hold = a.Active, false, Hold{}
 			if a.Cleared.IsZero() {
-				a.Cleared = now
+				a.Cleared = at
 			}
 			if !a.Confirmed {
-				a.Confirmed, a.AckedBy, a.AckedAt = true, x.By, now
+				a.Confirmed, a.AckedBy, a.AckedAt = true, x.By, at
 			}
 		}
 		return x.Action
 	})
-	return nil
 }
 
 func (a *Alarm) unshelve() string {

@@ -87,6 +87,13 @@ type Alarm struct {
 	Last   Entry       `json:"last"`             // the newest one
 	// Pending are entries that may not be on the log yet.
 	Pending []Entry `json:"pending,omitempty"`
+
+	// Of the value in the bucket: the alarm's rev that it was made from, the newest act in it, and
+	// where it only takes in acts the rev that the alarm keeps. Gone is about to be forgotten.
+	After uint64 `json:"after,omitempty"`
+	Seen  uint64 `json:"seen,omitempty"`
+	Same  uint64 `json:"same,omitempty"`
+	Gone  bool   `json:"gone,omitempty"`
 }
 
 // An Entry is one thing that happened to an alarm.
@@ -216,7 +223,7 @@ func (a *Alarm) apply(ev *batch.Event, at Place, hold Hold, cfg *Config) bool {
 	if !a.change(now, "", "", step) {
 		return false
 	}
-	a.At, a.Event = at, ev.ID
+	a.At, a.Event, a.Gone = at, ev.ID, false
 	if n := a.raisesSince(ev.Time.Add(-cfg.Chatter.Within)); n > cfg.Chatter.Raises && !a.Chattering {
 		a.Chattering = true
 		a.enter(now, "chattering", "", "")

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,6 +20,7 @@ type Bucket interface {
 	Entry(ctx context.Context, key string) (streamlog.Entry, error)
 	SwapAll(ctx context.Context, swaps []streamlog.Swap)
 	Put(ctx context.Context, key string, value []byte) error
+	Drop(ctx context.Context, key string) error
 	Remove(ctx context.Context, key string, after uint64) error
 	Delete(ctx context.Context, key string) error
 	WatchEntries(ctx context.Context, change func(streamlog.Entry), synced func()) error
@@ -37,8 +38,18 @@ type Record struct {
 	Rev uint64
 }
 
-// A Book is all alarms, in memory, as the bucket has them: one a process. It is safe for concurrent
-// use.
+// A held is an alarm as the Book has it: the bucket's value and on it what operators did since.
+type held struct {
+	Record
+	base *Alarm
+	seq  uint64 // revision of base in the bucket
+	acts []ref  // not in base, oldest first
+	row  int    // its place in the Book's rows
+}
+
+// A Book is all alarms, in memory, as the bucket has them: one a process. What it holds follows from
+// what the bucket said, in the bucket's order, and from nothing else, so that all Books agree. It is
+// safe for concurrent use.
 type Book struct {
 	cfg    Config
 	bucket Bucket
@@ -46,20 +57,23 @@ type Book struct {
 	log    *slog.Logger
 
 	mu       sync.RWMutex
-	records  map[string]Record
+	records  map[string]*held
+	rows     []row               // of records, for looking through them
 	watched  uint64              // every revision up to this one is in records
+	whole    bool                // all that the bucket held at the start is
 	logged   uint64              // entries of values up to this revision are on the log
-	unlogged map[string]struct{} // whose entries may not be
+	unlogged map[string]struct{} // whose values' entries may not be
 	stands   standing
 	changes  uint64 // counts what may change which alarms are held
 	history  history
 	windows  map[string]Window
 	// windowsOf are the same by what they name.
 	windowsOf map[string][]Window
-	flying    map[string]flight // what is being written: the watch brings it back, often before the answer
+	flying    map[string]flight // what is being written: the watch brings it back
 	queue     []Record          // for listen
 	listen    func([]Record)
-	progress  chan struct{} // one slot: watched grew
+	grown     chan struct{} // closed when watched grows; nil where nobody waits
+	acting
 
 	telling sync.Mutex // held while listen is called
 }
@@ -77,8 +91,8 @@ func NewBook(cfg Config, bucket, desk Bucket, log *slog.Logger) *Book {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Book{
-		cfg: cfg, bucket: bucket, desk: desk, log: log, records: map[string]Record{}, unlogged: map[string]struct{}{},
-		stands: standing{}, flying: map[string]flight{}, windows: map[string]Window{}, progress: make(chan struct{}, 1),
+		cfg: cfg, bucket: bucket, desk: desk, log: log, records: map[string]*held{}, unlogged: map[string]struct{}{},
+		stands: standing{}, flying: map[string]flight{}, windows: map[string]Window{}, acting: newActing(),
 	}
 }
 
@@ -96,17 +110,25 @@ func (b *Book) Run(ctx context.Context, ready func()) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		b.mu.Lock()
+		b.whole = false
+		b.mu.Unlock()
 		return b.bucket.WatchEntries(ctx, func(e streamlog.Entry) {
 			b.mu.Lock()
 			b.index(e)
 			b.watched = max(b.watched, e.Revision)
-			b.mu.Unlock()
-			select {
-			case b.progress <- struct{}{}:
-			default:
+			if b.grown != nil {
+				close(b.grown)
+				b.grown = nil
 			}
+			b.mu.Unlock()
 			b.tell()
-		}, ready)
+		}, func() {
+			b.mu.Lock()
+			b.whole = true
+			b.mu.Unlock()
+			ready()
+		})
 	})
 	err := g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -115,22 +137,43 @@ func (b *Book) Run(ctx context.Context, ready func()) error {
 	return err
 }
 
+// await waits until every revision up to rev is in the Book.
+func (b *Book) await(ctx context.Context, rev uint64) error {
+	for {
+		b.mu.Lock()
+		if b.watched >= rev {
+			b.mu.Unlock()
+			return nil
+		}
+		if b.grown == nil {
+			b.grown = make(chan struct{})
+		}
+		grown := b.grown
+		b.mu.Unlock()
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the alarms' bucket to tell of revision %d: %w", rev, ctx.Err())
+		}
+	}
+}
+
 // index takes what the bucket holds under a key. The caller holds the lock.
 func (b *Book) index(e streamlog.Entry) {
-	old, had := b.records[e.Key]
-	if had && e.Revision <= old.Rev {
+	if strings.HasPrefix(e.Key, actPrefix) {
+		b.indexAct(e)
+		return
+	}
+	old := b.records[e.Key]
+	if old != nil && e.Revision <= old.seq {
 		return
 	}
 	if e.Value == nil {
-		if had {
-			delete(b.records, e.Key)
-			delete(b.unlogged, e.Key)
-			b.stands.remove(old.Alarm)
-		}
+		b.remove(e.Key)
 		return
 	}
 	if f, ok := b.flying[e.Key]; ok && bytes.Equal(f.value, e.Value) {
-		b.put(Record{f.alarm, e.Revision})
+		b.put(f.alarm, e.Revision)
 		return
 	}
 	a := &Alarm{}
@@ -138,30 +181,73 @@ func (b *Book) index(e streamlog.Entry) {
 		b.log.Error("an alarm in the bucket is unreadable and left out", "key", e.Key, "revision", e.Revision, "error", err)
 		return
 	}
-	b.put(Record{a, e.Revision})
+	b.put(a, e.Revision)
 }
 
-// put makes r the newest of its alarm. The caller holds the lock.
-func (b *Book) put(r Record) {
-	old, had := b.records[r.ID]
-	if had && r.Rev <= old.Rev {
+// put makes a the newest value of its alarm. The caller holds the lock.
+func (b *Book) put(a *Alarm, seq uint64) {
+	h := b.records[a.ID]
+	if h != nil && seq <= h.seq {
 		return
 	}
-	b.records[r.ID] = r
-	if had {
-		b.stands.remove(old.Alarm)
+	acts := b.retake(a.ID)
+	var old Record
+	if h == nil {
+		h = &held{row: len(b.rows)}
+		b.records[a.ID] = h
+		b.rows = append(b.rows, row{})
+	} else {
+		old, acts = h.Record, mergeRefs(h.acts, acts)
 	}
-	b.stands.add(r.Alarm)
-	if !had || old.Active != r.Active {
+	h.base, h.seq = a, seq
+	for _, r := range h.settle(acts) {
+		b.release(r)
+	}
+	if b.mark(h); len(a.Pending) > 0 && seq > b.logged {
+		b.unlogged[a.ID] = struct{}{}
+	}
+	b.changed(h, old)
+}
+
+// changed takes note that an alarm is another than old, which is empty for a new one. The caller holds the
+// lock.
+func (b *Book) changed(h *held, old Record) {
+	if old.Alarm != nil && old.Rev == h.Rev {
+		return // only where it is written has changed
+	}
+	b.rows[h.row] = rowOf(h)
+	if !sameStand(old.Alarm, h.Alarm) {
+		if old.Alarm != nil {
+			b.stands.remove(old.Alarm)
+		}
+		b.stands.add(h.Alarm)
 		b.changes++
 	}
-	if len(r.Pending) > 0 && r.Rev > b.logged {
-		b.unlogged[r.ID] = struct{}{}
-	}
-	b.history.note(old.Alarm, r.Alarm)
+	b.history.note(old.Alarm, h.Alarm)
 	if b.listen != nil {
-		b.queue = append(b.queue, r)
+		b.queue = append(b.queue, h.Record)
 	}
+}
+
+// remove forgets an alarm. The caller holds the lock.
+func (b *Book) remove(id string) {
+	h := b.records[id]
+	if h == nil {
+		return
+	}
+	delete(b.records, id)
+	delete(b.unlogged, id)
+	b.stands.remove(h.Alarm)
+	for _, r := range h.acts {
+		b.release(r)
+	}
+	h.acts = nil
+	b.mark(h)
+	last := len(b.rows) - 1
+	b.rows[h.row] = b.rows[last]
+	b.rows[h.row].h.row = h.row
+	b.rows[last] = row{}
+	b.rows = b.rows[:last]
 }
 
 // tell calls the listener with what changed, in order.
@@ -192,8 +278,10 @@ func (b *Book) OnChange(listen func([]Record)) {
 func (b *Book) Get(id string) (Record, bool) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	r, ok := b.records[id]
-	return r, ok
+	if h := b.records[id]; h != nil {
+		return h.Record, true
+	}
+	return Record{}, false
 }
 
 // Len is how many alarms are held, normal ones included.
@@ -201,139 +289,4 @@ func (b *Book) Len() int {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return len(b.records)
-}
-
-// A Result is what came of changing one alarm.
-type Result struct {
-	ID     string
-	Record Record // as it is now, where it is known
-	Err    error  // ErrNotFound, a *Conflict, ErrInvalid or why it could not be written
-}
-
-// attempts is how often a change is tried against others who change the same alarm.
-const attempts = 16
-
-// maxPending bounds the entries of one alarm that wait for the log.
-const maxPending = 256
-
-// edit changes alarms, each at most once. Fn gets a copy of the alarm, or a nil one and an empty record
-// where there is none, and returns it changed, or nil to leave it. It may be called again when somebody
-// else was faster.
-func (b *Book) edit(ctx context.Context, ids []string, fn func(i int, a *Alarm, r Record) (*Alarm, error)) []Result {
-	out := make([]Result, len(ids))
-	todo := make([]int, len(ids))
-	for i := range ids {
-		todo[i] = i
-	}
-	removed := map[string]uint64{} // revisions of keys without a value
-	for range attempts {
-		var swaps []streamlog.Swap
-		var made []*Alarm
-		var of []int
-		for _, i := range todo {
-			a, after, err := b.step(ids[i], func(a *Alarm, r Record) (*Alarm, error) { return fn(i, a, r) })
-			out[i] = Result{ID: ids[i], Err: err}
-			out[i].Record, _ = b.Get(ids[i])
-			if err != nil || a == nil {
-				continue
-			}
-			if after == 0 {
-				after = removed[ids[i]]
-			}
-			value, err := json.Marshal(a)
-			if err != nil {
-				panic("BUG: an alarm that JSON cannot say: " + err.Error())
-			}
-			swaps, made, of = append(swaps, streamlog.Swap{Key: ids[i], Value: value, After: after}), append(made, a), append(of, i)
-		}
-		if len(swaps) == 0 {
-			break
-		}
-		b.mu.Lock()
-		for j := range swaps {
-			b.flying[swaps[j].Key] = flight{swaps[j].Value, made[j]}
-		}
-		b.mu.Unlock()
-		b.bucket.SwapAll(ctx, swaps)
-		b.mu.Lock()
-		for j := range swaps {
-			delete(b.flying, swaps[j].Key)
-			if swaps[j].Err == nil {
-				r := Record{made[j], swaps[j].Revision}
-				if out[of[j]].Record = r; r.Rev > b.watched { // else the watch has told of it, or of a later one
-					b.put(r)
-				}
-			}
-		}
-		b.mu.Unlock()
-		todo = todo[:0]
-		for j := range swaps {
-			i := of[j]
-			switch err := swaps[j].Err; {
-			case err == nil:
-			case errors.Is(err, streamlog.ErrChanged):
-				out[i].Err = fmt.Errorf("change alarm %s: %w", ids[i], err)
-				if e, err := b.bucket.Entry(ctx, ids[i]); err != nil {
-					out[i].Err = err
-				} else {
-					removed[ids[i]] = e.Revision
-					b.mu.Lock()
-					b.index(e)
-					b.mu.Unlock()
-					todo = append(todo, i)
-				}
-			default:
-				out[i].Err = err
-			}
-		}
-	}
-	b.tell()
-	return out
-}
-
-// step makes the next value of an alarm and says after which revision it comes.
-func (b *Book) step(id string, fn func(*Alarm, Record) (*Alarm, error)) (*Alarm, uint64, error) {
-	b.mu.RLock()
-	r, ok := b.records[id]
-	logged := b.logged
-	b.mu.RUnlock()
-	if !ok {
-		a, err := fn(nil, Record{})
-		return a, 0, err
-	}
-	a := r.clone()
-	if r.Rev <= logged {
-		a.Pending = nil
-	}
-	a, err := fn(a, r)
-	if err == nil && a != nil && len(a.Pending) > maxPending {
-		return nil, 0, fmt.Errorf("alarm %s: %d entries wait for the alarm log, want at most %d", id, len(a.Pending), maxPending)
-	}
-	return a, r.Rev, err
-}
-
-// Act does the same to alarms, one after the other or side by side, and says what came of each. A
-// repeated id is done once.
-func (b *Book) Act(ctx context.Context, ids []string, x Act) ([]Result, error) {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	if err := x.Check(now, &b.cfg); err != nil {
-		return nil, err
-	}
-	once := make([]string, 0, len(ids))
-	seen := make(map[string]struct{}, len(ids))
-	for _, id := range ids {
-		if _, ok := seen[id]; !ok {
-			seen[id] = struct{}{}
-			once = append(once, id)
-		}
-	}
-	return b.edit(ctx, once, func(_ int, a *Alarm, r Record) (*Alarm, error) {
-		if a == nil {
-			return nil, ErrNotFound
-		}
-		if err := a.act(&x, now, r); err != nil {
-			return nil, err
-		}
-		return a, nil
-	}), nil
 }

@@ -335,6 +335,6 @@ func fill(b *Book, n int) {
 		ev := event("hot", fmt.Sprint(i), "major", "raised", float64(i*7919%n)/1000)
 		a := &Alarm{ID: ID("hot", fmt.Sprint(i)), Rule: "hot", Key: fmt.Sprint(i), Confirmed: true}
 		a.apply(&ev, Place{Seq: 1, Row: i}, Hold{}, c)
-		b.put(Record{a, uint64(i + 1)})
+		b.put(a, uint64(i+1))
 	}
 }

@@ -152,7 +152,8 @@ func (b *Book) Health(now time.Time) Health {
 		}
 	}
 	h.Rate = h.Rates[len(h.Rates)-1]
-	for _, r := range b.records {
+	for _, held := range b.records {
+		r := held.Record
 		state := r.State()
 		h.States[state]++
 		if state != Normal {

@@ -203,6 +203,11 @@ func (s standing) remove(a *Alarm) {
 	}
 }
 
+// sameStand reports whether two states of an alarm may suppress the same; old may be nil.
+func sameStand(old, now *Alarm) bool {
+	return old != nil && old.Active == now.Active && old.Device == now.Device && old.Zone == now.Zone
+}
+
 // other reports whether another alarm than a stands under k.
 func (s standing) other(k string, a *Alarm) bool {
 	n := len(s[k])

@@ -25,27 +25,41 @@ type Mark struct {
 	ID     string
 }
 
-// Mark is where the alarm stands in a list: the newest first, then by id.
+// Mark is where the alarm stands in a list: the newest first, to the millisecond, then by id.
 func (a *Alarm) Mark() Mark { return Mark{a.Raised, a.ID} }
 
-func (m Mark) compare(o Mark) int { return cmp.Or(o.Raised.Compare(m.Raised), cmp.Compare(m.ID, o.ID)) }
+// A row is what of an alarm is looked at in the search for those that a query selects: side by side in
+// memory, for it is done over all of them.
+type row struct {
+	raised                               int64 // ms
+	state                                State
+	severity, domain, zone, device, rule string
+	h                                    *held
+}
 
-func (q *Query) takes(a *Alarm) bool {
-	state := a.State()
-	if len(q.States) == 0 && state == Normal || len(q.States) > 0 && !slices.Contains(q.States, state) {
+func rowOf(h *held) row {
+	return row{h.Raised.UnixMilli(), h.State(), h.Severity, h.Domain, h.Zone, h.Device, h.Rule, h}
+}
+
+func (r *row) compare(raised int64, id string) int {
+	return cmp.Or(cmp.Compare(raised, r.raised), cmp.Compare(r.h.ID, id))
+}
+
+func (q *Query) takes(r *row) bool {
+	if len(q.States) == 0 && r.state == Normal || len(q.States) > 0 && !slices.Contains(q.States, r.state) {
 		return false
 	}
 	in := func(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }
-	return in(q.Severities, a.Severity) && in(q.Domains, a.Domain) && in(q.Zones, a.Zone) && in(q.Devices, a.Device) && in(q.Rules, a.Rule)
+	return in(q.Severities, r.severity) && in(q.Domains, r.domain) && in(q.Zones, r.zone) && in(q.Devices, r.device) && in(q.Rules, r.rule)
 }
 
 // worst is a heap with the last of a list on top.
-type worst []Record
+type worst []*row
 
 func (w worst) Len() int           { return len(w) }
-func (w worst) Less(i, j int) bool { return w[i].Mark().compare(w[j].Mark()) > 0 }
+func (w worst) Less(i, j int) bool { return w[i].compare(w[j].raised, w[j].h.ID) > 0 }
 func (w worst) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
-func (w *worst) Push(x any)        { *w = append(*w, x.(Record)) }
+func (w *worst) Push(x any)        { *w = append(*w, x.(*row)) }
 func (w *worst) Pop() any {
 	last := (*w)[len(*w)-1]
 	*w = (*w)[:len(*w)-1]
@@ -57,31 +71,51 @@ func (w *worst) Pop() any {
 func (b *Book) List(q Query) (page []Record, more bool, total int) {
 	var best worst
 	b.mu.RLock()
-	for _, r := range b.records {
-		if !q.takes(r.Alarm) {
+	defer b.mu.RUnlock()
+	for i := range b.rows {
+		r := &b.rows[i]
+		if !q.takes(r) {
 			continue
 		}
 		total++
-		mark := r.Mark()
-		if q.After != nil && mark.compare(*q.After) <= 0 {
+		if q.After != nil && r.compare(q.After.Raised.UnixMilli(), q.After.ID) <= 0 {
 			continue
 		}
 		if q.Limit > 0 && len(best) > q.Limit {
-			if mark.compare(best[0].Mark()) > 0 {
+			if best[0].compare(r.raised, r.h.ID) <= 0 {
 				continue
 			}
 			best[0] = r
 			heap.Fix(&best, 0)
 			continue
 		}
-		if best = append(best, r); q.Limit > 0 {
-			heap.Fix(&best, len(best)-1)
+		if best = append(best, r); q.Limit > 0 && len(best) > q.Limit {
+			heap.Init(&best)
 		}
 	}
-	b.mu.RUnlock()
-	slices.SortFunc(best, func(x, y Record) int { return x.Mark().compare(y.Mark()) })
+	slices.SortFunc(best, func(x, y *row) int { return x.compare(y.raised, y.h.ID) })
 	if q.Limit > 0 && len(best) > q.Limit {
-		return best[:q.Limit], true, total
+		best, more = best[:q.Limit], true
 	}
-	return best, false, total
+	page = make([]Record, len(best))
+	for i, r := range best {
+		page[i] = r.h.Record
+	}
+	return page, more, total
+}
+
+// Match returns the ids of at most limit alarms that q selects, and whether there are more; without
+// order.
+func (b *Book) Match(q Query, limit int) (ids []string, more bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for i := range b.rows {
+		if r := &b.rows[i]; q.takes(r) {
+			if len(ids) == limit {
+				return ids, true
+			}
+			ids = append(ids, r.h.ID)
+		}
+	}
+	return ids, false
 }

@@ -14,6 +14,15 @@ func testConfig() *Config {
 	return c
 }
 
+// act does x to a where it fits r, which is as it is now.
+func (a *Alarm) act(x *Act, now time.Time, r Record) error {
+	if err := x.fits(r); err != nil {
+		return err
+	}
+	a.do(x, now)
+	return nil
+}
+
 // in brings a new alarm into a state.
 func in(t *testing.T, s State) *Alarm {
 	t.Helper()

@@ -1,6 +1,7 @@
 package alarms
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -39,6 +40,8 @@ const (
 	rowsABatch  = 4096
 	// logAfter is how many changes of one alarm in one batch are made before the alarm log is written.
 	logAfter = maxPending / 4
+	// foldMost is how many alarms take in what operators did before events have their turn again.
+	foldMost = 1000
 )
 
 // A Worker turns events into alarms, does what time does to them and writes the alarm log. One runs at a
@@ -147,6 +150,7 @@ func (r *run) loop(ctx context.Context, messages <-chan streamlog.Message, faile
 	tick, entries := time.NewTicker(tickEvery), time.NewTicker(logEvery)
 	defer tick.Stop()
 	defer entries.Stop()
+	more := make(chan struct{}, 1) // acts are left to fold
 	for {
 		var err error
 		select {
@@ -161,12 +165,39 @@ func (r *run) loop(ctx context.Context, messages <-chan streamlog.Message, faile
 				err = r.keep(ctx)
 			}
 		case <-entries.C:
-			err = r.writeLog(ctx)
+			err = r.foldSome(ctx, more)
+		case <-more:
+			err = r.foldSome(ctx, more)
 		}
 		if err != nil {
 			return orNil(ctx, err)
 		}
 	}
+}
+
+// foldSome folds acts and either asks for another turn or writes the alarm log.
+func (r *run) foldSome(ctx context.Context, more chan<- struct{}) error {
+	left, err := r.fold(ctx)
+	if err != nil || !left {
+		return cmp.Or(err, r.writeLog(ctx))
+	}
+	select {
+	case more <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// fold writes values of alarms that have acts which are in no value yet, and reports whether there are more.
+func (r *run) fold(ctx context.Context) (left bool, err error) {
+	ids := r.book.unfoldedIDs(foldMost)
+	if len(ids) == 0 {
+		return false, nil
+	}
+	if err := r.Worker.step("fold"); err != nil {
+		return false, err
+	}
+	return len(ids) == foldMost, failure(r.book.edit(ctx, ids, func(_ int, a *Alarm, _ Record) (*Alarm, error) { return a, nil }))
 }
 
 // take applies one batch of events: rounds in which every alarm changes once, so that each change is a
@@ -265,7 +296,7 @@ func (r *run) tick(ctx context.Context, now time.Time) error {
 			due = append(due, id)
 		}
 		// Not before the position is past its newest event, whose replay would raise it anew.
-		if rec.State() == Normal && now.Sub(rec.Changed) > b.cfg.Keep && rec.At.Seq <= r.kept && rec.Rev <= b.logged {
+		if rec.State() == Normal && now.Sub(rec.Changed) > b.cfg.Keep && rec.At.Seq <= r.kept && rec.seq <= b.logged && len(rec.acts) == 0 {
 			old = append(old, id)
 		}
 	}
@@ -279,19 +310,47 @@ func (r *run) tick(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range old {
-		rec, ok := b.Get(id)
-		if !ok {
-			continue
-		}
-		if err := b.bucket.Remove(ctx, id, rec.Rev); err != nil && !errors.Is(err, streamlog.ErrChanged) {
-			return err
-		}
+	if err := r.forget(ctx, old); err != nil {
+		return err
+	}
+	if err := b.dropSettled(ctx, now); err != nil {
+		return err
 	}
 	if err := r.review(ctx, now); err != nil {
 		return err
 	}
 	return r.floods(ctx, now)
+}
+
+// forget removes alarms that nothing has happened to for long. Each is first said to be gone, so that
+// what an operator does in that moment either comes before and keeps it, or is told that there is none.
+func (r *run) forget(ctx context.Context, ids []string) error {
+	b := r.book
+	err := failure(b.edit(ctx, ids, func(_ int, a *Alarm, _ Record) (*Alarm, error) {
+		if a != nil {
+			a.Gone = true
+		}
+		return a, nil
+	}))
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		b.mu.RLock()
+		h := b.records[id]
+		gone, seq := h != nil && h.Gone, uint64(0)
+		if gone {
+			seq = h.seq
+		}
+		b.mu.RUnlock()
+		if !gone {
+			continue
+		}
+		if err := b.bucket.Remove(ctx, id, seq); err != nil && !errors.Is(err, streamlog.ErrChanged) {
+			return err
+		}
+	}
+	return nil
 }
 
 func failure(results []Result) error {
@@ -389,7 +448,7 @@ func (r *run) writeLog(ctx context.Context) error {
 	b.mu.RLock()
 	upTo, logged := b.watched, b.logged
 	for id := range b.unlogged {
-		for _, e := range b.records[id].Pending {
+		for _, e := range b.records[id].base.Pending {
 			if e.N > r.published[id] {
 				rows = append(rows, batch.AlarmRow{Time: e.Time, Alarm: id, N: e.N, Action: e.Action, By: e.By, State: string(e.State), Severity: e.Severity, Note: e.Note})
 			}
@@ -429,7 +488,7 @@ func (r *run) writeLog(ctx context.Context) error {
 	b.mu.Lock()
 	b.logged = max(b.logged, upTo)
 	for id := range b.unlogged {
-		if b.records[id].Rev <= upTo {
+		if b.records[id].seq <= upTo {
 			delete(b.unlogged, id)
 			delete(r.published, id)
 		}
@@ -438,23 +497,13 @@ func (r *run) writeLog(ctx context.Context) error {
 	return nil
 }
 
-// settleLog waits until the Book has seen all that was written and its entries are on the log.
+// settleLog takes in what operators did and puts all entries on the log.
 func (r *run) settleLog(ctx context.Context) error {
-	for {
-		if err := r.writeLog(ctx); err != nil {
+	for left := true; left; {
+		var err error
+		if left, err = r.fold(ctx); err != nil {
 			return err
 		}
-		r.book.mu.RLock()
-		open := len(r.book.unlogged)
-		r.book.mu.RUnlock()
-		if open == 0 {
-			return nil
-		}
-		select {
-		case <-r.book.progress:
-		case <-time.After(logEvery):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
+	return r.writeLog(ctx)
 }

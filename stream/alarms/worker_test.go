@@ -100,16 +100,43 @@ func event(rule, key, severity, state string, minute float64) batch.Event {
 // rows is the alarm log, each row once, and how often rows came more than once.
 func (b *bench) rows() (out []string, again int) {
 	b.Helper()
+	seen := map[string]bool{}
+	for _, row := range b.allRows() {
+		text := fmt.Sprint(row.Time.Format("15:04"), " ", row.N, " ", b.name(row.Alarm), " ", row.Action, " ", row.State, " ", row.Severity)
+		if seen[text] {
+			again++
+			continue
+		}
+		seen[text] = true
+		out = append(out, text)
+	}
+	return out, again
+}
+
+// logged counts the rows of the alarm log by alarm and note, rows that came again once.
+func (b *bench) logged() map[string]int {
+	b.Helper()
+	out, seen := map[string]int{}, map[string]bool{}
+	for _, row := range b.allRows() {
+		if key := fmt.Sprint(row.Alarm, row.N); !seen[key] {
+			seen[key] = true
+			out[row.Alarm+" "+row.Note]++
+		}
+	}
+	return out
+}
+
+func (b *bench) allRows() (out []batch.AlarmRow) {
+	b.Helper()
 	last, err := b.log.LastSeq(b.Context(), batch.KindAlarmLog)
 	if err != nil || last == 0 {
-		return nil, 0
+		return nil
 	}
 	r, err := b.log.Read(b.Context(), batch.KindAlarmLog, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer r.Close()
-	seen := map[string]bool{}
 	for seq := uint64(0); seq < last; {
 		m, err := r.Next(b.Context())
 		if err != nil {
@@ -120,17 +147,9 @@ func (b *bench) rows() (out []string, again int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, row := range rows {
-			text := fmt.Sprint(row.Time.Format("15:04"), " ", row.N, " ", b.name(row.Alarm), " ", row.Action, " ", row.State, " ", row.Severity)
-			if seen[text] {
-				again++
-				continue
-			}
-			seen[text] = true
-			out = append(out, text)
-		}
+		out = append(out, rows...)
 	}
-	return out, again
+	return out
 }
 
 func (b *bench) name(id string) string {
@@ -180,7 +199,7 @@ func TestKilledAnywhere(t *testing.T) {
 		list, _, _ := b.book.List(Query{States: States})
 		for _, r := range list {
 			a := r.clone()
-			a.Pending = nil
+			a.Pending, a.After = nil, 0
 			alarms = append(alarms, *a)
 		}
 		rows, _ = b.rows()

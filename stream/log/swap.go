@@ -102,6 +102,18 @@ func (k *KV) Remove(ctx context.Context, key string, after uint64) error {
 	return nil
 }
 
+// Drop removes key as if it had never been: those who watch are not told, and no revision of it is left.
+func (k *KV) Drop(ctx context.Context, key string) error {
+	s, err := k.stream(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.Purge(ctx, jetstream.WithPurgeSubject(k.subject(key))); err != nil {
+		return fmt.Errorf("drop %s from bucket %s: %w", key, k.name, err)
+	}
+	return nil
+}
+
 func (k *KV) swapError(key string, err error) error {
 	if otherSequence(err) {
 		return ErrChanged

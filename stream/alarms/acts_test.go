@@ -1,0 +1,311 @@
+package alarms
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	streamlog "panormus/stream/log"
+)
+
+// paper is a bucket on paper, of which every Book may have read another part.
+type paper struct {
+	*testing.T
+	entries []streamlog.Entry
+	newest  map[string]uint64 // by key
+}
+
+func (p *paper) put(key string, value any, after uint64) bool {
+	if p.newest[key] != after {
+		return false
+	}
+	var data []byte
+	if value != nil {
+		var err error
+		if data, err = json.Marshal(value); err != nil {
+			p.Fatal(err)
+		}
+	}
+	e := streamlog.Entry{Key: key, Value: data, Revision: uint64(len(p.entries) + 1)}
+	p.entries, p.newest[key] = append(p.entries, e), e.Revision
+	return true
+}
+
+// reader is a Book that has read some of it.
+type reader struct {
+	*Book
+	p  *paper
+	at int
+}
+
+func (p *paper) reader() *reader {
+	r := &reader{NewBook(Config{Escalate: []Escalation{}}, nil, nil, nil), p, 0}
+	r.whole = true
+	return r
+}
+
+func (r *reader) read(n int) {
+	for ; n > 0 && r.at < len(r.p.entries); n-- {
+		e := r.p.entries[r.at]
+		r.at++
+		r.index(e)
+		r.watched = e.Revision
+	}
+}
+
+// late is a Book that begins now: it has of every key the newest value only.
+func (p *paper) late() *reader {
+	r := p.reader()
+	r.whole = false
+	for _, e := range p.entries {
+		if p.newest[e.Key] == e.Revision {
+			r.index(e)
+		}
+	}
+	r.whole, r.at = true, len(p.entries)
+	return r
+}
+
+// TestBooksAgree: whatever who writes has not read yet, all Books hold the same in the end, also one that
+// begins late; every act that was answered with success is in the log once, every other never.
+func TestBooksAgree(t *testing.T) {
+	raced := 0
+	for seed := range uint64(120) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		p := &paper{T: t, newest: map[string]uint64{}}
+		worker, rooms := p.reader(), []*reader{p.reader(), p.reader()}
+		ids := []string{ID("hot", "0"), ID("hot", "1")}
+		log := map[string]Entry{} // by alarm and n
+		lives := map[string]int{} // how often an alarm was forgotten
+		told := map[string]bool{} // notes of acts, and whether they were done
+		publish := func() {
+			for id, h := range worker.records {
+				for _, e := range h.base.Pending {
+					key := fmt.Sprint(id, " ", e.N, "@", lives[id])
+					if had, ok := log[key]; ok && had != e {
+						t.Fatalf("seed %d: entry %s is %+v, then %+v", seed, key, had, e)
+					}
+					log[key] = e
+				}
+			}
+		}
+		edit := func(id string, fn func(*Alarm, Record) (*Alarm, error)) {
+			a, after, err := worker.step(id, fn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a == nil {
+				return
+			}
+			if after == 0 && worker.records[id] == nil {
+				after = p.newest[id] // as edit looks for what was removed
+			}
+			if before := worker.watched; !p.put(id, a, after) {
+				t.Fatalf("seed %d: the worker, who alone writes values, is refused", seed)
+			} else if slices.ContainsFunc(p.entries[before:], func(e streamlog.Entry) bool { return e.Key != id }) {
+				raced++
+			}
+			worker.read(len(p.entries)) // as edit awaits it
+			publish()
+		}
+		for step := range 120 {
+			id := ids[rnd.IntN(len(ids))]
+			switch n := rnd.IntN(12); n {
+			case 0, 1, 2: // an event
+				ev := event("hot", map[string]string{ids[0]: "0", ids[1]: "1"}[id], "major", []string{"raised", "cleared", "updated"}[n], float64(step))
+				edit(id, func(a *Alarm, _ Record) (*Alarm, error) {
+					if a == nil {
+						a = &Alarm{ID: id, Rule: ev.Rule, Key: ev.Key, Confirmed: true}
+					}
+					if !a.apply(&ev, Place{Seq: uint64(step + 1)}, Hold{}, &worker.cfg) {
+						return nil, nil
+					}
+					return a, nil
+				})
+			case 3: // what operators did is taken in
+				for _, id := range worker.unfoldedIDs(10) {
+					edit(id, func(a *Alarm, _ Record) (*Alarm, error) { return a, nil })
+				}
+			case 4: // nothing has happened for long
+				if h := worker.records[id]; h != nil && h.State() == Normal && len(h.acts) == 0 {
+					edit(id, func(a *Alarm, _ Record) (*Alarm, error) { a.Gone = true; return a, nil })
+					if h = worker.records[id]; h.Gone {
+						p.put(id, nil, h.seq)
+						lives[id]++
+						worker.read(len(p.entries))
+					}
+				}
+			case 5, 6:
+				worker.read(rnd.IntN(4))
+			case 7:
+				rooms[rnd.IntN(2)].read(1 + rnd.IntN(8))
+			default: // an operator who has not read all
+				room := rooms[rnd.IntN(2)]
+				act := Act{Action: []string{"ack", "unack", "comment", "close", "shelve", "unshelve"}[rnd.IntN(6)], By: "ada", Note: fmt.Sprint("act ", step), Until: t0.Add(1000 * time.Hour)}
+				out := []Result{{ID: ids[0]}, {ID: ids[1]}}
+				todo := room.ask(out, []int{0, 1}, &act)
+				d := deed{Act: act, At: t0.Add(time.Duration(step) * time.Minute)}
+				for _, i := range todo {
+					d.IDs, d.Revs = append(d.IDs, out[i].ID), append(d.Revs, out[i].Record.Rev)
+				}
+				if len(todo) == 0 {
+					continue
+				}
+				key := fmt.Sprint(actPrefix, step)
+				room.mine[key] = make([]Record, len(todo))
+				p.put(key, &d, 0)
+				room.read(len(p.entries))
+				for j, i := range todo {
+					told[out[i].ID+" "+act.Note] = room.mine[key][j].Alarm != nil
+				}
+				if early := p.late(); rnd.IntN(4) == 0 {
+					compareBooks(t, seed, early.Book, room.Book)
+				}
+			}
+		}
+		worker.read(len(p.entries))
+		for ids := worker.unfoldedIDs(10); len(ids) > 0; ids = worker.unfoldedIDs(10) {
+			for _, id := range ids {
+				edit(id, func(a *Alarm, _ Record) (*Alarm, error) { return a, nil })
+			}
+		}
+		publish()
+		for _, r := range append(rooms, p.late()) {
+			r.read(len(p.entries))
+			compareBooks(t, seed, r.Book, worker.Book)
+			if r.waiting != 0 || len(r.unfolded) != 0 {
+				t.Fatalf("seed %d: %d acts on %d alarms wait though all are in values", seed, r.waiting, len(r.unfolded))
+			}
+		}
+		logged := map[string]int{}
+		for key, e := range log {
+			if e.By == "ada" {
+				id, _, _ := cutLast(key)
+				note := e.Note
+				if i := len("until 2027-01-09T02:00:00Z: "); e.Action == "shelve" {
+					note = note[i:]
+				}
+				logged[id+" "+note]++
+			}
+		}
+		for act, done := range told {
+			if n := logged[act]; done && n != 1 || !done && n != 0 {
+				t.Fatalf("seed %d: %s: done %v, %d times in the log", seed, act, done, n)
+			}
+		}
+	}
+	if raced < 50 {
+		t.Errorf("%d values were written over acts unread: this looked at too little", raced)
+	}
+}
+
+func cutLast(s string) (string, string, bool) {
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == ' ' {
+			return s[:i], s[i+1:], true
+		}
+	}
+	return s, "", false
+}
+
+func compareBooks(t *testing.T, seed uint64, x, y *Book) {
+	t.Helper()
+	view := func(b *Book) map[string]any {
+		out := map[string]any{}
+		for id, h := range b.records {
+			a := h.clone()
+			a.Pending = nil
+			out[id] = struct {
+				Alarm
+				Rev uint64
+			}{*a, h.Rev}
+		}
+		return out
+	}
+	if vx, vy := view(x), view(y); !reflect.DeepEqual(vx, vy) {
+		t.Fatalf("seed %d: two Books hold\n%+v\n%+v", seed, slices.Collect(maps.Values(vx)), slices.Collect(maps.Values(vy)))
+	}
+}
+
+// TestManyRooms acts from two control rooms at once on a real bucket, while events come and the worker is
+// killed over and over: nobody is told what is not so, and the log has every act once.
+func TestManyRooms(t *testing.T) {
+	b := newBench(t, Config{Escalate: []Escalation{}}, nil)
+	const n = 40
+	for i := range n {
+		b.publish(event("hot", fmt.Sprint(i), "major", "raised", 0))
+	}
+	if err := b.work(); err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = ID("hot", fmt.Sprint(i))
+	}
+	var mu sync.Mutex
+	done := map[string]bool{}
+	var wg sync.WaitGroup
+	for room := range 2 {
+		other := &bench{T: t}
+		other.open(b.log, Config{Escalate: []Escalation{}}, nil)
+		t.Cleanup(other.follow())
+		wg.Go(func() {
+			for i := range 15 {
+				note := fmt.Sprint("room ", room, " act ", i)
+				action := []string{"ack", "unack", "comment"}[i%3]
+				results, err := other.book.Act(t.Context(), ids, Act{Action: action, By: "ada", Note: note})
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				for _, r := range results {
+					done[r.ID+" "+note] = r.Err == nil
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	acting := make(chan struct{})
+	go func() { wg.Wait(); close(acting) }()
+	steps, minute := 0, 1
+	killed := fmt.Errorf("killed")
+	b.worker.hook = func(string) error {
+		if steps++; steps%7 == 0 {
+			return killed
+		}
+		return nil
+	}
+	for working := true; working; {
+		select {
+		case <-acting:
+			working = false
+		default:
+		}
+		b.publish(event("hot", fmt.Sprint(minute%n), "major", []string{"cleared", "raised"}[minute/n%2], float64(minute)))
+		minute++
+		if err := b.work(); err != nil && err != killed {
+			t.Fatal(err)
+		}
+	}
+	b.worker.hook = nil
+	if err := b.work(); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(t0)
+	logged := b.logged()
+	for act, ok := range done {
+		if times := logged[act]; ok && times != 1 || !ok && times != 0 {
+			t.Errorf("%s: done %v, %d times in the log", act, ok, times)
+		}
+	}
+	fresh := &bench{T: t}
+	fresh.open(b.log, Config{Escalate: []Escalation{}}, nil)
+	defer fresh.follow()()
+	compareBooks(t, 0, fresh.book, b.book)
+}
