@@ -22,7 +22,7 @@ type parts struct {
 	store  *rules.Store
 	rules  *rules.Worker
 	alarms *alarms.Book
-	rows   []*rules.RowWorker // of rules about detections, tracks and counts
+	rows   []*rules.RowWorker // of rules about rows: detections, uplinks, events…
 	tracks *tracks.Worker
 	notify *notify.Desk
 	state  *live.State
@@ -73,7 +73,7 @@ func (n *node) startConsumers(ctx context.Context) error {
 			Log: n.stream, Rules: n.parts.store, Engine: rules.Config{Registry: n.registry}, Hours: n.hours(), Logger: n.log, Metrics: n.reg,
 		})
 		n.reads.again("rules", n.parts.rules.Run)
-		for _, on := range []string{rules.OnDetections, rules.OnTracks, rules.OnCounts} {
+		for _, on := range []string{rules.OnDetections, rules.OnTracks, rules.OnCounts, rules.OnUplinks, rules.OnEvents} {
 			w := rules.NewRowWorker(rules.RowWorkerConfig{
 				Log: n.stream, Rules: n.parts.store, On: on, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
 			})

@@ -33,7 +33,7 @@ func TestDefaultsReadWhatTheCitySays(t *testing.T) {
 		}
 		known := cityMetrics[r.Domain]
 		if r.On != onObservations {
-			known = slices.Collect(maps.Keys(rowColumns[r.On]))
+			known = rowKinds[r.On].names
 		}
 		for metric := range r.code.shows {
 			if !slices.Contains(known, metric) {

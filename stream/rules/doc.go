@@ -83,13 +83,29 @@
 //
 // # Rows
 //
-// Rules `on: detections`, `tracks` or `counts` are about rows, which are occurrences and not values
-// that stand: RowEngine. Their variables are the row's columns and the camera's registry fields, and
-// `zone` is the row's. A row that matches raises its key's episode (key: camera unless said
-// otherwise, often `track`) or keeps it up; it ends when `clear` is true of a row of its key, or when
-// nothing has matched for `hold` of event time (1 minute, 150 s on counts). With `for`, rows must go
-// on matching that long without a gap longer than `hold`. A state that a camera only tells again is
-// no row. Rows are judged in the log's order by one worker a kind.
+// Rules `on: detections`, `tracks`, `counts`, `uplinks` or `events` are about rows, which are occurrences
+// and not values that stand: RowEngine. Their variables are the row's columns and the registry's fields
+// of its camera or device, and `zone` is the row's where it has one. A row that matches raises its key's
+// episode (key: camera or device unless said otherwise, often `track`) or keeps it up; it ends when
+// `clear` is true of a row of its key, or when nothing has matched for `hold` of event time (1 minute,
+// 150 s on counts). With `for`, rows must go on matching that long without a gap longer than `hold`. A
+// state that a camera only tells again is no row. An uplink that several gateways heard is as many rows.
+// Rows are judged in the log's order by one worker a kind.
+//
+// Windows and sequences of rows are as those of messages; they hold Config.MaxKeys keys a rule. A function
+// of a column and a time is of the rows of one thing: a camera's track (detections), class (tracks) or zone
+// and class (counts), a device at a gateway, the key of an event's rule; after ten minutes and twice the
+// longest time without a row of it, it begins anew. in_zone() and distance_m() are of where the row says the
+// object is (position_lat and position_lon), else of the registry's place.
+//
+// # Events
+//
+// Rules `on: events` are about what rules, alarms and others raise: rule, severity, state, domain, device,
+// zone, key and text, and context.NAME of the values that an event carries. Events of rules in shadow are
+// not among them. An event is known when its windows are over, so their clock stays 90 s further behind.
+// No rule feeds on itself: one that names itself (rule == "…"), or rules that name one another in a circle,
+// are refused; and what a rule on events raises says in its context, as `chain`, which such rules it comes
+// of: no rule is given an event that comes of it, nor one that comes of 8.
 //
 // # Keys
 //

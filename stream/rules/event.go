@@ -42,6 +42,7 @@ type eventContext struct {
 	Window     *windowBounds     `json:"window,omitempty"`
 	Reason     string            `json:"reason,omitempty"` // of an end that no reading decided
 	Title      map[string]string `json:"title,omitempty"`
+	Chain      []string          `json:"chain,omitempty"` // of rules on events: those that it comes of
 }
 
 // evidence is what the frame says about a rule at a moment.
@@ -49,6 +50,7 @@ type evidence struct {
 	text   string
 	values map[string]any
 	bounds *windowBounds
+	chain  []string
 }
 
 const timeLayout = "2006-01-02T15:04:05.000Z"
@@ -128,6 +130,7 @@ func (r *bound) event(state, key string, start, at, received int64, v evidence, 
 	c := eventContext{
 		Values: v.values, When: r.When, Clear: r.Clear, Thresholds: r.limits, Since: formatTime(start),
 		Episode: eventID(r.ID, key, start, "episode"), Devices: devices, Window: v.bounds, Reason: reason, Title: r.Title,
+		Chain: v.chain,
 	}
 	if r.For > 0 {
 		c.For = formatDuration(r.For)
@@ -135,7 +138,7 @@ func (r *bound) event(state, key string, start, at, received int64, v evidence, 
 	if r.Absent > 0 {
 		c.Absent = formatDuration(r.Absent)
 	}
-	if r.On != onObservations && r.On != "" {
+	if r.On != onObservations && r.On != "" && !r.windowed() {
 		c.Hold = formatDuration(time.Duration(r.holdMs()) * time.Millisecond)
 	}
 	if r.Key != "device" {

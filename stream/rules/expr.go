@@ -101,7 +101,7 @@ type parsed struct {
 }
 
 func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node, before int) {
-	c := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, columns: rowColumns[r.On]}
+	c := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, columns: columnsOf(r.On)}
 	var exprs []*parsed
 	for _, e := range []struct{ key, src string }{{"when", r.When}, {"clear", r.Clear}, {"key", r.Key}} {
 		if at[e.key] == nil || e.key == "key" && slices.Contains(plainKeys, e.src) {

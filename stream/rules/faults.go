@@ -104,7 +104,7 @@ func (e *Engine) isolate() {
 
 func (e *RowEngine) isolate() {
 	if e.cfg.faults.fresh.Swap(false) {
-		e.Replace(e.prog.set, e.clock+e.cfg.Lateness.Milliseconds())
+		e.Replace(e.set, e.clock+e.cfg.Lateness.Milliseconds())
 	}
 }
 

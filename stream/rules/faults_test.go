@@ -93,7 +93,7 @@ func TestPanicIsIsolated(t *testing.T) {
 
 func TestPanicOfARowRule(t *testing.T) {
 	e := NewRowEngine(Config{}, OnDetections, mustParse(t, `rules: [{id: a, on: detections, when: class == "x"}, {id: b, on: detections, when: class == "x"}]`))
-	panicking(e.prog, "a")
+	panicking(e.programs[OnDetections].program, "a")
 	see := func(camera string, second int64) string {
 		row, err := NewRow(OnDetections, camera, rowStart+second*1000, rowStart+second*1000, map[string]string{"class": "x"})
 		if err != nil {

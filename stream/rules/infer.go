@@ -36,6 +36,9 @@ func (c *compiler) infer(e ast.Expr, want kind, locals []string) kind {
 		}
 		return c.used(name, want)
 	case ast.SelectKind:
+		if c.isContext(e) && !slices.Contains(locals, "context") {
+			return c.used(contextPrefix+e.AsSelect().FieldName(), want)
+		}
 		c.infer(e.AsSelect().Operand(), kindOther, locals)
 		if e.AsSelect().IsTestOnly() {
 			return kindBool
@@ -67,6 +70,18 @@ func (c *compiler) used(name string, want kind) kind {
 		c.metrics[name] = kindNone
 	}
 	return c.metrics[name]
+}
+
+// ofRows reports whether the expressions are about rows, not about lets or steps.
+func (c *compiler) ofRows() bool { return c.columns != nil && rowKinds[c.on] != nil }
+
+// isContext reports whether e is what the context of an event says: context.NAME.
+func (c *compiler) isContext(e ast.Expr) bool {
+	if c.on != OnEvents || e.Kind() != ast.SelectKind || e.AsSelect().IsTestOnly() {
+		return false
+	}
+	of := e.AsSelect().Operand()
+	return of.Kind() == ast.IdentKind && of.AsIdent() == "context"
 }
 
 func (c *compiler) inferCall(call ast.CallExpr, want kind, locals []string) kind {
@@ -133,7 +148,7 @@ func (c *compiler) inferCall(call ast.CallExpr, want kind, locals []string) kind
 		}
 		return kindNone
 	case "in_zone", "distance_m":
-		if c.columns == nil {
+		if c.columns == nil || c.ofRows() {
 			for _, name := range positionMetrics {
 				c.used(name, kindNum)
 			}

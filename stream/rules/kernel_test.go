@@ -130,7 +130,7 @@ func TestKernelsAgreeWithCEL(t *testing.T) {
 			}
 			t.Fatalf("%s\n%v", when, err)
 		}
-		fast, slow := newPlan(set, onObservations, "", false), newPlan(set, onObservations, "", true)
+		fast, slow := newPlan(set, onObservations, onObservations, "", false), newPlan(set, onObservations, onObservations, "", true)
 		if !fast.rules[0].slow {
 			kernels++
 		}
@@ -220,7 +220,7 @@ func TestExpressions(t *testing.T) {
 			continue
 		}
 		for _, only := range []bool{false, true} {
-			pl := newPlan(set, onObservations, "", only)
+			pl := newPlan(set, onObservations, onObservations, "", only)
 			d, f := frameFor(pl)
 			lat, lon := 38.1157, 13.3615
 			d.asset = &devices.Asset{Device: devices.Device{Zone: "kalsa", Profile: "lamp", Lat: &lat, Lon: &lon, Tags: map[string]string{"kind": "led"}}}
@@ -332,7 +332,7 @@ func BenchmarkCondition(b *testing.B) {
 	for _, only := range []bool{false, true} {
 		for _, power := range []float64{120, 80} {
 			b.Run(fmt.Sprintf("cel-go=%v/true=%v", only, power > 100), func(b *testing.B) {
-				pl := newPlan(set, onObservations, "", only)
+				pl := newPlan(set, onObservations, onObservations, "", only)
 				_, f := frameFor(pl)
 				f.nums[pl.metrics["power_w"].num], f.nums[pl.metrics["dimming"].num], f.texts[0] = power, 0.1, "ok"
 				b.ReportAllocs()

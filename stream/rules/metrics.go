@@ -44,6 +44,9 @@ var (
 	shadowDesc       = desc("shadow_raised_total", "Episodes a rule in shadow has raised, replays included.", "rule")
 	failedDesc       = desc("failed", "1 for a rule that failed and was put out of force.", "rule")
 	droppedDesc      = desc("sequence_dropped_total", "Messages of a rule's sequence that their key had no room for.", "rule")
+	rowsLateDesc     = desc("rows_window_late_total", "Rows of windows that were over, and not taken; a rule each.", "on")
+	rowsRefusedDesc  = desc("rows_keys_refused_total", "Keys of rules about rows not opened because their rule has as many as it may.", "on")
+	rowsEvictedDesc  = desc("rows_functions_refused_total", "Rows whose functions of a time say nothing because the engine holds as many as it may.", "on")
 	clearedDesc      = desc("cleared_total", "Episodes of a rule that ended, replays included.", "rule")
 )
 
@@ -100,23 +103,53 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(problemsDesc, prometheus.GaugeValue, float64(problems))
 	ch <- prometheus.MustNewConstMetric(appliedDesc, prometheus.GaugeValue, float64(m.w.applied.Load()))
-	for _, r := range s.Rules {
-		count(evaluationsDesc, r.Evaluations, r.ID)
-		count(matchesDesc, r.Matches, r.ID)
-		count(unknownDesc, r.Unknown, r.ID)
-		count(errorsDesc, r.Errors, r.ID)
-		if r.Mode == "shadow" {
-			count(shadowDesc, r.Raised, r.ID)
-		} else {
-			count(raisedDesc, r.Raised, r.ID)
+	collectRules(ch, s.Rules)
+}
+
+// collectRules sends what each rule has done.
+func collectRules(ch chan<- prometheus.Metric, all []RuleStats) {
+	for _, r := range all {
+		count := func(d *prometheus.Desc, v uint64) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), r.ID)
 		}
+		count(evaluationsDesc, r.Evaluations)
+		count(matchesDesc, r.Matches)
+		count(unknownDesc, r.Unknown)
+		count(errorsDesc, r.Errors)
+		if r.Mode == "shadow" {
+			count(shadowDesc, r.Raised)
+		} else {
+			count(raisedDesc, r.Raised)
+		}
+		count(clearedDesc, r.Cleared)
+		count(droppedDesc, r.Dropped)
 		ch <- prometheus.MustNewConstMetric(secondsDesc, prometheus.CounterValue, r.Seconds, r.ID)
 		failed := 0.0
 		if r.Failed != "" {
 			failed = 1
 		}
 		ch <- prometheus.MustNewConstMetric(failedDesc, prometheus.GaugeValue, failed, r.ID)
-		count(clearedDesc, r.Cleared, r.ID)
-		count(droppedDesc, r.Dropped, r.ID)
+	}
+}
+
+// rowFigures are the figures of rules about rows, under the names of those about devices. Several
+// collectors share those names, so it describes none: the registry still refuses two alike.
+type rowFigures struct{ w *RowWorker }
+
+// Describe sends nothing.
+func (rowFigures) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends what each rule has done.
+func (r rowFigures) Collect(ch chan<- prometheus.Metric) {
+	e := r.w.engine.Load()
+	if e == nil {
+		return
+	}
+	collectRules(ch, e.Stats())
+	c := e.counts.Load()
+	for d, n := range map[*prometheus.Desc]uint64{
+		rowsLateDesc: c.windowLate.Load(), rowsRefusedDesc: c.keysRefused.Load(), rowsEvictedDesc: c.evicted.Load(),
+	} {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), r.w.cfg.On)
 	}
 }

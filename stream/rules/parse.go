@@ -2,6 +2,7 @@ package rules
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -154,6 +155,13 @@ func (p *parser) parse(data []byte) []*Rule {
 			first[r.ID] = r.Line
 			rules = append(rules, r)
 		}
+		for _, r := range rules {
+			if p.rule = r.ID; !slices.Contains(r.names(), r.ID) { // which is said already
+				if what := circles(rules)[r.ID]; what != "" {
+					p.fail(r.Line, 1, "%s", what)
+				}
+			}
+		}
 		p.rule = ""
 	})
 	return rules
@@ -277,7 +285,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 	case r.On != onObservations && r.Absent > 0:
 		p.failAt(at["absent"], "absent: found beside on: %s, want it on observations", r.On)
 	case r.On == onObservations && r.Hold > 0 && at["sequence"] == nil:
-		p.failAt(at["hold"], "hold: found with on: observations, where a reading stands until the next; want it on detections, tracks or counts")
+		p.failAt(at["hold"], "hold: found with on: observations, where a reading stands until the next; want it on detections or other rows")
 	case r.Absent > 0:
 		for _, key := range []string{"for", "clear"} {
 			if v := at[key]; v != nil {
@@ -299,6 +307,9 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 	default:
 		p.compileRule(r, at, before)
 	}
+	if slices.Contains(r.names(), r.ID) {
+		p.failAt(cmp.Or(at["when"], n), "when: %s is the rule itself, which would feed on its own events; want others", r.ID)
+	}
 	if len(p.problems.errors()) > before {
 		return nil
 	}
@@ -306,10 +317,8 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 	return r
 }
 
-// ons are what a rule may run on, and whether it is built.
-var ons = map[string]bool{
-	"observations": true, "detections": true, "tracks": true, "counts": true, "uplinks": false, "events": false,
-}
+// ons are what a rule may run on.
+var ons = slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(rowKinds)), onObservations)))
 
 func (p *parser) parseKey(r *Rule, key string, v *yaml.Node) {
 	switch key {
@@ -360,14 +369,8 @@ func (p *parser) parseKey(r *Rule, key string, v *yaml.Node) {
 			p.failAt(v, "severity: found %q%s; want one of %s", s, didYouMean(s, Severities), strings.Join(Severities, ", "))
 		}
 	case "on":
-		r.On = s
-		built, known := ons[s]
-		switch {
-		case !known:
-			all := slices.Sorted(maps.Keys(ons))
-			p.failAt(v, "on: found %q%s; want one of %s", s, didYouMean(s, all), strings.Join(all, ", "))
-		case !built:
-			p.failAt(v, "on: %s is not supported yet, want observations, detections, tracks or counts", s)
+		if r.On = s; !slices.Contains(ons, s) {
+			p.failAt(v, "on: found %q%s; want one of %s", s, didYouMean(s, ons), strings.Join(ons, ", "))
 		}
 	case "when":
 		r.When = strings.TrimSpace(s)

@@ -89,21 +89,26 @@ func (p *program) plan(domain string) *plan {
 }
 
 func newProgram(set *Set, on string, onlyCEL bool) *program {
+	return newProgramOf(set, on, on, onlyCEL)
+}
+
+// newProgramOf is of the rules of an engine, as they are about one kind of thing.
+func newProgramOf(set *Set, engine, on string, onlyCEL bool) *program {
 	p := &program{set: set, plans: map[string]*plan{}}
 	for _, r := range set.Rules {
-		if r.On == on && r.Domain != "" && !r.Disabled && p.plans[r.Domain] == nil {
-			p.plans[r.Domain] = newPlan(set, on, r.Domain, onlyCEL)
+		if r.runs(engine, on) && r.Domain != "" && !r.Disabled && p.plans[r.Domain] == nil {
+			p.plans[r.Domain] = newPlan(set, engine, on, r.Domain, onlyCEL)
 		}
 	}
-	p.other = newPlan(set, on, "", onlyCEL)
+	p.other = newPlan(set, engine, on, "", onlyCEL)
 	return p
 }
 
-func newPlan(set *Set, on, domain string, onlyCEL bool) *plan {
+func newPlan(set *Set, engine, on, domain string, onlyCEL bool) *plan {
 	pl := &plan{domain: domain, metrics: map[string]*metricPlan{}}
 	b := &binder{num: map[string]int{}, text: map[string]int{}, onlyCEL: onlyCEL, plan: pl}
 	for global, r := range set.Rules {
-		if r.On != on || r.Disabled || r.Domain != "" && r.Domain != domain {
+		if !r.runs(engine, on) || r.Disabled || r.Domain != "" && r.Domain != domain {
 			continue
 		}
 		pl.rules = append(pl.rules, &bound{Rule: r, index: len(pl.rules), global: global})

@@ -61,6 +61,10 @@ func (w *rewriter) expr(e ast.Expr, locals []string) {
 		}
 	case ast.SelectKind:
 		operand := e.AsSelect().Operand()
+		if w.isContext(e) && !slices.Contains(locals, "context") {
+			w.metric(e, contextPrefix+e.AsSelect().FieldName())
+			return
+		}
 		if operand.Kind() == ast.IdentKind && !slices.Contains(locals, operand.AsIdent()) && operand.AsIdent() != "tags" {
 			name := operand.AsIdent() + "." + e.AsSelect().FieldName()
 			w.failID(w.e, operand.ID(), "found %s, want tags.NAME or a metric; objects in a message are joined with _: %s", name, strings.ReplaceAll(name, ".", "_"))
@@ -86,7 +90,7 @@ func (w *rewriter) expr(e ast.Expr, locals []string) {
 }
 
 func (w *rewriter) metric(e ast.Expr, name string) {
-	if w.columns != nil {
+	if w.columns != nil && !(w.on == OnEvents && strings.HasPrefix(name, contextPrefix)) {
 		if _, ok := w.columns[name]; !ok {
 			known := slices.Concat(slices.Collect(maps.Keys(w.columns)), slices.Collect(maps.Keys(fields)))
 			w.failID(w.e, e.ID(), "%s have no %q%s", w.on, name, didYouMean(name, known))

@@ -1,8 +1,7 @@
 package rules
 
 import (
-	"encoding/json"
-	"fmt"
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -12,71 +11,74 @@ import (
 	"panormus/stream/batch"
 )
 
-// What a rule may be about.
-const (
-	onObservations = "observations"
-	OnDetections   = "detections"
-	OnTracks       = "tracks"
-	OnCounts       = "counts"
-)
-
-// rowColumns are the variables of rules about rows, beside the fields of the camera's registry
-// entry; `zone` is the row's, not the registry's. They are named as the tables' columns are.
-var rowColumns = map[string]map[string]kind{
-	OnDetections: {
-		"camera": kindText, "what": kindText, "track": kindText, "other": kindText, "class": kindText, "vendor_class": kindText,
-		"score": kindNum, "zone": kindText, "rule": kindText, "direction": kindText, "speed_mps": kindNum, "heading_deg": kindNum,
-		"box_left": kindNum, "box_top": kindNum, "box_right": kindNum, "box_bottom": kindNum, "center_x": kindNum, "center_y": kindNum,
-		"value": kindNum, "purpose": kindText,
-	},
-	OnTracks: {
-		"camera": kindText, "track": kindText, "class": kindText, "vendor_class": kindText, "score": kindNum, "zones": kindText,
-		"duration_s": kindNum, "speed_mps": kindNum, "speed_max_mps": kindNum, "distance_m": kindNum, "heading_deg": kindNum,
-		"start_x": kindNum, "start_y": kindNum, "end_x": kindNum, "end_y": kindNum, "purpose": kindText,
-	},
-	OnCounts: {
-		"camera": kindText, "zone": kindText, "class": kindText, "count_in": kindNum, "count_out": kindNum, "seen": kindNum,
-		"occupancy_avg": kindNum, "occupancy_max": kindNum, "dwell_s": kindNum, "visits": kindNum, "speed_mps": kindNum,
-		"queue_max": kindNum, "purpose": kindText,
-	},
-}
-
-// defaultHold is how long an episode lasts after its last row: counts come once a minute.
-var defaultHold = map[string]time.Duration{OnDetections: time.Minute, OnTracks: time.Minute, OnCounts: 150 * time.Second}
-
-// A Row is what a rule about rows is evaluated on: a detection, a track or the counts of a minute.
-type Row struct {
-	Camera   string
-	Time     int64 // event time, Unix ms
-	Received int64 // Unix ms
-	num      func(name string) float64
-	text     func(name string) string
-}
-
-// A RowEngine evaluates the rules of a set that are about rows. Other than a reading, which stands
-// until the device's next one, a row is an occurrence: one that matches raises its key's episode, or
-// keeps it up, and the episode ends when `clear` is true of a row of its key, or when no row has
-// matched for `hold` of event time. With `for`, rows must go on matching that long, none further
-// from the next than `hold`. It is pure and belongs to one goroutine.
+// A RowEngine evaluates the rules of a set that are about one kind of rows. Other than a reading,
+// which stands until the device's next one, a row is an occurrence: one that matches raises its key's
+// episode, or keeps it up, and the episode ends when `clear` is true of a row of its key, or when no
+// row has matched for `hold` of event time. With `for`, rows must go on matching that long, none
+// further from the next than `hold`. Windows and sequences of rows are those of messages. It is pure
+// and belongs to one goroutine.
 type RowEngine struct {
 	on       string
 	cfg      Config
-	prog     *program
+	set      *Set
+	programs map[string]*rowProgram // by what their rows are
 	frame    frame
 	sun      sunCache
-	cameras  map[string]*device
+	devices  map[rowOwner]*device
 	episodes map[rowKey]*rowEpisode
-	keys     map[string]int // episodes by rule
+	keys     map[string]int // episodes and windows, by rule
 	clock    int64          // event time less the lateness: what is over by it has ended
 	next     int64          // nothing ends before it
+	received int64          // of the newest row
 	seq      uint64
 	out      []made
 
-	evaluated, matched, refused uint64
-	counts                      atomic.Pointer[counts] // by rule; asked for by any goroutine
+	windowed bool                 // there are rules with windows or sequences
+	keyed    map[rowKey]*winState // of those
+	clocks   map[string]*windowClock
+	windows  windows
+	chains   map[rowKey][]string // of those on events
+	series   rowSeries
+
+	evaluated, matched uint64
+	count              shardCounts
+	counts             atomic.Pointer[counts] // by rule; asked for by any goroutine
 }
 
 type rowKey struct{ Rule, Key string }
+
+// rowOwner is a device among those of a kind of rows.
+type rowOwner struct{ on, id, domain string }
+
+// rowProgram is the rules of an engine as they are about one kind of rows.
+type rowProgram struct {
+	*program
+	kind  *rowKind // nil for messages of devices
+	slots map[*plan]*rowSlots
+}
+
+// rowSlots say where the values of a plan's slots are: in a column of the row, or, below 0, none.
+type rowSlots struct{ nums, texts []int }
+
+func newRowProgram(set *Set, engine, on string) *rowProgram {
+	p := &rowProgram{program: newProgramOf(set, engine, on, false), kind: rowKinds[on], slots: map[*plan]*rowSlots{}}
+	place := func(names []string) []int {
+		out := make([]int, len(names))
+		for i, name := range names {
+			out[i] = -1
+			if p.kind != nil {
+				if at, ok := p.kind.place[name]; ok {
+					out[i] = at
+				}
+			}
+		}
+		return out
+	}
+	for _, pl := range p.all() {
+		p.slots[pl] = &rowSlots{place(pl.nums), place(pl.texts)}
+	}
+	return p
+}
 
 // rowEpisode is what a key's rows have come to. Its fields are those of the checkpoint.
 type rowEpisode struct {
@@ -84,52 +86,81 @@ type rowEpisode struct {
 	Start    int64          `json:"start"`
 	Last     int64          `json:"last"` // newest row that matched
 	Received int64          `json:"received"`
-	Camera   string         `json:"camera"`
+	Camera   string         `json:"camera"` // or other device
 	Domain   string         `json:"domain"`
 	Zone     string         `json:"zone"`
 	Text     string         `json:"text"`
 	Values   map[string]any `json:"values"`
 	Shadow   bool           `json:"shadow,omitempty"` // raised in shadow
+	Chain    []string       `json:"chain,omitempty"`  // of rules on events: those that it comes of
 }
 
-// NewRowEngine makes an engine without state for the rules on one of OnDetections, OnTracks and
-// OnCounts.
+// NewRowEngine makes an engine without state for the rules on one of the kinds of rows.
 func NewRowEngine(cfg Config, on string, set *Set) *RowEngine {
 	e := &RowEngine{
-		on: on, cfg: cfg.withDefaults(), prog: newProgram(set, on, false), cameras: map[string]*device{},
+		on: on, cfg: cfg.withDefaults(), devices: map[rowOwner]*device{},
 		episodes: map[rowKey]*rowEpisode{}, keys: map[string]int{}, next: math.MaxInt64,
+		keyed: map[rowKey]*winState{}, clocks: map[string]*windowClock{}, chains: map[rowKey][]string{},
 	}
 	e.cfg.faults = newFaults()
 	e.counts.Store(newCounts(set, nil))
 	e.frame = frame{cfg: &e.cfg, sun: &e.sun}
+	e.adopt(set)
 	return e
 }
 
-// Idle reports whether no rule is about these rows.
-func (e *RowEngine) Idle() bool {
-	return len(e.prog.other.rules) == 0 && len(e.prog.plans) == 0 && len(e.episodes) == 0
+// adopt makes programs of a set.
+func (e *RowEngine) adopt(set *Set) {
+	e.set, e.programs = set, map[string]*rowProgram{}
+	for _, on := range inputsOf(set, e.on) {
+		e.programs[on] = newRowProgram(set, e.on, on)
+	}
+	e.windowed = false
+	for _, p := range e.programs {
+		e.windowed = e.windowed || slices.ContainsFunc(p.all(), func(pl *plan) bool { return pl.hasWindows })
+	}
+	e.count.rules = make([]ruleCounts, len(set.Rules))
+	clear(e.devices)
 }
 
-// camera is who the row is of; where the registry has no entry it is one of domain safety.
-func (e *RowEngine) camera(id string) *device {
-	d := e.cameras[id]
-	if d == nil {
-		if len(e.cameras) >= e.cfg.MaxDevices {
-			clear(e.cameras) // they are looked up again
+// inputsOf are the kinds of rows that rules of an engine are about.
+func inputsOf(_ *Set, engine string) []string { return []string{engine} }
+
+// Idle reports whether no rule is about these rows.
+func (e *RowEngine) Idle() bool {
+	for _, p := range e.programs {
+		if len(p.other.rules) > 0 || len(p.plans) > 0 {
+			return false
 		}
-		d = &device{id: id, domain: "safety"}
-		e.cameras[id] = d
+	}
+	return len(e.episodes)+len(e.keyed) == 0
+}
+
+// device is whose the row is; where the registry has no entry its domain is the row's, or the kind's.
+func (e *RowEngine) device(on, id, domain string) *device {
+	p := e.programs[on]
+	owner := rowOwner{on, id, domain}
+	d := e.devices[owner]
+	if d == nil {
+		if len(e.devices) >= e.cfg.MaxDevices {
+			clear(e.devices) // they are looked up again
+		}
+		d = &device{id: id, domain: domain}
+		if domain == "" && p.kind != nil {
+			d.domain = p.kind.domain
+		}
+		e.devices[owner] = d
 	}
 	if r := e.cfg.Registry; r != nil {
 		if v := r.Version(); d.asset == nil || d.version != v {
-			if d.asset, d.version = r.Lookup(id), v; d.asset != nil {
+			if d.asset, d.version = r.Lookup(id), v; d.asset != nil && domain == "" {
 				d.domain = d.asset.Domain
 			}
 			d.plan = nil
 		}
 	}
 	if d.plan == nil {
-		d.plan = e.prog.plan(d.domain)
+		d.plan = p.plan(d.domain)
 		d.nums, d.texts, d.seen = emptySlots(d.plan)
 	}
 	return d
@@ -137,28 +168,71 @@ func (e *RowEngine) camera(id string) *device {
 
 // Apply evaluates one row of the batch at seq of the log. Rows must come in the log's order.
 func (e *RowEngine) Apply(seq uint64, row *Row) {
-	e.seq = seq
-	now := min(row.Time, row.Received+maxAheadMs)
-	e.advance(min(row.Time, row.Received)-e.cfg.Lateness.Milliseconds(), row.Received)
-	d := e.camera(row.Camera)
-	if len(d.plan.rules) == 0 {
+	p := e.programs[row.On]
+	if p == nil {
 		return
 	}
-	for i, name := range d.plan.nums {
-		d.nums[i] = row.num(name)
+	e.seq, e.received = seq, max(e.received, row.Received)
+	now := min(row.Time, row.Received+maxAheadMs)
+	at := min(row.Time, row.Received)
+	e.advance(at-e.lateness(p.kind), row.Received)
+	if e.windowed {
+		e.windowClockOf(row.On).moved(at-e.lateness(p.kind), row.Received)
+		e.closeWindows()
 	}
-	for i, name := range d.plan.texts {
-		d.texts[i] = row.text(name)
+	d := e.device(row.On, row.Device, row.Domain)
+	if len(d.plan.rules) == 0 || len(row.chain) >= maxChain {
+		return
 	}
+	row.fill(d, p.slots[d.plan])
 	f := &e.frame
 	f.nums, f.texts, f.dev, f.now, f.quality = d.nums, d.texts, d, now, 0
+	if len(d.plan.series) > 0 {
+		e.takeSeries(p, d, row, at)
+	}
 	for _, r := range d.plan.rules {
-		e.evaluate(r, row, now)
+		switch {
+		case row.comesOf(r.Rule):
+		case r.windowed():
+			f.now = at // a clock that runs ahead fills no windows of the future
+			e.takeWindow(r, row, at)
+			f.now = now
+		default:
+			e.evaluate(r, row, now)
+		}
+	}
+}
+
+// fill puts the row's values into the device's slots.
+func (row *Row) fill(d *device, slots *rowSlots) {
+	for i, at := range slots.nums {
+		switch {
+		case at >= 0:
+			d.nums[i] = row.num(at)
+		case row.other != nil:
+			d.nums[i], _ = row.other(d.plan.nums[i])
+		}
+	}
+	for i, at := range slots.texts {
+		switch {
+		case at >= 0:
+			d.texts[i] = row.text(at)
+		case row.other != nil:
+			_, d.texts[i] = row.other(d.plan.texts[i])
+		}
 	}
 }
 
 // maxAheadMs is how far ahead of receipt an event time counts.
 const maxAheadMs = 60_000
+
+// lateness is how far the clock of a kind stays behind, in ms.
+func (e *RowEngine) lateness(k *rowKind) int64 {
+	if k == nil {
+		return e.cfg.Lateness.Milliseconds()
+	}
+	return (e.cfg.Lateness + k.late).Milliseconds()
+}
 
 func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 	e.evaluated++
@@ -175,6 +249,7 @@ func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 		if key, ok := e.keyOf(r, row); ok {
 			k := rowKey{r.ID, key}
 			if ep := e.episodes[k]; ep != nil && ep.State == raised && now >= ep.Start {
+				ep.Chain = row.chained(ep.Chain)
 				e.end(r, k, ep, max(now, ep.Start), row.Received, "")
 			}
 		}
@@ -206,21 +281,20 @@ func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 	}
 	switch {
 	case ep == nil:
-		if e.keys[r.ID] >= e.cfg.MaxKeys {
-			e.refused++
+		if !e.room(r) {
 			return
 		}
-		e.keys[r.ID]++
 		ep = &rowEpisode{State: pending, Start: now, Last: now}
 		e.episodes[k] = ep
 	case ep.State == pending && now-ep.Last > hold:
-		ep.Start, ep.Last = now, now
+		ep.Start, ep.Last, ep.Chain = now, now, nil
 	case now < ep.Last:
 		return // late: what came after it has been said
 	default:
 		ep.Last = now
 	}
-	ep.Received, ep.Camera, ep.Domain, ep.Zone = row.Received, row.Camera, f.dev.domain, f.asset().Zone
+	ep.Received, ep.Camera, ep.Domain, ep.Zone = row.Received, row.Device, f.dev.domain, e.zoneOf(row)
+	ep.Chain = row.chained(ep.Chain)
 	if r.Key == "zone" {
 		ep.Zone = key
 	}
@@ -232,6 +306,16 @@ func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 	}
 }
 
+// room takes the place of one more key of a rule; false where it has as many as it may.
+func (e *RowEngine) room(r *bound) bool {
+	if e.keys[r.ID] >= e.cfg.MaxKeys {
+		e.count.keysRefused++
+		return false
+	}
+	e.keys[r.ID]++
+	return true
+}
+
 // noMore is why an episode ended that nothing kept up.
 const noMore = "no more of it"
 
@@ -239,7 +323,7 @@ func (r *bound) holdMs() int64 {
 	if r.Hold > 0 {
 		return r.Hold.Milliseconds()
 	}
-	return defaultHold[r.On].Milliseconds()
+	return rowKinds[r.On].hold.Milliseconds()
 }
 
 // keyOf is the key of a row; false where it has none.
@@ -249,12 +333,41 @@ func (e *RowEngine) keyOf(r *bound, row *Row) (string, bool) {
 		k, ok := r.key(&e.frame)
 		return clip(k, 256), ok && k != "" && k != unknownText
 	case r.Key == "zone":
-		z := row.text("zone")
+		z := e.zoneKey(row)
 		return z, z != ""
 	case r.Key == "domain":
-		return e.frame.dev.domain, true
+		return e.frame.dev.domain, e.frame.dev.domain != ""
+	case row.Device == "" && row.On == OnEvents: // of no device: of what its rule keeps apart
+		k := row.column("key")
+		return k, k != ""
 	}
-	return row.Camera, true
+	return row.Device, true
+}
+
+// column is the text of a column by name, "" where the kind has none of it.
+func (row *Row) column(name string) string {
+	if k := rowKinds[row.On]; k != nil {
+		if at, ok := k.place[name]; ok {
+			return row.text(at)
+		}
+	}
+	return ""
+}
+
+// zoneKey is the row's zone as a key: its own, or of a kind that has none the registry's.
+func (e *RowEngine) zoneKey(row *Row) string {
+	if k := rowKinds[row.On]; k != nil && k.columns["zone"] == kindText && e.on == row.On {
+		return row.column("zone")
+	}
+	return e.frame.asset().Zone
+}
+
+// zoneOf is the zone that an event about the row is of: the registry's, or an event's own.
+func (e *RowEngine) zoneOf(row *Row) string {
+	if row.On == OnEvents {
+		return cmp.Or(row.column("zone"), e.frame.asset().Zone)
+	}
+	return e.frame.asset().Zone
 }
 
 // advance moves the event clock and ends what no row has kept up.
@@ -291,10 +404,13 @@ func (e *RowEngine) advance(to, received int64) {
 	}
 }
 
+// rule is the bound rule of an id for a domain, nil where there is none.
 func (e *RowEngine) rule(id, domain string) *bound {
-	for _, r := range e.prog.plan(domain).rules {
-		if r.ID == id {
-			return r
+	for _, p := range e.programs {
+		for _, r := range p.plan(domain).rules {
+			if r.ID == id {
+				return r
+			}
 		}
 	}
 	return nil
@@ -315,14 +431,24 @@ func (e *RowEngine) drop(k rowKey) {
 		return
 	}
 	delete(e.episodes, k)
-	if e.keys[k.Rule]--; e.keys[k.Rule] <= 0 {
-		delete(e.keys, k.Rule)
+	e.leave(k.Rule)
+}
+
+// leave gives the place of a key of a rule back.
+func (e *RowEngine) leave(rule string) {
+	if e.keys[rule]--; e.keys[rule] <= 0 {
+		delete(e.keys, rule)
 	}
 }
 
 func (e *RowEngine) emit(r *bound, k rowKey, ep *rowEpisode, state string, at, received int64, reason string) {
-	ev := r.event(state, k.Key, ep.Start, at, received, evidence{text: ep.Text, values: ep.Values}, 0, reason)
+	ev := r.event(state, k.Key, ep.Start, at, received, evidence{text: ep.Text, values: ep.Values, chain: r.chain(ep.Chain)}, 0, reason)
 	ev.Domain, ev.Device, ev.Zone = ep.Domain, ep.Camera, ep.Zone
+	e.put(ev)
+}
+
+// put notes an event for the next Settle.
+func (e *RowEngine) put(ev batch.Event) {
 	e.counts.Load().event(&ev)
 	e.out = append(e.out, made{seq: e.seq, n: len(e.out), Event: ev})
 }
@@ -330,87 +456,23 @@ func (e *RowEngine) emit(r *bound, k rowKey, ep *rowEpisode, state string, at, r
 // Settle returns the events since the last, in order. The caller owns them.
 func (e *RowEngine) Settle() []batch.Event {
 	e.isolate()
+	e.counts.Load().take(&e.count)
 	out := make([]batch.Event, len(e.out))
 	for i := range e.out {
 		out[i] = e.out[i].Event
 	}
+	clear(e.out)
 	e.out = e.out[:0]
 	return out
 }
 
 // Tick moves the clock where no rows come; now is processing time, Unix ms. Call it only with all
 // that the log holds applied.
-func (e *RowEngine) Tick(now int64) { e.advance(now-e.cfg.Lateness.Milliseconds(), now) }
-
-// Replace makes set the rules that run. Episodes of rules that went, or whose logic is another now,
-// end; the next Settle returns that.
-func (e *RowEngine) Replace(set *Set, now int64) {
-	next := newProgram(e.cfg.faults.without(set), e.on, false)
-	for k, ep := range e.episodes {
-		r := e.rule(k.Rule, ep.Domain)
-		i := slices.IndexFunc(next.plan(ep.Domain).rules, func(b *bound) bool { return b.ID == k.Rule && r != nil && b.logic == r.logic })
-		if i >= 0 {
-			continue
-		}
-		if r != nil && ep.State == raised {
-			reason := "the rule was changed or removed"
-			if e.cfg.faults.of(r.Rule) != "" {
-				reason = e.cfg.faults.reason(r.Rule)
-			}
-			e.emit(r, k, ep, "cleared", max(now, ep.Start), now, reason)
-		}
-		e.drop(k)
+func (e *RowEngine) Tick(now int64) {
+	e.received = max(e.received, now)
+	for _, c := range e.clocks {
+		c.ticked(now)
 	}
-	e.prog = next
-	e.counts.Store(newCounts(next.set, e.counts.Load()))
-	clear(e.cameras)
-}
-
-// rowState is a checkpoint.
-type rowState struct {
-	Clock    int64              `json:"clock"`
-	Episodes []rowEpisodeOfRule `json:"episodes"`
-}
-
-type rowEpisodeOfRule struct {
-	rowKey
-	rowEpisode
-}
-
-// Snapshot writes the state between two rows.
-func (e *RowEngine) Snapshot() ([]byte, error) {
-	s := rowState{Clock: e.clock, Episodes: make([]rowEpisodeOfRule, 0, len(e.episodes))}
-	for k, ep := range e.episodes {
-		s.Episodes = append(s.Episodes, rowEpisodeOfRule{k, *ep})
-	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("write the state of rules on %s: %w", e.on, err)
-	}
-	return b, nil
-}
-
-// Restore brings the engine to a snapshot; episodes of rules that are not there any more are left.
-func (e *RowEngine) Restore(b []byte) error {
-	var s rowState
-	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("read the state of rules on %s: %w", e.on, err)
-	}
-	e.clock, e.next = s.Clock, s.Clock
-	for _, ep := range s.Episodes {
-		r := e.rule(ep.Rule, ep.Domain)
-		if r == nil || e.episodes[ep.rowKey] != nil {
-			continue
-		}
-		kept := ep.rowEpisode
-		if kept.State == raised && kept.Shadow != r.Shadow { // it ends as what it was raised as
-			was, rule := *r, *r.Rule
-			rule.Shadow, was.Rule = kept.Shadow, &rule
-			e.emit(&was, ep.rowKey, &kept, "cleared", max(e.clock, kept.Start), kept.Received, "the rule was changed")
-			continue
-		}
-		e.episodes[ep.rowKey] = &kept
-		e.keys[ep.Rule]++
-	}
-	return nil
+	e.advance(now-e.lateness(rowKinds[e.on]), now)
+	e.closeWindows()
 }

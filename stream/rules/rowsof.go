@@ -1,16 +1,211 @@
 package rules
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"panormus/devices"
 	"panormus/stream/batch"
 )
+
+// A Row is what a rule about rows is evaluated on: a detection, a track, the counts of a minute, an
+// uplink, an event, or in a sequence over several kinds the message of a device.
+type Row struct {
+	On       string
+	Device   string // whose it is: the camera's, for video
+	Domain   string // "": the registry says
+	Time     int64  // event time, Unix ms
+	Received int64  // Unix ms
+
+	num   func(column int) float64 // by place in the kind's columns
+	text  func(column int) string
+	other func(name string) (float64, string) // what is no column; nil for nothing
+
+	rule  string   // of an event: who raised it
+	chain []string // of an event: the rules on events that it comes of
+}
+
+// A column is one of the rows of a kind: a number or a text.
+type column[R any] struct {
+	name string
+	num  func(*R) float64
+	text func(*R) string
+}
+
+// rowKind is what is known of a kind of rows.
+type rowKind struct {
+	on      string
+	kind    batch.Kind
+	names   []string
+	columns map[string]kind
+	place   map[string]int
+	domain  string        // of what the registry does not know
+	hold    time.Duration // how long an episode lasts after its last row
+	late    time.Duration // comes later than others, beside the lateness
+	of      []int         // the columns that, beside the device, say which rows are of one thing over time
+	each    func(data []byte, do func(*Row)) error
+}
+
+// kindOfRows makes a kind of its columns; of are those that tell things apart, beside the device.
+func kindOfRows[R any](k rowKind, columns []column[R], of ...string) *rowKind {
+	k.columns, k.place = map[string]kind{}, map[string]int{}
+	for i, c := range columns {
+		k.names = append(k.names, c.name)
+		k.place[c.name] = i
+		if k.columns[c.name] = kindText; c.num != nil {
+			k.columns[c.name] = kindNum
+		}
+	}
+	for _, name := range of {
+		k.of = append(k.of, k.place[name])
+	}
+	return &k
+}
+
+// readColumns gives a row the columns of r, which may change from row to row.
+func readColumns[R any](row *Row, columns []column[R], r *R) {
+	row.num = func(i int) float64 {
+		if get := columns[i].num; get != nil {
+			return get(r)
+		}
+		return math.NaN()
+	}
+	row.text = func(i int) string {
+		if get := columns[i].text; get != nil {
+			return get(r)
+		}
+		return ""
+	}
+}
+
+var detectionColumns = []column[batch.Detection]{
+	{name: "camera", text: func(r *batch.Detection) string { return r.Camera }},
+	{name: "what", text: func(r *batch.Detection) string { return r.What }},
+	{name: "track", text: func(r *batch.Detection) string { return r.Track }},
+	{name: "other", text: func(r *batch.Detection) string { return r.Other }},
+	{name: "class", text: func(r *batch.Detection) string { return r.Class }},
+	{name: "vendor_class", text: func(r *batch.Detection) string { return r.VendorClass }},
+	{name: "score", num: func(r *batch.Detection) float64 { return float64(r.Score) }},
+	{name: "zone", text: func(r *batch.Detection) string { return r.Zone }},
+	{name: "rule", text: func(r *batch.Detection) string { return r.Rule }},
+	{name: "direction", text: func(r *batch.Detection) string { return r.Direction }},
+	{name: "speed_mps", num: func(r *batch.Detection) float64 { return float64(r.SpeedMps) }},
+	{name: "heading_deg", num: func(r *batch.Detection) float64 { return float64(r.HeadingDeg) }},
+	{name: "box_left", num: func(r *batch.Detection) float64 { return float64(r.BoxLeft) }},
+	{name: "box_top", num: func(r *batch.Detection) float64 { return float64(r.BoxTop) }},
+	{name: "box_right", num: func(r *batch.Detection) float64 { return float64(r.BoxRight) }},
+	{name: "box_bottom", num: func(r *batch.Detection) float64 { return float64(r.BoxBottom) }},
+	{name: "center_x", num: func(r *batch.Detection) float64 { return float64(r.CenterX) }},
+	{name: "center_y", num: func(r *batch.Detection) float64 { return float64(r.CenterY) }},
+	{name: "value", num: func(r *batch.Detection) float64 { return r.Value }},
+	{name: "purpose", text: func(r *batch.Detection) string { return r.Purpose }},
+	{name: "position_lat", num: func(r *batch.Detection) float64 { return r.Lat }},
+	{name: "position_lon", num: func(r *batch.Detection) float64 { return r.Lon }},
+}
+
+var trackColumns = []column[batch.Track]{
+	{name: "camera", text: func(r *batch.Track) string { return r.Camera }},
+	{name: "track", text: func(r *batch.Track) string { return r.Track }},
+	{name: "class", text: func(r *batch.Track) string { return r.Class }},
+	{name: "vendor_class", text: func(r *batch.Track) string { return r.VendorClass }},
+	{name: "score", num: func(r *batch.Track) float64 { return r.Score }},
+	{name: "zones", text: func(r *batch.Track) string { return r.Zones }},
+	{name: "duration_s", num: func(r *batch.Track) float64 { return r.End.Sub(r.Start).Seconds() }},
+	{name: "speed_mps", num: func(r *batch.Track) float64 { return r.SpeedMps }},
+	{name: "speed_max_mps", num: func(r *batch.Track) float64 { return r.SpeedMaxMps }},
+	{name: "distance_m", num: func(r *batch.Track) float64 { return r.DistanceM }},
+	{name: "heading_deg", num: func(r *batch.Track) float64 { return r.HeadingDeg }},
+	{name: "start_x", num: func(r *batch.Track) float64 { return r.StartX }},
+	{name: "start_y", num: func(r *batch.Track) float64 { return r.StartY }},
+	{name: "end_x", num: func(r *batch.Track) float64 { return r.EndX }},
+	{name: "end_y", num: func(r *batch.Track) float64 { return r.EndY }},
+	{name: "purpose", text: func(r *batch.Track) string { return r.Purpose }},
+	{name: "position_lat", num: func(r *batch.Track) float64 { return r.EndLat }},
+	{name: "position_lon", num: func(r *batch.Track) float64 { return r.EndLon }},
+}
+
+var countColumns = []column[batch.Count]{
+	{name: "camera", text: func(r *batch.Count) string { return r.Camera }},
+	{name: "zone", text: func(r *batch.Count) string { return r.Zone }},
+	{name: "class", text: func(r *batch.Count) string { return r.Class }},
+	{name: "count_in", num: func(r *batch.Count) float64 { return float64(r.In) }},
+	{name: "count_out", num: func(r *batch.Count) float64 { return float64(r.Out) }},
+	{name: "seen", num: func(r *batch.Count) float64 { return float64(r.Seen) }},
+	{name: "occupancy_avg", num: func(r *batch.Count) float64 { return r.OccupancyAvg }},
+	{name: "occupancy_max", num: func(r *batch.Count) float64 { return float64(r.OccupancyMax) }},
+	{name: "dwell_s", num: func(r *batch.Count) float64 { return mean(r.DwellS, r.Visits) }},
+	{name: "visits", num: func(r *batch.Count) float64 { return float64(r.Visits) }},
+	{name: "speed_mps", num: func(r *batch.Count) float64 { return mean(r.SpeedSumMps, r.SpeedN) }},
+	{name: "queue_max", num: func(r *batch.Count) float64 { return float64(r.QueueMax) }},
+	{name: "purpose", text: func(r *batch.Count) string { return r.Purpose }},
+}
+
+func mean(sum float64, n int64) float64 {
+	if n <= 0 {
+		return math.NaN()
+	}
+	return sum / float64(n)
+}
+
+var uplinkColumns = []column[batch.Uplink]{
+	{name: "device", text: func(r *batch.Uplink) string { return r.Device }},
+	{name: "dev_eui", text: func(r *batch.Uplink) string { return r.DevEUI }},
+	{name: "gateway", text: func(r *batch.Uplink) string { return r.Gateway }},
+	{name: "rssi_dbm", num: func(r *batch.Uplink) float64 { return r.RSSIdBm }},
+	{name: "snr_db", num: func(r *batch.Uplink) float64 { return r.SNRdB }},
+	{name: "frequency_hz", num: func(r *batch.Uplink) float64 { return r.FrequencyHz }},
+	{name: "data_rate", text: func(r *batch.Uplink) string { return r.DataRate }},
+	{name: "f_cnt", num: func(r *batch.Uplink) float64 { return float64(r.FCnt) }},
+	{name: "f_port", num: func(r *batch.Uplink) float64 { return float64(r.FPort) }},
+	{name: "airtime_ms", num: func(r *batch.Uplink) float64 { return r.AirtimeMs }},
+}
+
+var eventColumns = []column[batch.Event]{
+	{name: "rule", text: func(r *batch.Event) string { return r.Rule }},
+	{name: "severity", text: func(r *batch.Event) string { return r.Severity }},
+	{name: "state", text: func(r *batch.Event) string { return r.State }},
+	{name: "domain", text: func(r *batch.Event) string { return r.Domain }},
+	{name: "device", text: func(r *batch.Event) string { return r.Device }},
+	{name: "zone", text: func(r *batch.Event) string { return r.Zone }},
+	{name: "key", text: func(r *batch.Event) string { return r.Key }},
+	{name: "text", text: func(r *batch.Event) string { return r.Text }},
+}
+
+// What a rule may be about.
+const (
+	onObservations = "observations"
+	OnDetections   = "detections"
+	OnTracks       = "tracks"
+	OnCounts       = "counts"
+	OnUplinks      = "uplinks"
+	OnEvents       = "events"
+)
+
+// rowKinds are the kinds of rows, by name. What a window says is known a lateness after its end: so
+// events come later than what they are of, and one that comes of others later still.
+var rowKinds = map[string]*rowKind{
+	OnDetections: kindOfRows(rowKind{on: OnDetections, kind: batch.KindDetections, domain: "safety", hold: time.Minute, each: eachDetection}, detectionColumns, "track"),
+	OnTracks:     kindOfRows(rowKind{on: OnTracks, kind: batch.KindTracks, domain: "safety", hold: time.Minute, each: eachTrack}, trackColumns, "class"),
+	OnCounts:     kindOfRows(rowKind{on: OnCounts, kind: batch.KindCounts, domain: "safety", hold: 150 * time.Second, each: eachCount}, countColumns, "zone", "class"),
+	OnUplinks:    kindOfRows(rowKind{on: OnUplinks, kind: batch.KindUplinks, hold: time.Minute, each: eachUplink}, uplinkColumns, "gateway"),
+	OnEvents:     kindOfRows(rowKind{on: OnEvents, kind: batch.KindEvents, hold: time.Minute, late: 90 * time.Second, each: eachEvent}, eventColumns, "rule", "key"),
+}
+
+// columnsOf are the variables of rules about rows, beside the fields of the registry's entry; nil for
+// observations, whose variables are whatever devices report.
+func columnsOf(on string) map[string]kind {
+	if k := rowKinds[on]; k != nil {
+		return k.columns
+	}
+	return nil
+}
 
 // eachDetection calls do for every row that is news. The Row is good during the call.
 func eachDetection(data []byte, do func(*Row)) error {
@@ -18,196 +213,182 @@ func eachDetection(data []byte, do func(*Row)) error {
 	if err != nil {
 		return err
 	}
+	Detections(d, do)
+	return nil
+}
+
+// Detections calls do for every row that is news: a state that a camera only tells again is none. The
+// Row is good during the call.
+func Detections(d *batch.Detections, do func(*Row)) {
 	var r batch.Detection
-	row := Row{
-		num: func(name string) float64 {
-			switch name {
-			case "score":
-				return float64(r.Score)
-			case "speed_mps":
-				return float64(r.SpeedMps)
-			case "heading_deg":
-				return float64(r.HeadingDeg)
-			case "box_left":
-				return float64(r.BoxLeft)
-			case "box_top":
-				return float64(r.BoxTop)
-			case "box_right":
-				return float64(r.BoxRight)
-			case "box_bottom":
-				return float64(r.BoxBottom)
-			case "center_x":
-				return float64(r.CenterX)
-			case "center_y":
-				return float64(r.CenterY)
-			case "value":
-				return r.Value
-			}
-			return math.NaN()
-		},
-		text: func(name string) string {
-			switch name {
-			case "camera":
-				return r.Camera
-			case "what":
-				return r.What
-			case "track":
-				return r.Track
-			case "other":
-				return r.Other
-			case "class":
-				return r.Class
-			case "vendor_class":
-				return r.VendorClass
-			case "zone":
-				return r.Zone
-			case "rule":
-				return r.Rule
-			case "direction":
-				return r.Direction
-			case "purpose":
-				return r.Purpose
-			}
-			return ""
-		},
-	}
+	row := Row{On: OnDetections}
+	readColumns(&row, detectionColumns, &r)
 	for i := range d.Len() {
 		if d.Quality[i]&devices.QualityRefresh != 0 {
 			continue
 		}
 		r = d.Row(i)
-		row.Camera, row.Time, row.Received = r.Camera, r.Time, r.Received
+		row.Device, row.Time, row.Received = r.Camera, r.Time, r.Received
 		do(&row)
 	}
-	return nil
 }
 
-// eachTrack calls do for every track, at its end.
 func eachTrack(data []byte, do func(*Row)) error {
 	tracks, err := batch.DecodeTracks(data)
 	if err != nil {
 		return err
 	}
-	for i := range tracks {
-		t := &tracks[i]
-		do(&Row{
-			Camera: t.Camera, Time: t.End.UnixMilli(), Received: t.Received.UnixMilli(),
-			num: func(name string) float64 {
-				switch name {
-				case "score":
-					return t.Score
-				case "duration_s":
-					return t.End.Sub(t.Start).Seconds()
-				case "speed_mps":
-					return t.SpeedMps
-				case "speed_max_mps":
-					return t.SpeedMaxMps
-				case "distance_m":
-					return t.DistanceM
-				case "heading_deg":
-					return t.HeadingDeg
-				case "start_x":
-					return t.StartX
-				case "start_y":
-					return t.StartY
-				case "end_x":
-					return t.EndX
-				case "end_y":
-					return t.EndY
-				}
-				return math.NaN()
-			},
-			text: func(name string) string {
-				switch name {
-				case "camera":
-					return t.Camera
-				case "track":
-					return t.Track
-				case "class":
-					return t.Class
-				case "vendor_class":
-					return t.VendorClass
-				case "zones":
-					return t.Zones
-				case "purpose":
-					return t.Purpose
-				}
-				return ""
-			},
-		})
-	}
+	Tracks(tracks, do)
 	return nil
 }
 
-// eachCount calls do for every cell of a minute, at the minute's end.
+// Tracks calls do for every track, at its end.
+func Tracks(tracks []batch.Track, do func(*Row)) {
+	for i := range tracks {
+		t := &tracks[i]
+		row := Row{On: OnTracks, Device: t.Camera, Time: t.End.UnixMilli(), Received: t.Received.UnixMilli()}
+		readColumns(&row, trackColumns, t)
+		do(&row)
+	}
+}
+
 func eachCount(data []byte, do func(*Row)) error {
 	counts, err := batch.DecodeCounts(data)
 	if err != nil {
 		return err
 	}
-	for i := range counts {
-		c := &counts[i]
-		do(&Row{
-			Camera: c.Camera, Time: c.Time.UnixMilli() + 60_000, Received: max(c.Received.UnixMilli(), c.Time.UnixMilli()+60_000),
-			num: func(name string) float64 {
-				switch name {
-				case "count_in":
-					return float64(c.In)
-				case "count_out":
-					return float64(c.Out)
-				case "seen":
-					return float64(c.Seen)
-				case "occupancy_avg":
-					return c.OccupancyAvg
-				case "occupancy_max":
-					return float64(c.OccupancyMax)
-				case "dwell_s":
-					if c.Visits > 0 {
-						return c.DwellS / float64(c.Visits)
-					}
-				case "visits":
-					return float64(c.Visits)
-				case "speed_mps":
-					if c.SpeedN > 0 {
-						return c.SpeedSumMps / float64(c.SpeedN)
-					}
-				case "queue_max":
-					return float64(c.QueueMax)
-				}
-				return math.NaN()
-			},
-			text: func(name string) string {
-				switch name {
-				case "camera":
-					return c.Camera
-				case "zone":
-					return c.Zone
-				case "class":
-					return c.Class
-				case "purpose":
-					return c.Purpose
-				}
-				return ""
-			},
-		})
-	}
+	Counts(counts, do)
 	return nil
 }
 
-// NewRow makes a row of what a test says, by column; one that is not said is empty. Times are Unix ms.
-func NewRow(on, camera string, at, received int64, columns map[string]string) (*Row, error) {
-	known := rowColumns[on]
-	if known == nil {
-		all := slices.Sorted(maps.Keys(rowColumns))
+// Counts calls do for every cell of a minute, at the minute's end.
+func Counts(counts []batch.Count, do func(*Row)) {
+	for i := range counts {
+		c := &counts[i]
+		at := c.Time.UnixMilli() + 60_000
+		row := Row{On: OnCounts, Device: c.Camera, Time: at, Received: max(c.Received.UnixMilli(), at)}
+		readColumns(&row, countColumns, c)
+		do(&row)
+	}
+}
+
+func eachUplink(data []byte, do func(*Row)) error {
+	uplinks, err := batch.DecodeUplinks(data)
+	if err != nil {
+		return err
+	}
+	Uplinks(uplinks, do)
+	return nil
+}
+
+// Uplinks calls do for every uplink: one message is as many as gateways heard it. Their time is that
+// of receipt.
+func Uplinks(uplinks []batch.Uplink, do func(*Row)) {
+	for i := range uplinks {
+		u := &uplinks[i]
+		row := Row{On: OnUplinks, Device: u.Device, Time: u.Time.UnixMilli(), Received: u.Time.UnixMilli()}
+		readColumns(&row, uplinkColumns, u)
+		do(&row)
+	}
+}
+
+func eachEvent(data []byte, do func(*Row)) error {
+	events, err := batch.DecodeEvents(data)
+	if err != nil {
+		return err
+	}
+	Events(events, do)
+	return nil
+}
+
+// Events calls do for every event that is not one of a rule in shadow.
+func Events(events []batch.Event, do func(*Row)) {
+	for i := range events {
+		ev := &events[i]
+		if ev.Shadow() {
+			continue
+		}
+		row := Row{
+			On: OnEvents, Device: ev.Device, Domain: ev.Domain, Time: ev.Time.UnixMilli(), Received: ev.Received.UnixMilli(), rule: ev.Rule,
+			chain: chainOf(ev),
+		}
+		readColumns(&row, eventColumns, ev)
+		var values map[string]any // of the context, once asked for
+		row.other = func(name string) (float64, string) {
+			if values == nil {
+				var c struct{ Values map[string]any }
+				if json.Unmarshal(ev.Context, &c) != nil || c.Values == nil {
+					c.Values = map[string]any{}
+				}
+				values = c.Values
+			}
+			return asNumberOrText(values[strings.TrimPrefix(name, contextPrefix)])
+		}
+		do(&row)
+	}
+}
+
+// contextPrefix begins the names of what an event's context says: context.power_w.
+const contextPrefix = "context."
+
+func asNumberOrText(v any) (float64, string) {
+	switch v := v.(type) {
+	case float64:
+		return v, unknownText
+	case bool:
+		if v {
+			return 1, unknownText
+		}
+		return 0, unknownText
+	case string:
+		return math.NaN(), v
+	}
+	return math.NaN(), unknownText
+}
+
+// chainOf is what an event's context says of the rules on events that it comes of.
+func chainOf(ev *batch.Event) []string {
+	if !bytes.Contains(ev.Context, []byte(`"chain"`)) {
+		return nil
+	}
+	var c struct{ Chain []string }
+	if json.Unmarshal(ev.Context, &c) != nil {
+		return nil
+	}
+	return c.Chain
+}
+
+// NewRow makes a row of what a test says, by column; one that is not said is empty, and of an event one
+// named context.NAME is of its context. Times are Unix ms.
+func NewRow(on, device string, at, received int64, columns map[string]string) (*Row, error) {
+	k := rowKinds[on]
+	if k == nil {
+		all := slices.Sorted(maps.Keys(rowKinds))
 		return nil, fmt.Errorf("rows on %q%s; want one of %s", on, didYouMean(on, all), strings.Join(all, ", "))
+	}
+	row := &Row{On: on, Device: device, Time: at, Received: received}
+	if on == OnEvents {
+		row.Domain, row.rule = columns["domain"], columns["rule"]
+	}
+	columns = maps.Clone(columns)
+	for _, name := range []string{"camera", "device"} {
+		if _, ok := k.columns[name]; ok {
+			columns[name] = device
+		}
 	}
 	numbers := map[string]float64{}
 	for name, text := range columns {
-		kind, ok := known[name]
-		if !ok {
-			return nil, fmt.Errorf("%s have no column %q%s", on, name, didYouMean(name, slices.Collect(maps.Keys(known))))
+		is, ok := k.columns[name]
+		if on == OnEvents && strings.HasPrefix(name, contextPrefix) {
+			if v, err := strconv.ParseFloat(text, 64); err == nil {
+				numbers[name] = v
+			}
+			continue
 		}
-		if kind != kindNum {
+		if !ok {
+			return nil, fmt.Errorf("%s have no column %q%s", on, name, didYouMean(name, k.names))
+		}
+		if is != kindNum {
 			continue
 		}
 		v, err := strconv.ParseFloat(text, 64)
@@ -216,14 +397,19 @@ func NewRow(on, camera string, at, received int64, columns map[string]string) (*
 		}
 		numbers[name] = v
 	}
-	return &Row{
-		Camera: camera, Time: at, Received: received,
-		num: func(name string) float64 {
-			if v, ok := numbers[name]; ok {
-				return v
-			}
-			return math.NaN()
-		},
-		text: func(name string) string { return columns[name] },
-	}, nil
+	number := func(name string) float64 {
+		if v, ok := numbers[name]; ok {
+			return v
+		}
+		return math.NaN()
+	}
+	row.num = func(i int) float64 { return number(k.names[i]) }
+	row.text = func(i int) string { return columns[k.names[i]] }
+	row.other = func(name string) (float64, string) {
+		if text, ok := columns[name]; ok && number(name) != number(name) {
+			return math.NaN(), text
+		}
+		return number(name), unknownText
+	}
+	return row, nil
 }

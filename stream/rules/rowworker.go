@@ -14,21 +14,11 @@ import (
 	streamlog "panormus/stream/log"
 )
 
-// rowKinds say where rows lie on the log and how they are read.
-var rowKinds = map[string]struct {
-	kind batch.Kind
-	each func(data []byte, do func(*Row)) error
-}{
-	OnDetections: {batch.KindDetections, eachDetection},
-	OnTracks:     {batch.KindTracks, eachTrack},
-	OnCounts:     {batch.KindCounts, eachCount},
-}
-
 // RowWorkerConfig is what a worker for rows is made of. Log, Rules and On are wanted.
 type RowWorkerConfig struct {
 	Log   *streamlog.Log
 	Rules Source
-	// On is OnDetections, OnTracks or OnCounts.
+	// On is one of the kinds of rows.
 	On         string
 	Engine     Config
 	Checkpoint time.Duration // how often state is kept; default 10 s
@@ -79,7 +69,7 @@ func NewRowWorker(cfg RowWorkerConfig) *RowWorker {
 	}
 	if cfg.Metrics != nil {
 		m := &w.metrics
-		cfg.Metrics.MustRegister(m.rows, m.matches, m.unreadable, m.skipped, m.episodes)
+		cfg.Metrics.MustRegister(m.rows, m.matches, m.unreadable, m.skipped, m.episodes, rowFigures{w})
 	}
 	return w
 }
@@ -186,6 +176,9 @@ func (r *rowRun) restore(ctx context.Context) error {
 }
 
 func (r *rowRun) setPositions(ctx context.Context, c rowCheckpoint) error {
+	if r.cfg.On == OnEvents { // one position for both: what it judges and what it has raised
+		return r.cfg.Log.SetPosition(ctx, r.consumer(), batch.KindEvents, streamlog.Position{Seq: min(c.Seq, c.Events)})
+	}
 	if err := r.cfg.Log.SetPosition(ctx, r.consumer(), rowKinds[r.cfg.On].kind, streamlog.Position{Seq: c.Seq}); err != nil {
 		return err
 	}
@@ -256,7 +249,7 @@ func (r *rowRun) round(ctx context.Context, all []streamlog.Message) error {
 	if r.engine.evaluated > evaluated {
 		r.metrics.matches.Add(float64(r.engine.matched - matched))
 	}
-	r.metrics.episodes.Set(float64(len(r.engine.episodes)))
+	r.metrics.episodes.Set(float64(len(r.engine.episodes) + len(r.engine.keyed)))
 	if err := r.publish(ctx, r.engine.Settle()); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"panormus/stream/batch"
 	streamlog "panormus/stream/log"
@@ -23,7 +24,42 @@ rules:
   - {id: person, on: detections, when: 'class == "person"', hold: 1s}
   - {id: track, on: detections, when: 'class == "car"', key: track, for: 1s, hold: 6s}
   - {id: tamper, on: detections, when: value == 1, clear: value == 0, hold: 1d, severity: major}
+  - {id: busy, on: detections, window: {type: sliding, size: 20s, every: 5s}, let: {n: count(), cars: 'count(class == "car")'}, when: n > 12 && cars > 8}
+  - {id: burst, on: detections, window: {type: session, gap: 3s}, let: {tracks: count_distinct(track)}, when: tracks > 2, key: class}
+  - {id: order, on: detections, sequence: [{as: a, when: 'class == "person"'}, {as: b, within: 5s, when: 'class == "bus"'}], unless: {within: 1s, when: value == 1}, hold: 2s}
+  - {id: odd, on: detections, when: 'zscore(score, 1m) > 1.5', key: track, hold: 2s}
 `
+
+// eventRules are on events, and some on those of others among them.
+const eventRules = `
+rules:
+  - {id: critical, on: events, when: 'severity == "critical" && state == "raised"', key: zone, hold: 5s, severity: critical}
+  - {id: critical-too, on: events, when: 'severity == "critical"', key: domain, hold: 5s, severity: critical}
+  - {id: many, on: events, window: {type: tumbling, size: 30s}, let: {devices: count_distinct(device)}, when: devices > 4, key: zone}
+  - {id: pair, on: events, sequence: [{as: a, when: 'rule == "r1"'}, {as: b, within: 10s, when: 'rule == "r2" && context.n > 5'}], key: device, hold: 3s}
+`
+
+// alarming is a made-up morning of events.
+func alarming(t testing.TB, l *streamlog.Log, seed uint64, batches int) {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(seed, 9))
+	at := rowStart
+	for i := range batches {
+		at += int64(rnd.IntN(3000))
+		ev := batch.Event{
+			ID: fmt.Sprintf("other-%d", i), Rule: fmt.Sprintf("r%d", rnd.IntN(4)), Severity: Severities[rnd.IntN(4)], State: []string{"raised", "cleared"}[rnd.IntN(2)],
+			Time: time.UnixMilli(at - int64(rnd.IntN(30_000))), Received: time.UnixMilli(at), Domain: "safety", Device: fmt.Sprintf("d%d", rnd.IntN(8)),
+			Zone: fmt.Sprintf("z%d", rnd.IntN(2)), Context: fmt.Appendf(nil, `{"values":{"n":%d}}`, rnd.IntN(12)),
+		}
+		data, err := batch.EncodeEvents([]batch.Event{ev})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Publish(within(t), batch.KindEvents, 0, "", data); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // street is a made-up morning of two cameras, some rows late.
 func street(seed uint64, rows int) []*batch.Detections {
@@ -36,6 +72,7 @@ func street(seed uint64, rows int) []*batch.Detections {
 		row := batch.Absent()
 		row.Time, row.Received = at-int64(rnd.IntN(3)*rnd.IntN(2000)), at+50
 		row.Camera, row.What, row.Track = fmt.Sprintf("cam-%d", rnd.IntN(2)), batch.WhatObject, fmt.Sprintf("t%d", rnd.IntN(4))
+		row.Score = float32(rnd.IntN(100)) / 100
 		row.Class = []string{"person", "car", "car", "bus"}[rnd.IntN(4)]
 		if rnd.IntN(20) == 0 {
 			row.What, row.Value = batch.WhatTamper, float64(rnd.IntN(2))
@@ -92,17 +129,23 @@ func rowEvents(t testing.TB, l *streamlog.Log) []string {
 // A worker that is killed at any step, again and again, puts the same events on the log, each once,
 // as one that runs through.
 func TestRowWorkerKilled(t *testing.T) {
-	set := mustParse(t, rowRules)
+	killRows(t, OnDetections, rowRules, func(l *streamlog.Log) { putDetections(t, l, street(3, 400)) })
+}
+
+// So does one on events, which are on the log that it publishes to.
+func TestEventWorkerKilled(t *testing.T) {
+	killRows(t, OnEvents, eventRules, func(l *streamlog.Log) { alarming(t, l, 5, 400) })
+}
+
+func killRows(t *testing.T, on, rules string, put func(*streamlog.Log)) {
+	set := mustParse(t, rules)
 	through := func(kill bool) []string {
 		l := logtest.New(t, nil)
-		putDetections(t, l, street(3, 400))
-		end, err := l.LastSeq(within(t), batch.KindDetections)
-		if err != nil {
-			t.Fatal(err)
-		}
+		put(l)
+		kind := rowKinds[on].kind
 		rnd := rand.New(rand.NewPCG(1, 1))
 		for kills := 0; ; kills++ {
-			w := NewRowWorker(RowWorkerConfig{Log: l, Rules: FixedSource{set}, On: OnDetections, Checkpoint: 3 * time.Millisecond})
+			w := NewRowWorker(RowWorkerConfig{Log: l, Rules: FixedSource{set}, On: on, Checkpoint: 3 * time.Millisecond})
 			// Its own clock must end nothing: the rows lie far ahead of it, and a tick is far behind them.
 			left := int64(1 + rnd.IntN(25))
 			var steps atomic.Int64
@@ -116,12 +159,15 @@ func TestRowWorkerKilled(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(within(t))
 			done := make(chan error, 1)
+			var err error
 			go func() { done <- w.Run(ctx) }()
 			for {
 				select {
 				case err = <-done:
 				case <-time.After(2 * time.Millisecond):
-					if w.applied.Load() < end {
+					// On events the end moves with what it publishes itself.
+					end, endErr := l.LastSeq(ctx, kind)
+					if endErr != nil || w.applied.Load() < end {
 						continue
 					}
 					cancel()
@@ -142,6 +188,11 @@ func TestRowWorkerKilled(t *testing.T) {
 	if len(want) < 50 {
 		t.Fatalf("%d events, want enough to tell", len(want))
 	}
+	for _, r := range set.Rules {
+		if !strings.Contains(strings.Join(want, "\n"), " "+r.ID+" raised ") {
+			t.Errorf("%s has raised nothing, want every rule to", r.ID)
+		}
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%d events after kills:\n%s\nwant %d:\n%s", len(got), strings.Join(got, "\n"), len(want), strings.Join(want, "\n"))
 	}
@@ -150,7 +201,10 @@ func TestRowWorkerKilled(t *testing.T) {
 func TestRowWorkerReplacesRules(t *testing.T) {
 	l := logtest.New(t, nil)
 	source := &changing{set: mustParse(t, rowRules), changed: make(chan struct{})}
-	w := NewRowWorker(RowWorkerConfig{Log: l, Rules: source, On: OnDetections, Metrics: prometheus.NewRegistry()})
+	metrics := prometheus.NewRegistry()
+	NewWorker(WorkerConfig{Log: l, Rules: source, Metrics: metrics})
+	NewRowWorker(RowWorkerConfig{Log: l, Rules: source, On: OnEvents, Metrics: metrics})
+	w := NewRowWorker(RowWorkerConfig{Log: l, Rules: source, On: OnDetections, Metrics: metrics})
 	ctx, cancel := context.WithCancel(within(t))
 	defer cancel()
 	done := make(chan error, 1)
@@ -183,6 +237,14 @@ func TestRowWorkerReplacesRules(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.IndexFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "panormus_rules_raised_total" }); i < 0 ||
+		len(families[i].Metric) != 1 || families[i].Metric[0].Label[0].GetValue() != "other" {
+		t.Errorf("%d families, want one of raised_total with the rule other among them", len(families))
 	}
 }
 

@@ -20,7 +20,7 @@ type Rule struct {
 	Title    map[string]string // by language: en, it
 	Domain   string            // "" for every domain
 	Severity string            // of Severities
-	On       string            // observations, detections, tracks or counts
+	On       string            // observations, detections, tracks, counts, uplinks or events
 	When     string            // CEL; "" only with Absent
 	For      time.Duration
 	Hold     time.Duration     // on rows: how long an episode lasts after the last one that matched; 0 for the default

@@ -320,9 +320,6 @@ func (p *parser) checkSequence(r *Rule, at map[string]*yaml.Node) {
 		}
 		return
 	}
-	if r.On != onObservations {
-		p.failAt(at["sequence"], "sequence: with on: %s is not supported yet, want it on observations", r.On)
-	}
 	for _, key := range []string{"when", "for", "absent", "window", "let"} {
 		if v := at[key]; v != nil {
 			p.failAt(v, "%s: found beside sequence, want one of them", key)
@@ -337,7 +334,7 @@ func (p *parser) compileSequence(r *Rule, at map[string]*yaml.Node, before int) 
 	if bad > before {
 		return
 	}
-	of := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, ofReadings: true}
+	of := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, columns: columnsOf(r.On), ofReadings: true}
 	var all []*parsed
 	condition := func(key, src string) *parsed {
 		e := of.parse(at[key], "when", src, max(strings.Index(at[key].Value, src), 0))

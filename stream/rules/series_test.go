@@ -137,7 +137,7 @@ func TestFunctionsInBothEvaluators(t *testing.T) {
 	for _, y := range []float64{-1, 1, nan} {
 		var got []tri
 		for _, only := range []bool{false, true} {
-			pl := newPlan(set, onObservations, "", only)
+			pl := newPlan(set, onObservations, onObservations, "", only)
 			d, f := frameFor(pl)
 			d.asset = &devices.Asset{Device: devices.Device{Lat: &lat, Lon: &lon}}
 			d.series = emptySeries(pl)

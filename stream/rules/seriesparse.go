@@ -51,8 +51,8 @@ func inQuotes(before string) bool {
 
 // seriesCall makes a call of a metric and a time a variable.
 func (w *rewriter) seriesCall(e ast.Expr, fn string, args []ast.Expr) {
-	if w.columns != nil || w.ofReadings {
-		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it on observations, outside of let and sequence", fn, w.place())
+	if w.columns != nil && !w.ofRows() || w.ofReadings {
+		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it outside of let and sequence", fn, w.place())
 		return
 	}
 	if len(args) != 2 {
@@ -89,9 +89,17 @@ func (w *rewriter) metricOf(x ast.Expr, fn, like string) (string, bool) {
 		if x.AsCall().FunctionName() == "metric" {
 			name, _ = literalText(x.AsCall().Args())
 		}
+	case ast.SelectKind:
+		if w.isContext(x) {
+			name = contextPrefix + x.AsSelect().FieldName()
+		}
 	}
-	_, isField := fields[name]
-	if name == "" || isField && x.Kind() == ast.IdentKind {
+	_, none := fields[name]
+	none = none && x.Kind() == ast.IdentKind
+	if w.ofRows() && !strings.HasPrefix(name, contextPrefix) {
+		none = w.columns[name] != kindNum
+	}
+	if name == "" || none {
 		w.failID(w.e, x.ID(), "%s(): found no metric, want the name of one: %s(%s)", fn, fn, like)
 		return "", false
 	}
@@ -131,10 +139,13 @@ func (w *rewriter) place() string {
 	return "on: " + w.on
 }
 
+// hasPlace reports whether the expression is about something that is somewhere.
+func (w *rewriter) hasPlace() bool { return w.ofRows() || w.columns == nil && !w.ofReadings }
+
 // zoneCall makes in_zone("id") a variable.
 func (w *rewriter) zoneCall(e ast.Expr, args []ast.Expr) {
-	if w.columns != nil || w.ofReadings {
-		w.failID(w.e, e.ID(), "in_zone() with %s is not supported yet, want it on observations, outside of let and sequence", w.place())
+	if !w.hasPlace() {
+		w.failID(w.e, e.ID(), "in_zone() with %s is not supported yet, want it on rows, or outside of let and sequence", w.place())
 		return
 	}
 	id, ok := literalText(args)
@@ -152,8 +163,8 @@ func (w *rewriter) distanceCall(e ast.Expr, args []ast.Expr) {
 	if len(args) != 2 {
 		return // four are two places
 	}
-	if w.columns != nil || w.ofReadings {
-		w.failID(w.e, e.ID(), "distance_m() with %s is not supported yet, want it on observations, outside of let and sequence", w.place())
+	if !w.hasPlace() {
+		w.failID(w.e, e.ID(), "distance_m() with %s is not supported yet, want it on rows, or outside of let and sequence", w.place())
 		return
 	}
 	w.position()

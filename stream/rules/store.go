@@ -358,6 +358,10 @@ func (s *Store) Problems() []Problem {
 	for _, bad := range s.apiBad {
 		all = append(all, bad...)
 	}
+	for id, what := range circles(s.set.Rules) { // over several files; their events are kept from them
+		r := s.set.Rule(id)
+		all = append(all, Problem{File: r.File, Line: r.Line, Column: 1, Rule: id, Message: what})
+	}
 	if s.dirBad != nil {
 		all = append(all, Problem{File: s.Dir, Line: 1, Column: 1, Message: s.dirBad.Error()})
 	}
@@ -378,6 +382,9 @@ func (s *Store) Put(ctx context.Context, id string, body []byte) (*Rule, Problem
 	r, problems := parseOne(id, body, s.known())
 	if bad := problems.errors(); len(bad) > 0 {
 		return nil, nil, bad
+	}
+	if what := circles(NewSet(append(slices.Clone(s.Set().Rules), r)...).Rules)[id]; what != "" {
+		return nil, nil, Problems{{File: r.File, Line: r.Line, Column: 1, Rule: id, Message: what}}
 	}
 	if err := s.Bucket.Put(ctx, ruleKey+id, body); err != nil {
 		return nil, nil, fmt.Errorf("keep rule %s: %w", id, err)

@@ -24,6 +24,7 @@ var (
 	specials = map[string]bool{"since": true, "for": true, "key": true, "severity": true, "rule": true, "title": true}
 	// windowSpecials are those of rules with windows besides.
 	windowSpecials = map[string]bool{"window_start": true, "window_end": true}
+	contextName    = regexp.MustCompile(`^context\.[A-Za-z_][A-Za-z0-9_]*$`)
 	format         = regexp.MustCompile(`^(.*):([0-6])$`)
 )
 
@@ -82,8 +83,12 @@ func (c *compiler) parsePiece(node *yaml.Node, src string, offset int) piece {
 func (c *compiler) settleEither(pieces []piece) []piece {
 	for i := range pieces {
 		p := &pieces[i]
+		if c.on == OnEvents && p.parsed != nil && contextName.MatchString(p.parsed.src) {
+			p.either = p.parsed.src
+			p.parsed = nil
+		}
 		if c.columns != nil { // whose kinds are known
-			break
+			continue
 		}
 		if p.parsed == nil || p.parsed.ast == nil || !plainIdent.MatchString(p.parsed.src) {
 			continue

@@ -185,7 +185,7 @@ func (s *winState) add(f *frame, at int64, device uint64) bool {
 			}
 		case l.text != nil:
 			t, ok := l.text(f)
-			if !ok {
+			if !ok || t == "" { // rows say nothing with it
 				continue
 			}
 			hash = hashText(t)

@@ -126,10 +126,7 @@ func (p *parser) checkWindow(r *Rule, n *yaml.Node, at map[string]*yaml.Node) {
 		}
 		return
 	}
-	if r.On != onObservations {
-		p.failAt(at["window"], "window: with on: %s is not supported yet, want it on observations", r.On)
-	}
-	for _, key := range []string{"for", "absent"} {
+	for _, key := range []string{"for", "absent", "hold"} {
 		if v := at[key]; v != nil {
 			p.failAt(v, "%s: found beside window, which has its own time; want one of them", key)
 		}
@@ -207,7 +204,7 @@ func (c *compiler) parseLets(r *Rule, at map[string]*yaml.Node) (lets []let, arg
 // readings, all else about the lets.
 func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
 	bad := len(p.problems.errors())
-	of := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, ofReadings: true}
+	of := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, columns: columnsOf(r.On), ofReadings: true}
 	lets, args := of.parseLets(r, at)
 	var readings []*parsed
 	for _, l := range lets {

@@ -282,6 +282,7 @@ func (s *shard) readShared(d *device, r *bound, at int64) {
 		}
 		s.partials[k] = w
 	}
+	w.rule = r // as it is bound for this device's domain
 	w.add(&s.frame, at, d.hashed())
 	s.count.rules[r.global].takeDropped(w)
 	w.domain = min(w.domain, d.domain)

@@ -13,8 +13,10 @@
 //	load DOMAIN/ID TIME METRIC=VALUE…
 //	                              a message of a device; received=TIME says when it came, if not at
 //	                              once, quality=FLAG marks it as flagged() knows it
-//	row KIND CAMERA TIME COLUMN=VALUE…
-//	                              a detection, track or count, for rules on: KIND
+//	row KIND DEVICE TIME COLUMN=VALUE…
+//	                              a row for rules on: KIND, which is detections, tracks, counts, uplinks or
+//	                              events; DEVICE is the camera of the first three, "" for none. An event's
+//	                              context is context.NAME=VALUE
 //	advance TIME                  moves time on where nothing arrives
 //	restart                       restarts the engine
 //	expect                        the indented events since the last expect, sorted; none: there are none
@@ -29,6 +31,8 @@
 //
 // with `by` only where the key is not the device, and the reason only of an end that no reading
 // decided. Events of rules in shadow are shadow_raised and shadow_cleared.
+//
+// Rules on events are given all that the others raise, and what they raise themselves.
 //
 // Every script runs three times and must give the same each time: as written, with neighbouring
 // messages of a partition in one batch, and with a restart before every command.

@@ -123,6 +123,14 @@ func (s *script) flush() error {
 	for _, on := range slices.Sorted(maps.Keys(s.rows)) {
 		events = append(events, s.rows[on].Settle()...)
 	}
+	// What was raised is judged by the rules on events, and so is what comes of that.
+	about := s.rowsOn(rules.OnEvents)
+	for fresh := events; len(fresh) > 0 && !about.Idle(); {
+		s.seq++
+		rules.Events(fresh, func(row *rules.Row) { about.Apply(s.seq, row) })
+		fresh = about.Settle()
+		events = append(events, fresh...)
+	}
 	for i := range events {
 		ev := &events[i]
 		if s.ids[ev.ID] {
@@ -277,9 +285,15 @@ func (s *script) command(line int, words, block []string) error {
 		}
 		s.now = max(s.now, at)
 		s.engine.Tick(at)
-		for _, e := range s.rows {
-			e.Tick(at)
+		for on, e := range s.rows {
+			if on != rules.OnEvents {
+				e.Tick(at)
+			}
 		}
+		if err := s.flush(); err != nil { // events are rows too, before their own clock moves
+			return err
+		}
+		s.rowsOn(rules.OnEvents).Tick(at)
 	case name == "restart" && len(args) == 0:
 		return s.restart()
 	case name == "expect" && len(args) == 0:
@@ -395,7 +409,7 @@ func (s *script) row(args []string) error {
 		return err
 	}
 	received := at
-	columns := map[string]string{"camera": args[1]}
+	columns := map[string]string{}
 	for _, a := range args[3:] {
 		k, v, ok := strings.Cut(a, "=")
 		if !ok {
@@ -413,14 +427,17 @@ func (s *script) row(args []string) error {
 	if err != nil {
 		return err
 	}
-	e := s.rows[on]
-	if e == nil {
-		e = rules.NewRowEngine(s.config(), on, s.engine.Set())
-		s.rows[on] = e
-	}
 	s.seq++
-	e.Apply(s.seq, row)
+	s.rowsOn(on).Apply(s.seq, row)
 	return nil
+}
+
+// rowsOn is the engine of the rules on a kind of rows.
+func (s *script) rowsOn(on string) *rules.RowEngine {
+	if s.rows[on] == nil {
+		s.rows[on] = rules.NewRowEngine(s.config(), on, s.engine.Set())
+	}
+	return s.rows[on]
 }
 
 func instant(text string) (int64, error) {

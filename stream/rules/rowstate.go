@@ -1,0 +1,166 @@
+package rules
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// rowState is a checkpoint. Windows and series are written as those of devices are.
+type rowState struct {
+	Version  byte                `json:"version"` // of what is written as in a Snapshot
+	Clock    int64               `json:"clock"`
+	Episodes []rowEpisodeOfRule  `json:"episodes"`
+	Received int64               `json:"received,omitempty"`
+	Clocks   map[string][3]int64 `json:"clocks,omitempty"` // at, base and received, by kind
+	Windows  []byte              `json:"windows,omitempty"`
+	Chains   []rowChain          `json:"chains,omitempty"`
+	Series   []byte              `json:"series,omitempty"`
+}
+
+type rowEpisodeOfRule struct {
+	rowKey
+	rowEpisode
+}
+
+type rowChain struct {
+	rowKey
+	Chain []string `json:"chain"`
+}
+
+// Snapshot writes the state between two rows, after Settle.
+func (e *RowEngine) Snapshot() ([]byte, error) {
+	s := rowState{Version: snapshotVersion, Clock: e.clock, Episodes: make([]rowEpisodeOfRule, 0, len(e.episodes)), Received: e.received, Clocks: map[string][3]int64{}}
+	for k, ep := range e.episodes {
+		s.Episodes = append(s.Episodes, rowEpisodeOfRule{k, *ep})
+	}
+	for on, c := range e.clocks {
+		s.Clocks[on] = [3]int64{c.at, c.base, c.received}
+	}
+	for k, chain := range e.chains {
+		s.Chains = append(s.Chains, rowChain{k, chain})
+	}
+	if len(e.keyed) > 0 {
+		w := &writer{}
+		w.int(e.windows.clock)
+		w.windows(slices.SortedFunc(maps.Values(e.keyed), compareWindows))
+		s.Windows = w.b
+	}
+	if len(e.series.things) > 0 {
+		s.Series = e.series.write()
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("write the state of rules on %s: %w", e.on, err)
+	}
+	return b, nil
+}
+
+func compareWindows(a, b *winState) int {
+	if c := strings.Compare(a.rule.ID, b.rule.ID); c != 0 {
+		return c
+	}
+	return strings.Compare(a.key, b.key)
+}
+
+// Restore brings the engine to a snapshot; episodes of rules that are not there any more are left.
+func (e *RowEngine) Restore(b []byte) error {
+	var s rowState
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("read the state of rules on %s: %w", e.on, err)
+	}
+	e.clock, e.next, e.received = s.Clock, s.Clock, s.Received
+	for on, c := range s.Clocks {
+		if e.programs[on] != nil {
+			e.clocks[on] = &windowClock{at: c[0], base: c[1], received: c[2]}
+		}
+	}
+	for _, c := range s.Chains {
+		e.chains[c.rowKey] = c.Chain
+	}
+	for _, ep := range s.Episodes {
+		r := e.rule(ep.Rule, ep.Domain)
+		if r == nil || e.episodes[ep.rowKey] != nil {
+			continue
+		}
+		kept := ep.rowEpisode
+		if kept.State == raised && kept.Shadow != r.Shadow { // it ends as what it was raised as
+			was, rule := *r, *r.Rule
+			rule.Shadow, was.Rule = kept.Shadow, &rule
+			e.emit(&was, ep.rowKey, &kept, "cleared", max(e.clock, kept.Start), kept.Received, "the rule was changed")
+			continue
+		}
+		e.episodes[ep.rowKey] = &kept
+		e.keys[ep.Rule]++
+	}
+	if s.Windows != nil {
+		r := &reader{b: s.Windows, version: s.Version}
+		e.windows.clock = r.int()
+		r.windows(e.restoreWindow)
+		if r.bad {
+			return errors.New("read the windows of rules on " + e.on + ": they end early or late")
+		}
+	}
+	if s.Series != nil {
+		return e.readSeries(&reader{b: s.Series, version: s.Version})
+	}
+	return nil
+}
+
+func (e *RowEngine) restoreWindow(w *winState) {
+	k := rowKey{w.rule.ID, w.key}
+	now := e.rule(w.rule.ID, w.domain)
+	e.keys[k.Rule]++
+	e.keyed[k] = w
+	if !w.fits(now) {
+		e.endWindow(w, e.received, changeReason(now))
+		return
+	}
+	w.rule = now
+	e.windows.calendar.arm(w, w.due(e.windows.clock))
+}
+
+// Replace makes set the rules that run. Episodes of rules that went, or whose logic is another now,
+// end; the next Settle returns that.
+func (e *RowEngine) Replace(set *Set, now int64) {
+	e.counts.Load().take(&e.count) // by place in the set, which changes
+	rules := map[rowKey]*bound{}   // as they were
+	for k, ep := range e.episodes {
+		rules[k] = e.rule(k.Rule, ep.Domain)
+	}
+	e.adopt(e.cfg.faults.without(set))
+	ended := func(r *Rule, reason string) string {
+		if e.cfg.faults.of(r) != "" {
+			return e.cfg.faults.reason(r)
+		}
+		return reason
+	}
+	for k, ep := range e.episodes {
+		r, next := rules[k], e.rule(k.Rule, ep.Domain)
+		if r != nil && next != nil && next.logic == r.logic {
+			continue
+		}
+		if r != nil && ep.State == raised {
+			e.emit(r, k, ep, "cleared", max(now, ep.Start), now, ended(r.Rule, "the rule was changed or removed"))
+		}
+		e.drop(k)
+	}
+	for _, w := range e.keyed {
+		next := e.rule(w.rule.ID, w.domain)
+		if next != nil && next.windowed() && next.logic == w.rule.logic {
+			w.rule, w.dev = next, nil
+			continue
+		}
+		e.endWindow(w, now, ended(w.rule.Rule, changeReason(next)))
+	}
+	for on := range e.clocks {
+		if e.programs[on] == nil {
+			delete(e.clocks, on)
+		}
+	}
+	e.series.adopt(e)
+	e.counts.Store(newCounts(e.set, e.counts.Load()))
+}

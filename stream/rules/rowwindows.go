@@ -1,0 +1,137 @@
+package rules
+
+import (
+	"cmp"
+	"math"
+)
+
+// Windows and sequences of rows are those of messages of devices, for keys that one engine holds all
+// of: rows come one by one in the log's order, so what is late and what is over is decided row by row.
+
+// windowClockOf is the clock of a kind of rows.
+func (e *RowEngine) windowClockOf(on string) *windowClock {
+	c := e.clocks[on]
+	if c == nil {
+		c = &windowClock{}
+		e.clocks[on] = c
+	}
+	return c
+}
+
+// takeWindow gives the row in the frame, of a time (Unix ms), to its key's window or sequence.
+func (e *RowEngine) takeWindow(r *bound, row *Row, at int64) {
+	if r.window.late(at, e.clocks[row.On].at) || r.window.late(at, e.windows.clock) {
+		e.count.windowLate++
+		return
+	}
+	f, c := &e.frame, &e.count.rules[r.global]
+	defer func() { // as shard.readFrom: what a rule says of a row is under a guard
+		if p := recover(); p != nil {
+			f.broke(r.Rule, p)
+		}
+		if f.failed {
+			c.undecided(f)
+		}
+		if f.why != "" {
+			f.afford(r.Rule)
+			f.why = ""
+		}
+	}()
+	f.failed, f.why = false, ""
+	key, ok := e.keyOf(r, row)
+	if !ok {
+		if !f.failed {
+			c.undecided(f)
+		}
+		return
+	}
+	k := rowKey{r.ID, key}
+	w := e.keyed[k]
+	isNew := w == nil
+	if isNew {
+		if e.keys[r.ID] >= e.cfg.MaxKeys {
+			e.count.keysRefused++
+			return
+		}
+		w = &winState{key: key, domain: f.dev.domain}
+	}
+	w.rule = r // as it is bound for the row's domain
+	taken := w.add(f, at, f.dev.hashed())
+	if c.takeDropped(w); !taken {
+		return
+	}
+	if isNew {
+		e.keys[r.ID]++
+		e.keyed[k] = w
+	}
+	w.domain = min(w.domain, f.dev.domain)
+	if row.On == OnEvents {
+		e.chains[k] = row.chained(e.chains[k])
+	}
+	e.windows.calendar.arm(w, r.window.firstDue(at))
+}
+
+// closeWindows judges what is over by the clock of the kind that is furthest behind.
+func (e *RowEngine) closeWindows() {
+	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, c := range e.clocks {
+		if c.received != 0 {
+			first, last = min(first, c.at), max(last, c.at)
+		}
+	}
+	if last == math.MinInt64 {
+		return
+	}
+	clock := max(e.windows.clock, first, last-heldBackMs)
+	if clock == e.windows.clock {
+		return
+	}
+	e.windows.clock = clock
+	e.windows.close(&e.frame, e.count.rules, e.lookAt, e.emitWindow, e.dropWindow)
+	e.frame.window = span{}
+}
+
+// lookAt puts a key's windows on its device, where the key is one.
+func (e *RowEngine) lookAt(w *winState) {
+	if !w.rule.shared() {
+		w.dev = e.device(w.rule.On, w.key, w.domain)
+	}
+}
+
+func (e *RowEngine) emitWindow(w *winState, state string, at int64, reason string) {
+	r := w.rule
+	v := r.evidence(&e.frame, w.key, w.start)
+	v.chain = r.chain(e.chains[rowKey{r.ID, w.key}])
+	ev := r.event(state, w.key, w.start, at, max(e.received, at), v, 0, reason)
+	ev.Domain = cmp.Or(r.Domain, w.domain)
+	switch r.Key {
+	case "zone":
+		ev.Zone = w.key
+	case "domain":
+		ev.Domain = w.key
+	case "device", "camera":
+		ev.Device, ev.Zone = w.key, e.frame.asset().Zone
+	}
+	e.put(ev)
+}
+
+func (e *RowEngine) dropWindow(w *winState) {
+	w.gone = true
+	k := rowKey{w.rule.ID, w.key}
+	if e.keyed[k] == w {
+		delete(e.keyed, k)
+		delete(e.chains, k)
+		e.leave(k.Rule)
+	}
+}
+
+// endWindow ends what a key's windows have raised, with a reason.
+func (e *RowEngine) endWindow(w *winState, now int64, reason string) {
+	if w.raised {
+		f := &e.frame
+		f.window = span{}
+		f.nums, f.texts, f.dev, f.now = unknownLets(w.rule), unknownSteps(w.rule), w.about(), max(now, w.start)
+		e.emitWindow(w, "cleared", f.now, reason)
+	}
+	e.dropWindow(w)
+}
