@@ -61,6 +61,26 @@ func (h history) Series(ctx context.Context, q api.SeriesQuery) ([]api.Point, er
 	return out, nil
 }
 
+// Hours implements api.Rollups.
+func (h history) Hours(ctx context.Context, domain string, metrics []string, from, to time.Time) ([]api.Hours, error) {
+	found, err := h.db.Rollups(ctx, storage.RollupQuery{Domain: domain, Metrics: metrics, From: from, To: to})
+	out := make([]api.Hours, len(found))
+	for i, f := range found {
+		out[i] = api.Hours(f)
+	}
+	return out, err
+}
+
+// Levels implements api.Rollups.
+func (h history) Levels(ctx context.Context, domain, metric string, from, to time.Time, zone *time.Location) ([]api.Level, error) {
+	found, err := h.db.Levels(ctx, domain, metric, from, to, zone)
+	out := make([]api.Level, len(found))
+	for i, f := range found {
+		out[i] = api.Level(f)
+	}
+	return out, err
+}
+
 // Events implements api.Events.
 func (h history) Events(ctx context.Context, q api.EventQuery, limit int, cursor string) ([]batch.Event, string, error) {
 	events, next, err := h.db.Events(ctx, storage.EventFilter{

@@ -34,7 +34,9 @@ type Config struct {
 	Series Series   // nil: 501
 	Events Events   // nil: 501
 	Export Exporter // nil: 501
-	Rules  Rules    // nil: 501
+	// Rollups are what domains came to; nil: 501 where it is asked for.
+	Rollups Rollups
+	Rules   Rules // nil: 501
 	// Backtest evaluates a rule over the past; nil: 501. RuleStats is what rules have done; nil: nothing.
 	Backtest  func(ctx context.Context, rule *rules.Rule, from, to time.Time) (*rules.BacktestResult, error)
 	RuleStats func() []rules.RuleStats
@@ -150,6 +152,7 @@ func New(cfg Config) http.Handler {
 	a.profiles()
 	a.zones()
 	a.live()
+	a.domains()
 	a.history()
 	a.alarms()
 	a.alarmHealth()

@@ -8,7 +8,10 @@ var stations = class{
 	period: [2]time.Duration{time.Minute, time.Minute},
 	where:  map[roadClass]float64{ring: 1, avenue: 2, residential: 0.4},
 	faults: []share{{exceeding, 0.03}, {stuck, 0.017}, {silent, 0.017}, {mute, 0.005}, {slow, 0.017}, {ahead, 0.01}, {garbled, 0.01}},
-	say:    sayStation,
+	tags: func(a *asset) { // of the city's acoustic plan, after D.P.C.M. 14/11/1997
+		a.device.Tags["noise_class"] = []string{"II", "III", "III", "IV"}[hash(a.key, 'z')%4]
+	},
+	say: sayStation,
 }
 
 func sayStation(c *City, a *asset, t time.Time, o *object) {

@@ -1,6 +1,7 @@
 package city
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -12,11 +13,17 @@ var lamps = class{
 	period: [2]time.Duration{10 * time.Minute, 10 * time.Minute},
 	where:  map[roadClass]float64{ring: 3, avenue: 3, residential: 1},
 	faults: []share{{deadLamp, 0.006}, {dayBurner, 0.005}, {flicker, 0.002}, {stuck, 0.002}, {silent, 0.002}, {mute, 0.002}, {slow, 0.003}, {ahead, 0.001}, {garbled, 0.001}},
-	say:    sayLamp,
+	tags: func(a *asset) { // lamps are numbered along their street, which is how they are wired
+		a.device.Tags["cabinet"] = fmt.Sprintf("Q%03d", a.index/lampsOfCabinet+1)
+	},
+	say: sayLamp,
 	state: func(c *City, a *asset, t time.Time) int {
 		return int(100 * a.dimming(t, sunUp(t)))
 	},
 }
+
+// lampsOfCabinet hang on one switch cabinet.
+const lampsOfCabinet = 48
 
 // nominal is a lamp's power at full light, in W.
 func (a *asset) nominal() float64 {
