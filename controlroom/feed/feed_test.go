@@ -91,20 +91,26 @@ type said struct {
 	Stats                             map[string]any
 }
 
+// any returns the next message.
+func (w *wire) any() said {
+	w.t.Helper()
+	_ = w.SetReadDeadline(time.Now().Add(time.Minute))
+	_, data, err := w.ReadMessage()
+	if err != nil {
+		w.t.Fatalf("read: %v", err)
+	}
+	var s said
+	if err := json.Unmarshal(data, &s); err != nil {
+		w.t.Fatalf("message %.200s: %v", data, err)
+	}
+	return s
+}
+
 // next returns the next message that is no heartbeat.
 func (w *wire) next() said {
 	w.t.Helper()
 	for {
-		_ = w.SetReadDeadline(time.Now().Add(time.Minute))
-		_, data, err := w.ReadMessage()
-		if err != nil {
-			w.t.Fatalf("read: %v", err)
-		}
-		var s said
-		if err := json.Unmarshal(data, &s); err != nil {
-			w.t.Fatalf("message %.200s: %v", data, err)
-		}
-		if s.Type != "heartbeat" {
+		if s := w.any(); s.Type != "heartbeat" {
 			return s
 		}
 	}
@@ -355,17 +361,19 @@ func (m *mirror) take(t *testing.T, s said) {
 // TestChaos: clients that are quick, that dawdle, and that break off and resume, under random
 // changes, all end with the server's state.
 func TestChaos(t *testing.T) {
-	r := newRoom(t, Config{Coalesce: 2 * time.Millisecond})
+	r := newRoom(t, Config{Coalesce: 2 * time.Millisecond, Heartbeat: 50 * time.Millisecond})
 	const devices = 300
 	for i := range devices / 2 {
 		r.set(fmt.Sprintf("d%d", i), "m0", 1, 0)
 	}
 	stop := make(chan struct{})
+	var want map[string]map[string]any // once stop is closed
 	finished := make(chan map[string]map[string]any, 3)
 	for _, kind := range []string{"quick", "slow", "resuming"} {
 		go func() {
 			rng := rand.New(rand.NewPCG(uint64(len(kind)), 1))
 			var m mirror
+			defer func() { finished <- m.devices }()
 			w := r.dial(t)
 			subscribe := func() {
 				resume := ""
@@ -375,29 +383,26 @@ func TestChaos(t *testing.T) {
 				w.say(`{"op":"subscribe","id":"s","topic":"state","max_hz":50%s}`, resume)
 			}
 			subscribe()
-			ended := false
-			for {
-				s := w.next()
-				m.take(t, s)
+			for end := (time.Time{}); end.IsZero() || time.Now().Before(end); {
+				m.take(t, w.any()) // a heartbeat wakes whoever has the last frame already
+				select {
+				case <-stop:
+					if end.IsZero() {
+						end = time.Now().Add(time.Minute)
+					}
+					if m.loading == nil && reflect.DeepEqual(m.devices, want) {
+						return
+					}
+					continue
+				default:
+				}
 				switch {
-				case s.Type == "pong":
-					finished <- m.devices
-					return
-				case kind == "slow" && rng.IntN(10) == 0 && !ended:
+				case kind == "slow" && rng.IntN(10) == 0:
 					time.Sleep(time.Duration(rng.IntN(100)) * time.Millisecond)
-				case kind == "resuming" && rng.IntN(10) == 0 && m.devices != nil && m.loading == nil && !ended:
+				case kind == "resuming" && rng.IntN(10) == 0 && m.devices != nil && m.loading == nil:
 					w.Close()
 					w = r.dial(t)
 					subscribe()
-				}
-				select {
-				case <-stop:
-					if !ended && m.devices != nil && m.loading == nil {
-						ended = true
-						time.Sleep(700 * time.Millisecond) // the last frames are on their way, also to one that is left alone
-						w.say(`{"op":"ping","n":1}`)
-					}
-				default:
 				}
 			}
 		}()
@@ -416,10 +421,7 @@ func TestChaos(t *testing.T) {
 		r.state.Apply(&o)
 		time.Sleep(time.Millisecond)
 	}
-	close(stop)
-	time.Sleep(50 * time.Millisecond)
-	r.set("d0", "m0", time.Now().UnixMilli()+1000, 42) // whoever is waiting sees that it is over
-	want := map[string]map[string]any{}
+	want = map[string]map[string]any{}
 	for _, d := range r.state.Devices() {
 		it := map[string]any{}
 		if err := json.Unmarshal(r.state.AppendItem(nil, d, 0), &it); err != nil {
@@ -427,6 +429,7 @@ func TestChaos(t *testing.T) {
 		}
 		want[d.ID()] = it
 	}
+	close(stop)
 	for range 3 {
 		got := <-finished
 		if len(got) != len(want) {
@@ -627,7 +630,10 @@ func TestHeartbeat(t *testing.T) {
 
 // TestSlowClient: one that does not read is closed with 1013 once it reads again, and delays nobody.
 func TestSlowClient(t *testing.T) {
-	r := newRoom(t, Config{SlowAfter: 500 * time.Millisecond})
+	// The quick one must not be taken for slow when the machine stands still, and the slow one not be
+	// cut off: were the quick one to wait for it, it would wait in vain.
+	const slowAfter = 2 * time.Second
+	r := newRoom(t, Config{SlowAfter: slowAfter, CutAfter: time.Hour})
 	r.plain = true // what compresses well takes long to fill the kernel's buffers
 	long := strings.Repeat("x", 2000)
 	set := func(round int) {
@@ -644,24 +650,18 @@ func TestSlowClient(t *testing.T) {
 		w.say(`{"op":"subscribe","id":"s","topic":"state","max_hz":50}`)
 	}
 	quick.next()
-	worst := time.Duration(0)
-	for round := range 20 { // 1 MB each
-		begun := time.Now()
+	for round := range 20 { // 1 MB each, more than is held on the way
 		set(round + 1)
 		if s := quick.next(); s.Type != "delta" || len(s.Items) == 0 {
 			t.Fatalf("%+v, want a delta", s)
 		}
-		worst = max(worst, time.Since(begun))
 	}
-	time.Sleep(600 * time.Millisecond) // longer than a client may take for a message
+	time.Sleep(2 * slowAfter) // the server waits for the slow one for longer than it may take
 	if code := slow.closed(); code != websocket.CloseTryAgainLater {
 		t.Errorf("the slow client was closed with %d, want 1013", code)
 	}
 	quick.say(`{"op":"ping","n":1}`)
 	for quick.next().Type != "pong" {
-	}
-	if worst > 5*time.Second {
-		t.Errorf("the quick client once waited %v", worst)
 	}
 }
 
@@ -696,28 +696,28 @@ func TestOvertakenByEvents(t *testing.T) {
 // TestFarBehind: a client far behind gets what changed in one frame, the numbers between empty.
 func TestFarBehind(t *testing.T) {
 	r := newRoom(t, Config{})
+	now := time.Now() // it stands still
 	r.set("a", "m", 1, 0)
 	r.set("b", "m", 1, 0)
 	q := request{Topic: "state", ID: new(string)}
 	g := newStateGroup(r.state, "e", &q)
 	c := &client{hub: r.hub, wakeup: make(chan struct{}, 1)}
 	sub := g.join(c, "x", nil).(*stateSubscription)
-	if m, _, _ := sub.step(time.Now()); len(m) != 1 {
+	if m, _, _ := sub.step(now); len(m) != 1 {
 		t.Fatal("no snapshot")
 	}
 	a := r.state.Lookup("a")
 	for range framesHeld - 1 {
 		g.pending = append(g.pending, entry{a, 1})
-		g.seal(time.Now())
+		g.seal(now)
 	}
-	m, _, err := sub.step(time.Now())
+	m, _, err := sub.step(now)
 	if err != nil || len(m) != framesHeld-1 || sub.at != g.seq {
 		t.Fatalf("%d messages to %d, %v; want %d to %d", len(m), sub.at, err, framesHeld-1, g.seq)
 	}
 	if len(m[0].data) < 60 || len(m[1].data) > 60 {
 		t.Errorf("messages of %d and %d bytes, want all in the first", len(m[0].data), len(m[1].data))
 	}
-	now := time.Now()
 	g.pending = append(g.pending, entry{a, 1})
 	g.seal(now)
 	if m, again, _ := sub.step(now); len(m) != 0 || again.IsZero() {
@@ -725,7 +725,7 @@ func TestFarBehind(t *testing.T) {
 	}
 	for range framesHeld + 1 {
 		g.pending = append(g.pending, entry{a, 1})
-		g.seal(time.Now())
+		g.seal(now)
 	}
 	if _, _, err := sub.step(now.Add(time.Hour)); err != errSlow {
 		t.Errorf("farther behind than is held: %v, want %v", err, errSlow)

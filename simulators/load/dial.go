@@ -140,7 +140,7 @@ func (c *connection) leave(s *schedule) {
 		if c.o.QoS == 0 {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if n, err := c.dial(ctx, true); err == nil {
 			_, _ = n.Write([]byte{packetDisconnect, 0})

@@ -321,14 +321,16 @@ func TestWorkerSilenceAcrossAKill(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	say(t, l, "d", 1)
-	events := see(t, l, 2)
+	see(t, l, 2)
 	if err := w.stop(); err != nil { // its figure grows after the log has the event
 		t.Fatal(err)
 	}
-	if events[1].State != "cleared" || w.Events() != 1 {
-		t.Errorf("%+v, %d published; want the end alone", events[1], w.Events())
+	// Where the machine stood still for a second, it is silent again.
+	events := logged(t, l)
+	if events[1].State != "cleared" || w.Events() != int64(len(events)-1) {
+		t.Errorf("%+v, %d published; want the end first, and all but what the other published", events, w.Events())
 	}
-	byID(t, logged(t, l))
+	byID(t, events)
 }
 
 // What the clock raised before a kill and the replay ends otherwise is ended, once.
