@@ -37,6 +37,7 @@ var csvColumns = []csvColumn{
 	{"camera_dpia_ref", false, func(d *Device) *string { return &d.camera().DPIARef }},
 	{"camera_homography", false, nil},
 	{"camera_areas", false, nil}, // JSON, as in the HTTP API
+	{"rules", false, nil},        // likewise
 }
 
 type csvColumn struct {
@@ -164,6 +165,11 @@ func (d *Device) setCell(column, cell string) error {
 			return fmt.Errorf("areas: %w", unplaced(err))
 		}
 		return nil
+	case "rules":
+		if err := StrictJSON([]byte(cell), &d.Rules); err != nil {
+			return fmt.Errorf("rules: %w", unplaced(err))
+		}
+		return nil
 	}
 	for _, c := range csvColumns {
 		if c.name == column {
@@ -207,6 +213,15 @@ func WriteCSV(w io.Writer, ds []Device) error {
 				panic(fmt.Sprintf("BUG: areas that JSON cannot write: %v", err)) // checked to be finite
 			}
 			return string(areas)
+		case "rules":
+			if len(d.Rules) == 0 {
+				return ""
+			}
+			rules, err := json.Marshal(d.Rules)
+			if err != nil {
+				panic(fmt.Sprintf("BUG: overrides that JSON cannot write: %v", err)) // checked to be finite
+			}
+			return string(rules)
 		}
 		if tag, ok := strings.CutPrefix(column, tagColumn); ok {
 			return d.Tags[tag]

@@ -37,6 +37,9 @@ type Device struct {
 	Secret  string            `json:"secret,omitempty"` // write only: Public blanks it
 	LoRaWAN *LoRaWAN          `json:"lorawan,omitempty"`
 	Camera  *Camera           `json:"camera,omitempty"`
+	// Rules is what the device has in place of its zone's, its profile's and the rules' own values, by the
+	// rule's id.
+	Rules map[string]RuleOverride `json:"rules,omitempty"`
 }
 
 // LoRaWAN is what a device is on the radio. Identifiers and keys are hexadecimal, most significant
@@ -124,6 +127,9 @@ func (d Device) Check() error {
 			return fmt.Errorf("device %q: camera.%w", d.ID, err)
 		}
 	}
+	if err := checkOverrides(d.Rules); err != nil {
+		return fmt.Errorf("device %q: %w", d.ID, err)
+	}
 	return nil
 }
 
@@ -166,6 +172,8 @@ type Profile struct {
 	ExpectedPeriod Duration          `json:"expected_period,omitempty"`
 	Metrics        map[string]Metric `json:"metrics,omitempty"`
 	LoRaWAN        *RadioPolicy      `json:"lorawan,omitempty"`
+	// Rules is what devices of the profile have in place of the rules' own values, by the rule's id.
+	Rules map[string]RuleOverride `json:"rules,omitempty"`
 }
 
 // A RadioPolicy is how the devices of a profile are treated whose raw LoRaWAN frames are read here.
@@ -217,6 +225,9 @@ func (p Profile) Check() error {
 		if m.Min != nil && m.Max != nil && *m.Min > *m.Max {
 			return fmt.Errorf("profile %q: metrics.%s: min %v above max %v", p.ID, name, *m.Min, *m.Max)
 		}
+	}
+	if err := checkOverrides(p.Rules); err != nil {
+		return fmt.Errorf("profile %q: %w", p.ID, err)
 	}
 	return nil
 }

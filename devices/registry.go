@@ -33,7 +33,10 @@ type Asset struct {
 	Metrics map[string]Metric
 	// Period is how often the profile says the device reports; 0 where it says nothing.
 	Period Duration
-	ground *Ground // what the camera's homography says; nil without a good one
+	// Overrides is what the device, its zone and its profile put in place of rules' values; nil for none.
+	// It must not be changed.
+	Overrides Overrides
+	ground    *Ground // what the camera's homography says; nil without a good one
 }
 
 // A Registry is the cache of devices, profiles and zones. Reads take no lock; writes go to the
@@ -47,10 +50,15 @@ type Registry struct {
 	euis     sync.Map // dev_eui in lower case -> id
 	profiles sync.Map // id -> *Profile
 	zones    sync.Map // id -> *Zone
-	writing  sync.Mutex
-	sighted  chan Device
-	follow   atomic.Pointer[func(kind Kind, id string)]
-	vet      atomic.Pointer[func(Profile) error]
+	sharing  sync.Mutex
+	shared   map[[2]string]Overrides // by profile and zone; under sharing
+	own      sync.Map                // id of devices with overrides of their own -> struct{}
+	// overridden counts the changes of entries that have or had overrides.
+	overridden atomic.Uint64
+	writing    sync.Mutex
+	sighted    chan Device
+	follow     atomic.Pointer[func(kind Kind, id string)]
+	vet        atomic.Pointer[func(Profile) error]
 }
 
 // A Kind is one of the kinds of entries.
@@ -328,7 +336,7 @@ func (r *Registry) apply(key string, value []byte) {
 	case profileKey:
 		what, err = KindProfile, r.applyProfile(id, value)
 	case zoneKey:
-		what, err = KindZone, applyTo[Zone](&r.zones, id, value)
+		what, err = KindZone, r.applyZone(id, value)
 	}
 	if err != nil {
 		r.log.Error("unreadable registry entry", "key", key, "error", err)
@@ -346,6 +354,7 @@ func (r *Registry) applyDevice(id string, value []byte) error {
 			r.count.Add(-1)
 			r.euis.CompareAndDelete(old.(*Asset).devEUI(), id)
 		}
+		r.noteOwn(id, nil)
 		return nil
 	}
 	var d Device
@@ -362,12 +371,41 @@ func (r *Registry) applyDevice(id string, value []byte) error {
 	if eui := a.devEUI(); eui != "" {
 		r.euis.Store(eui, id)
 	}
+	r.noteOwn(id, d.Rules)
+	return nil
+}
+
+// noteOwn notes whether a device has overrides of its own, after it was changed.
+func (r *Registry) noteOwn(id string, rules map[string]RuleOverride) {
+	had := false
+	if len(rules) > 0 {
+		_, had = r.own.Swap(id, struct{}{})
+	} else {
+		_, had = r.own.LoadAndDelete(id)
+	}
+	if had || len(rules) > 0 {
+		r.overridden.Add(1)
+	}
+}
+
+func (r *Registry) applyZone(id string, value []byte) error {
+	old := r.Zone(id)
+	if err := applyTo[Zone](&r.zones, id, value); err != nil {
+		return err
+	}
+	if z := r.Zone(id); old != nil && len(old.Rules) > 0 || z != nil && len(z.Rules) > 0 {
+		r.changedOverrides(func(a *Asset) bool { return a.Zone == id })
+	}
 	return nil
 }
 
 func (r *Registry) applyProfile(id string, value []byte) error {
+	old := r.Profile(id)
 	if err := applyTo[Profile](&r.profiles, id, value); err != nil {
 		return err
+	}
+	if p := r.Profile(id); old != nil && len(old.Rules) > 0 || p != nil && len(p.Rules) > 0 {
+		r.changedOverrides(func(a *Asset) bool { return a.Profile == id })
 	}
 	r.assets.Range(func(key, v any) bool {
 		if a := v.(*Asset); a.Profile == id {
@@ -379,7 +417,7 @@ func (r *Registry) applyProfile(id string, value []byte) error {
 }
 
 func (r *Registry) resolve(d Device) *Asset {
-	a := &Asset{Device: d}
+	a := &Asset{Device: d, Overrides: r.overrides(d)}
 	if p := r.Profile(d.Profile); p != nil {
 		a.Metrics, a.Period = p.Metrics, p.ExpectedPeriod
 	}

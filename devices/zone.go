@@ -10,11 +10,14 @@ import (
 )
 
 // A Zone is a named part of the city: a GeoJSON Feature (RFC 7946) with a Polygon or MultiPolygon
-// and the properties id, name and kind. Its JSON form is that Feature.
+// and the properties id, name, kind and rules. Its JSON form is that Feature.
 type Zone struct {
 	ID, Name, Kind string
-	feature        *geojson.Feature
-	bound          orb.Bound
+	// Rules is what the zone's devices have in place of their profiles' and the rules' own values, by
+	// the rule's id.
+	Rules   map[string]RuleOverride
+	feature *geojson.Feature
+	bound   orb.Bound
 }
 
 // maxZonePoints bounds a zone's outline; a district of Palermo has a few hundred.
@@ -46,6 +49,18 @@ func (z *Zone) UnmarshalJSON(b []byte) error {
 	}
 	if err := CheckID(n.ID); err != nil {
 		return fmt.Errorf("zone: properties.id: %w", err)
+	}
+	if own, ok := f.Properties["rules"]; ok {
+		raw, err := json.Marshal(own)
+		if err == nil {
+			err = json.Unmarshal(raw, &n.Rules)
+		}
+		if err == nil {
+			err = checkOverrides(n.Rules)
+		}
+		if err != nil {
+			return fmt.Errorf("zone %q: properties: %w", n.ID, err)
+		}
 	}
 	points := 0
 	switch g := f.Geometry.(type) {

@@ -36,6 +36,7 @@ type ruleShape struct {
 	Let      map[string]string `json:"let,omitempty" doc:"aggregates of the window's readings, by name"`
 	Sequence []stepShape       `json:"sequence,omitempty"`
 	Unless   *stepShape        `json:"unless,omitempty"`
+	Params   map[string]any    `json:"params,omitempty" doc:"named numbers and texts that devices, zones and profiles may override"`
 	Enabled  bool              `json:"enabled,omitempty"`
 	Hold     string            `json:"hold,omitempty"`
 	Mode     string            `json:"mode,omitempty" enum:"live,shadow" doc:"shadow: judged and counted, its events kept apart, nobody's alarms"`

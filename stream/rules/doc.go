@@ -81,6 +81,14 @@
 // and position_lon, else the registry's place. is_holiday() is Italy's national holidays and Palermo's
 // 15 July, by the city's time.
 //
+// # Parameters
+//
+// `params` are named constants of a rule, numbers and texts, that a device may have another value of: the
+// registry's `rules` of the device, else of its zone, else of its profile, `{"rules": {"hot": {"limit":
+// 60}}}`; `{"enabled": false}` exempts it from the rule. A change counts at the device's next message or
+// the worker's next tick, for what stands then. The context of an event has the values used. In
+// conditions about windows whose key spans devices, a parameter is the rule's own.
+//
 // # Rows
 //
 // Rules `on: detections`, `tracks`, `counts`, `uplinks` or `events` are about rows, which are occurrences

@@ -77,6 +77,7 @@ type Engine struct {
 	known  uint64
 	census int64 // processing time of the last look at the registry
 	sweep  int64
+	tuning uint64 // of the registry's overrides at the last look
 	loose  []made // events of no shard: of a changed set
 
 	counts atomic.Pointer[counts]
@@ -182,6 +183,7 @@ func (e *Engine) Tick(now int64) {
 	for _, s := range e.shards {
 		s.tick(now)
 	}
+	e.takeOverrides()
 	e.shared.tick(now)
 	if now-e.sweep > 600_000 {
 		e.sweep = now

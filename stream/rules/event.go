@@ -40,7 +40,8 @@ type eventContext struct {
 	Episode    string            `json:"episode"` // the same in all events of one episode
 	Devices    int               `json:"devices,omitempty"`
 	Window     *windowBounds     `json:"window,omitempty"`
-	Reason     string            `json:"reason,omitempty"` // of an end that no reading decided
+	Overridden map[string]string `json:"overridden,omitempty"` // parameters that are not the rule's own: device, zone or profile
+	Reason     string            `json:"reason,omitempty"`     // of an end that no reading decided
 	Title      map[string]string `json:"title,omitempty"`
 	Chain      []string          `json:"chain,omitempty"` // of rules on events: those that it comes of
 }
@@ -51,6 +52,7 @@ type evidence struct {
 	values map[string]any
 	bounds *windowBounds
 	chain  []string
+	tuned  map[string]string // see eventContext.Overridden
 }
 
 const timeLayout = "2006-01-02T15:04:05.000Z"
@@ -59,7 +61,7 @@ func formatTime(ms int64) string { return time.UnixMilli(ms).UTC().Format(timeLa
 
 // evidence reads the frame.
 func (r *bound) evidence(f *frame, key string, start int64) evidence {
-	v := evidence{values: map[string]any{}}
+	v := evidence{values: map[string]any{}, tuned: r.overridden(f)}
 	if w := f.window; w.to != 0 && r.Window != nil {
 		v.bounds = &windowBounds{Type: r.Window.Type, From: formatTime(w.from), To: formatTime(w.to)}
 	}
@@ -128,7 +130,7 @@ func (r *bound) event(state, key string, start, at, received int64, v evidence, 
 		state = batch.ShadowState + state
 	}
 	c := eventContext{
-		Values: v.values, When: r.When, Clear: r.Clear, Thresholds: r.limits, Since: formatTime(start),
+		Values: v.values, When: r.When, Clear: r.Clear, Thresholds: r.thresholds(v.values), Overridden: v.tuned, Since: formatTime(start),
 		Episode: eventID(r.ID, key, start, "episode"), Devices: devices, Window: v.bounds, Reason: reason, Title: r.Title,
 		Chain: v.chain,
 	}

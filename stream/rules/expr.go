@@ -35,6 +35,8 @@ type variable struct {
 	bit    uint8  // of the flag
 	series series // of fromSeries
 	zone   string // of fromZone: its id
+	rule   string // of fromParam: whose it is,
+	def    any    // and what it says itself: float64 or string
 }
 
 type source uint8
@@ -47,6 +49,7 @@ const (
 	fromSeries
 	fromZone
 	fromPosition // of the device, as it said or else as the registry says
+	fromParam
 )
 
 // An expr is one checked expression of a rule.
@@ -75,6 +78,7 @@ type limit struct {
 	Value string `json:"value"`
 	Is    string `json:"is"`
 	Limit any    `json:"limit"`
+	Param string `json:"param,omitempty"` // what the limit is called
 }
 
 // compiler compiles the expressions of one rule: parsed apart, typed together.
@@ -324,7 +328,7 @@ func (c *compiler) warnUnknown(all []*parsed) {
 				return
 			}
 			said[v.name] = true
-			c.failID(e, x.ID(), "no profile has a metric %q%s", v.name, didYouMean(v.name, slices.Concat(c.p.known, slices.Collect(maps.Keys(fields)))))
+			c.failID(e, x.ID(), "no profile has a metric %q%s", v.name, didYouMean(v.name, slices.Concat(c.p.known, slices.Collect(maps.Keys(fields)), slices.Collect(maps.Keys(c.p.params)))))
 			c.p.problems[len(c.p.problems)-1].Warning = true
 		}))
 	}
@@ -381,9 +385,15 @@ func limits(e ast.Expr, vars map[string]variable) []limit {
 	case operators.LogicalNot:
 		return limits(args[0], vars)
 	case operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
-		if args[0].Kind() == ast.LiteralKind {
+		isParam := func(x ast.Expr) bool { return x.Kind() == ast.IdentKind && vars[x.AsIdent()].source == fromParam }
+		if args[0].Kind() == ast.LiteralKind || isParam(args[0]) && !isParam(args[1]) {
 			args = []ast.Expr{args[1], args[0]}
 			op = mirrored[op]
+		}
+		if args[0].Kind() == ast.IdentKind && isParam(args[1]) {
+			v, symbol := vars[args[1].AsIdent()], ""
+			symbol, _ = operators.FindReverse(op)
+			return []limit{{Value: vars[args[0].AsIdent()].name, Is: symbol, Limit: v.def, Param: v.name}}
 		}
 		if args[0].Kind() != ast.IdentKind || args[1].Kind() != ast.LiteralKind {
 			return nil

@@ -27,6 +27,9 @@ func (c *compiler) infer(e ast.Expr, want kind, locals []string) kind {
 		if slices.Contains(locals, name) {
 			return kindNone
 		}
+		if k := c.p.param(name); k != kindNone {
+			return k
+		}
 		if k, ok := c.columns[name]; ok {
 			c.metrics[name] = k
 			return k

@@ -185,6 +185,8 @@ func (t typed) numVar(v variable) numFunc {
 		return func(f *frame) float64 { return f.nums[slot] }
 	}
 	switch v.source {
+	case fromParam:
+		return v.num()
 	case fromSeries:
 		of, z := v.series, v.series.fn == "baseline_z"
 		if z {
@@ -236,6 +238,9 @@ func (t typed) textVar(v variable) textFunc {
 	if v.source == fromMetric {
 		slot := t.binder.text[v.name]
 		return func(f *frame) (string, bool) { s := f.texts[slot]; return s, s != unknownText }
+	}
+	if v.source == fromParam {
+		return v.text()
 	}
 	switch v.name {
 	case "device":

@@ -61,8 +61,9 @@ type parser struct {
 	lines    []string
 	known    []string
 	problems Problems
-	rule     string // the id of the rule being read
-	id       string // of a rule that names none; "" for none
+	rule     string         // the id of the rule being read
+	id       string         // of a rule that names none; "" for none
+	params   map[string]any // of the rule being read
 }
 
 func parse(file string, data []byte, known []string) ([]*Rule, Problems) {
@@ -170,7 +171,7 @@ func (p *parser) parse(data []byte) []*Rule {
 // laterKeys are the contract's keys whose time has not come.
 var laterKeys = []string{"schedule", "template"}
 
-var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "window", "let", "sequence", "unless", "enabled", "mode"}
+var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "window", "let", "sequence", "unless", "params", "enabled", "mode"}
 
 func hasKey(n *yaml.Node, key string) bool {
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -272,6 +273,8 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 			p.parseSequence(r, v, at)
 		case "unless":
 			p.parseUnless(r, v, at)
+		case "params":
+			p.parseParams(r, v)
 		default:
 			p.parseKey(r, key, v)
 		}
@@ -299,6 +302,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		p.failAt(n, "neither when nor absent, want one of them")
 	}
 	p.checkSequence(r, at)
+	p.checkParams(r, at)
 	switch p.checkWindow(r, n, at); {
 	case at["sequence"] != nil:
 		p.compileSequence(r, at, before)

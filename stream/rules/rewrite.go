@@ -51,7 +51,7 @@ func (w *rewriter) expr(e ast.Expr, locals []string) {
 			e.SetKindCase(w.fac.NewLiteral(e.ID(), types.Double(v)))
 		}
 	case ast.IdentKind:
-		if name := e.AsIdent(); !slices.Contains(locals, name) {
+		if name := e.AsIdent(); !slices.Contains(locals, name) && !w.paramIdent(e, name) {
 			_, isColumn := w.columns[name]
 			if k, ok := fields[name]; ok && !isColumn {
 				w.vars[name] = variable{source: fromField, kind: k, name: name}

@@ -156,6 +156,7 @@ func (e *RowEngine) device(on, id, domain string) *device {
 			if d.asset, d.version = r.Lookup(id), v; d.asset != nil && domain == "" {
 				d.domain = d.asset.Domain
 			}
+			d.tuned = overridesHash(d.asset)
 			d.plan = nil
 		}
 	}
@@ -245,6 +246,9 @@ func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 	}
 	f := &e.frame
 	f.failed, f.why = false, ""
+	if f.dev.tuned != 0 && r.exempt(f) {
+		return // what is open ends by itself
+	}
 	if r.clear != nil && e.keys[r.ID] > 0 && r.clear(f) == yes {
 		if key, ok := e.keyOf(r, row); ok {
 			k := rowKey{r.ID, key}

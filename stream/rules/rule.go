@@ -32,6 +32,7 @@ type Rule struct {
 	Let      map[string]string // of a window: an aggregate by name
 	Sequence []Step            // nil for none
 	Unless   *Step             // nil for none
+	Params   map[string]any    // named constants, float64 or string, that the registry may override
 	Disabled bool
 	Shadow   bool // mode: shadow: judged and counted, and no alarm of anyone's
 
@@ -61,6 +62,7 @@ type ruleJSON struct {
 	Let      map[string]string `json:"let,omitempty"`
 	Sequence []stepJSON        `json:"sequence,omitempty"`
 	Unless   *stepJSON         `json:"unless,omitempty"`
+	Params   map[string]any    `json:"params,omitempty"`
 	Enabled  bool              `json:"enabled"`
 	Mode     string            `json:"mode,omitempty"` // shadow; "" for live
 	Version  string            `json:"version,omitempty"`
@@ -72,7 +74,7 @@ type ruleJSON struct {
 func (r *Rule) json() ruleJSON {
 	j := ruleJSON{
 		ID: r.ID, Title: r.Title, Domain: r.Domain, Severity: r.Severity, On: r.On, When: r.When, Clear: r.Clear,
-		Key: r.Key, Text: r.Text, Let: r.Let, Enabled: !r.Disabled, Version: r.Version, File: r.File, Line: r.Line, Metrics: r.Metrics,
+		Key: r.Key, Text: r.Text, Let: r.Let, Params: r.Params, Enabled: !r.Disabled, Version: r.Version, File: r.File, Line: r.Line, Metrics: r.Metrics,
 	}
 	if r.For > 0 {
 		j.For = formatDuration(r.For)

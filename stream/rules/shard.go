@@ -67,6 +67,8 @@ type device struct {
 	hash       uint64  // of the id; 0: not asked yet
 	next       *device // the same id in another domain
 	gone       bool
+	tuned      uint64 // which overrides the registry has for it, 0 for none
+	retuned    bool   // they changed since its rules were judged
 }
 
 type episodeState uint8
@@ -131,7 +133,11 @@ func emptySlots(pl *plan) ([]float64, []string, []int64) {
 func (s *shard) refresh(d *device) {
 	if r := s.e.cfg.Registry; r != nil {
 		if v := r.Version(); d.asset == nil || d.version != v {
+			old := d.asset
 			d.asset, d.version = r.Lookup(d.id), v
+			if d.tuned != 0 || tuned(d.asset) {
+				d.noteOverrides(old)
+			}
 		}
 	}
 }
@@ -247,6 +253,9 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 			s.heard(d, pl.rules[i], ep)
 		}
 	}
+	if d.retuned {
+		s.retune(d)
+	}
 	s.judge(d, pl)
 }
 
@@ -302,6 +311,12 @@ func (s *shard) evaluate(d *device, r *bound) {
 	f := &s.frame
 	f.failed = false
 	ep := d.episode(r.index)
+	if d.tuned != 0 && r.exempt(f) {
+		if ep != nil {
+			s.ends(d, r, ep, exemptReason)
+		}
+		return
+	}
 	if ep != nil && r.clear != nil && (ep.state == raised || ep.state == member) {
 		switch r.bare.clear(f) {
 		case yes:
@@ -357,13 +372,16 @@ func (s *shard) raise(d *device, r *bound, ep *episode, at int64) {
 }
 
 // fell notes that the condition, or what keeps it up, is false now.
-func (s *shard) fell(d *device, r *bound, ep *episode) {
+func (s *shard) fell(d *device, r *bound, ep *episode) { s.ends(d, r, ep, "") }
+
+// ends ends an episode for a reason, "" for what a reading decided.
+func (s *shard) ends(d *device, r *bound, ep *episode, reason string) {
 	now := s.frame.now
 	switch ep.state {
 	case member:
-		s.leaves(d, r, ep, "")
+		s.leaves(d, r, ep, reason)
 	case raised:
-		s.emit(d, r, "cleared", ep.start, now, "")
+		s.emit(d, r, "cleared", ep.start, now, reason)
 		if now <= ep.start {
 			ep.state = closed
 			return

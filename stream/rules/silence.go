@@ -33,6 +33,10 @@ func (s *shard) tick(now int64) {
 			continue
 		}
 		s.frameOf(d, due)
+		if d.tuned != 0 && r.exempt(&s.frame) {
+			s.silence.push(timer{at: now + r.absent, dev: d, rule: t.rule})
+			continue
+		}
 		if r.when != nil {
 			c := &s.count.rules[r.global]
 			c.evaluations++

@@ -21,8 +21,8 @@ import (
 // restored under whatever rules run then; the rules are written whole, for the events that end the
 // episodes of one that is no longer there.
 
-// Version 1 had no windows, 2 no baselines; they are read as well.
-const snapshotVersion = 3
+// Version 1 had no windows, 2 no baselines, 3 no overrides; they are read as well.
+const snapshotVersion = 4
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 
@@ -264,6 +264,7 @@ func (s *shard) write(w *writer) {
 	w.windows(open)
 	w.writeSeries(all)
 	w.learned(s.learned)
+	w.writeTuned(all)
 }
 
 // seen writes when a value was reported and whether it was.
@@ -349,6 +350,9 @@ func (s *shard) read(r *reader, seq uint64) {
 	if r.version >= 3 {
 		s.learned = r.learned()
 		s.keepLearned(s.e.prog)
+	}
+	if r.version >= 4 {
+		r.readTuned(all)
 	}
 }
 

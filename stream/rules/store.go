@@ -79,6 +79,8 @@ type Store struct {
 	Log   *slog.Logger // nil for none
 	// Metrics, known to profiles, for warnings; nil to take any name.
 	Known func() []string
+	// Overrides are the registry's, for warnings about those that mean nothing; nil for none.
+	Overrides Overrider
 
 	mu      sync.Mutex
 	shipped []*Rule
@@ -364,6 +366,9 @@ func (s *Store) Problems() []Problem {
 	}
 	if s.dirBad != nil {
 		all = append(all, Problem{File: s.Dir, Line: 1, Column: 1, Message: s.dirBad.Error()})
+	}
+	if s.Overrides != nil {
+		all = append(all, CheckOverrides(s.set, s.Overrides)...)
 	}
 	all.sort()
 	return all

@@ -93,7 +93,7 @@ func (c *compiler) settleEither(pieces []piece) []piece {
 		if p.parsed == nil || p.parsed.ast == nil || !plainIdent.MatchString(p.parsed.src) {
 			continue
 		}
-		if _, isField := fields[p.parsed.src]; !isField {
+		if _, isField := fields[p.parsed.src]; !isField && c.p.param(p.parsed.src) == kindNone {
 			p.either = p.parsed.src
 			p.parsed = nil
 		}

@@ -215,11 +215,14 @@ func (s *shard) readFrom(d *device, pl *plan, at int64, from int) (next int) {
 // readInto gives the message in the frame to one rule's windows. Readings of which an aggregate's
 // argument fails are counted, and are in no window.
 func (s *shard) readInto(d *device, r *bound, at int64) {
+	f, c := &s.frame, &s.count.rules[r.global]
+	if d.tuned != 0 && r.exempt(f) {
+		return // as if nothing came
+	}
 	if r.window.late(at, s.winClock.at) {
 		s.count.windowLate++
 		return
 	}
-	f, c := &s.frame, &s.count.rules[r.global]
 	f.failed = false
 	if r.shared() {
 		s.readShared(d, r, at)

@@ -7,7 +7,9 @@
 //	rules [FILE]                  the rules from now on: of a file, named from the script's folder,
 //	                              or of the indented lines
 //	device ID DOMAIN FIELD=VALUE… enters a device in the registry; fields are zone, profile, name, lat,
-//	                              lon, period (how often it reports) and tag.NAME
+//	                              lon, period (how often it reports), tag.NAME and rule:RULE:PARAMETER, what
+//	                              it has in place of a rule's own (rule:RULE:enabled=false: the rule is not
+//	                              for it)
 //	zone ID LAT,LON LAT,LON…      enters a zone with the corners of its shape
 //	remove ID                     takes one out
 //	load DOMAIN/ID TIME METRIC=VALUE…

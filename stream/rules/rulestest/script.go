@@ -91,6 +91,7 @@ type registry struct {
 
 func (r *registry) Lookup(id string) *devices.Asset { return r.assets[id] }
 func (r *registry) Zone(id string) *devices.Zone    { return r.zones[id] }
+func (r *registry) OverridesVersion() uint64        { return r.version }
 func (r *registry) Version() uint64                 { return r.version }
 func (r *registry) All() []*devices.Asset           { return slices.Collect(maps.Values(r.assets)) }
 
@@ -507,14 +508,42 @@ func (s *script) device(args []string) error {
 			}
 			a.Period = devices.Duration(d)
 		default:
+			if of, ok := strings.CutPrefix(k, "rule:"); ok {
+				if err := override(a, of, v); err != nil {
+					return err
+				}
+				continue
+			}
 			tag, ok := strings.CutPrefix(k, "tag.")
 			if !ok {
-				return fmt.Errorf("device: found %q, want zone, profile, name, lat, lon, period or tag.NAME", k)
+				return fmt.Errorf("device: found %q, want zone, profile, name, lat, lon, period, tag.NAME or rule:RULE:PARAMETER", k)
 			}
 			a.Tags[tag] = v
 		}
 	}
 	s.registry.assets[a.ID] = a
 	s.registry.version++
+	return nil
+}
+
+// override gives an asset one value in place of a rule's own: RULE:PARAMETER.
+func override(a *devices.Asset, of, value string) error {
+	rule, name, ok := strings.Cut(of, ":")
+	if !ok {
+		return fmt.Errorf("device: found rule:%s, want rule:RULE:PARAMETER", of)
+	}
+	o := devices.Override{Value: value, From: "device"}
+	if number, err := strconv.ParseFloat(value, 64); err == nil {
+		o.Value = number
+	} else if b, err := strconv.ParseBool(value); err == nil {
+		o.Value = b
+	}
+	if a.Overrides == nil {
+		a.Overrides = devices.Overrides{}
+	}
+	if a.Overrides[rule] == nil {
+		a.Overrides[rule] = map[string]devices.Override{}
+	}
+	a.Overrides[rule][name] = o
 	return nil
 }
