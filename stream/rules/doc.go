@@ -34,7 +34,7 @@
 // # Windows
 //
 // A rule with `window` and `let` is judged on what its key's readings came to in a stretch of event
-// time: tumbling (size), hopping (size, every), sliding (size; in steps of a sixtieth, or `every`) or
+// time: tumbling (size), hopping (size, every), sliding (size; in steps of a sixtieth, a hundredth where that is no whole millisecond, or `every`) or
 // session (gap). Windows begin at multiples of their step since 1970, UTC. `when` and `clear` are over
 // the lets; a let is one of count, count_distinct, sum, avg, min, max, first, last, stddev (of all, not
 // of a sample), percentile(x, p) (nearest rank) and rate (change an hour from the first to the last

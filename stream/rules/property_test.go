@@ -1,0 +1,325 @@
+package rules
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"panormus/devices"
+	"panormus/stream/batch"
+)
+
+var propertySeeds = flag.Int("seeds", 4, "how many random rules and streams TestAgainstReference goes through")
+
+// A propertyCase is random rules and a random stream.
+type propertyCase struct {
+	rules    []refRule
+	messages []refMessage // by time
+	period   time.Duration
+}
+
+func newPropertyCase(rnd *rand.Rand) propertyCase {
+	c := propertyCase{period: []time.Duration{0, 4 * time.Second, 10 * time.Second}[rnd.IntN(3)]}
+	at := int64(1_790_000_000_000)
+	last := map[string]int64{}
+	for range 300 {
+		// Of half seconds, as the rules' times are: that bounds are met is what goes wrong.
+		if at += 500 * int64(1+rnd.IntN(5)); rnd.IntN(60) == 0 {
+			at += 500 * int64(rnd.IntN(240))
+		}
+		i := rnd.IntN(6)
+		m := refMessage{at: at, dev: fmt.Sprint("d", i), zone: []string{"kalsa", "zisa", ""}[i%3], says: map[string]float64{}}
+		if at-last[m.dev] < 1000 { // functions of time know readings a step apart
+			continue
+		}
+		last[m.dev] = at
+		for _, metric := range []string{"x", "y"} {
+			if rnd.IntN(4) > 0 {
+				m.says[metric] = float64(rnd.IntN(40)) / 2
+			}
+		}
+		if len(m.says) > 0 {
+			c.messages = append(c.messages, m)
+		}
+	}
+	for i, kind := range []string{"plain", "plain", "held", "series", "window", "window", "window", "window", "sequence", "sequence"} {
+		r := randomRule(rnd, kind)
+		r.id = fmt.Sprintf("%s-%d", kind, i)
+		c.rules = append(c.rules, r)
+	}
+	return c
+}
+
+func randomCond(rnd *rand.Rand, term func() refTerm) refCond {
+	c := refCond{all: rnd.IntN(2) == 0}
+	for range 1 + rnd.IntN(2) {
+		c.terms = append(c.terms, term())
+	}
+	return c
+}
+
+func randomRule(rnd *rand.Rand, kind string) refRule {
+	pick := func(all ...string) string { return all[rnd.IntN(len(all))] }
+	ms := func(all ...int64) int64 { return all[rnd.IntN(len(all))] }
+	plain := func() refTerm {
+		return refTerm{metric: pick("x", "y"), op: pick(">", "<", "!="), c: float64(rnd.IntN(40))/2 + 0.25}
+	}
+	r := refRule{key: "device", unlessMs: -1}
+	switch kind {
+	case "plain", "held", "series":
+		term := plain
+		if kind == "series" {
+			term = func() refTerm {
+				t := plain()
+				t.op = pick(">", "<")
+				switch t.fn, t.span = pick(seriesCalls...), ms(3_000, 10_000, 32_000); t.fn {
+				case "rate":
+					t.c = float64(rnd.IntN(20_000)-10_000) + 0.37
+				case "delta":
+					t.c -= 10
+				case "zscore":
+					t.c = float64(rnd.IntN(40))/10 - 2 + 0.037
+				case "stuck":
+					t.op, t.c = ">", 0.5
+				case "ewma":
+					t.c += 0.137
+				}
+				return t
+			}
+		}
+		r.when = randomCond(rnd, term)
+		if rnd.IntN(2) == 0 {
+			r.clear = randomCond(rnd, term)
+		}
+		if kind != "plain" || rnd.IntN(3) == 0 {
+			r.forMs = ms(1, 2_000, 7_000, 20_000, 90_000)
+		}
+	case "window":
+		r.key = pick("device", "zone", "domain")
+		r.window = pick(windowTypes...)
+		switch size := ms(10_000, 30_000, 60_000); r.window {
+		case "tumbling":
+			r.size, r.every = size, size
+		case "hopping":
+			r.size, r.every = size, size/ms(2, 5, 10)
+		case "sliding":
+			if r.size = size; rnd.IntN(2) == 0 {
+				r.every = size / 5
+			}
+		case "session":
+			r.gap = ms(2_000, 7_000, 15_000)
+		}
+		aggs := append(slices.Sorted(maps.Keys(aggregates)), "count()")
+		for i := range 1 + rnd.IntN(3) {
+			l := refLet{name: fmt.Sprint("v", i), agg: pick(aggs...), metric: pick("x", "y"), percent: float64(ms(10, 50, 90, 100))}
+			if l.agg == "rate" && r.key != "device" {
+				l.agg = "max"
+			}
+			r.lets = append(r.lets, l)
+		}
+		term := func() refTerm {
+			l := r.lets[rnd.IntN(len(r.lets))]
+			t := refTerm{metric: l.name, op: pick(">", "<"), c: float64(rnd.IntN(20)) + 0.137}
+			switch l.agg {
+			case "count", "count()", "count_distinct":
+				t.c = float64(rnd.IntN(5)) + 0.5
+			case "sum":
+				t.c *= 3
+			case "stddev":
+				t.c /= 3
+			}
+			return t
+		}
+		r.when = randomCond(rnd, term)
+		if rnd.IntN(2) == 0 {
+			r.clear = randomCond(rnd, term)
+		}
+	case "sequence":
+		r.key = pick("device", "zone", "domain")
+		for range 1 + rnd.IntN(3) {
+			r.steps, r.within = append(r.steps, randomCond(rnd, plain)), append(r.within, ms(3_000, 10_000, 30_000))
+		}
+		if rnd.IntN(3) == 0 {
+			r.clear = randomCond(rnd, plain)
+		}
+		if r.hold = ms(1_000, 10_000, 60_000); rnd.IntN(2) == 0 || len(r.steps) == 1 {
+			r.unless, r.unlessMs = randomCond(rnd, plain), ms(1_000, 5_000, 20_000)
+		}
+	}
+	return r
+}
+
+// A delivery is how messages came: when, in which batches, to how many partitions, with how many restarts.
+type delivery struct {
+	name       string
+	partitions int
+	jitter     int64 // ms a message is late, at most
+	inOrder    bool  // a device's messages come in the order of their times
+	restarts   bool
+	longest    int // messages of a batch
+}
+
+// TestAgainstReference gives random rules and streams to the engine and to the reference, which agree
+// however the messages arrive inside the lateness, are cut into batches and partitions, and wherever the
+// engine is restored from its snapshots. -seeds 200 goes on for longer; a failure names its seed.
+func TestAgainstReference(t *testing.T) {
+	for seed := range uint64(*propertySeeds) {
+		if !againstReference(t, seed) {
+			t.FailNow()
+		}
+	}
+}
+
+// FuzzAgainstReference is the same for seeds that the fuzzer thinks of.
+func FuzzAgainstReference(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(func(t *testing.T, seed uint64) { againstReference(t, seed) })
+}
+
+func againstReference(t *testing.T, seed uint64) bool {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(seed, 77))
+	c := newPropertyCase(rnd)
+	registry := &testRegistry{assets: map[string]*devices.Asset{}}
+	for _, m := range c.messages {
+		registry.assets[m.dev] = &devices.Asset{Device: devices.Device{ID: m.dev, Zone: m.zone}, Period: devices.Duration(c.period)}
+	}
+	var texts []string
+	for _, r := range c.rules {
+		texts = append(texts, "  - "+r.written())
+	}
+	text := "rules:\n" + strings.Join(texts, "\n")
+	set, err := Parse("random.yaml", []byte(text))
+	if err != nil {
+		t.Errorf("seed %d: %v\n%s", seed, err, text)
+		return false
+	}
+	want := refEvents{}
+	for _, r := range c.rules {
+		maps.Copy(want, refEvaluate(r, c.messages, standsFor*c.period.Milliseconds()))
+	}
+	for i, d := range []delivery{
+		{"in one partition, as measured", 1, 0, true, false, 1},
+		{"in batches", 1, 0, true, false, 40},
+		{"each device in its order", 4, 25_000, true, false, 20},
+		{"restarts", 4, 25_000, true, true, 20},
+		{"in any order", 1, 25_000, false, false, 20},
+		{"in any order, in partitions, with restarts", 7, 29_000, false, true, 10},
+	} {
+		wanted := want
+		if !d.inOrder { // what stands until the next reading is judged as it comes
+			wanted = refEvents{}
+			for k := range want {
+				if r := c.rule(k); r.window != "" || r.steps != nil || r.inTime {
+					wanted[k] = true
+				}
+			}
+		}
+		got := c.run(t, set, registry, d, rand.New(rand.NewPCG(seed, uint64(i))))
+		var wrong []string
+		for k := range got {
+			if r := c.rule(k); !wanted[k] && (d.inOrder || r.window != "" || r.steps != nil || r.inTime) {
+				wrong = append(wrong, "too many: "+k)
+			}
+		}
+		for k := range wanted {
+			if !got[k] {
+				wrong = append(wrong, "missing:  "+k)
+			}
+		}
+		if len(wrong) > 0 {
+			slices.SortFunc(wrong, func(a, b string) int {
+				return strings.Compare(a[strings.LastIndex(a, "at "):], b[strings.LastIndex(b, "at "):])
+			})
+			first := c.rule(strings.SplitN(wrong[0], ": ", 2)[1])
+			t.Errorf("seed %d, %s, of %d events %d differ, period %v:\n%s\n%s", seed, d.name, len(want), len(wrong), c.period, first.written(), strings.Join(wrong[:min(len(wrong), 8)], "\n"))
+			return false
+		}
+	}
+	return true
+}
+
+// rule is the one that an event's line is of.
+func (c propertyCase) rule(line string) refRule {
+	id, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	return c.rules[slices.IndexFunc(c.rules, func(r refRule) bool { return r.id == id })]
+}
+
+// run gives an engine the messages and returns what it raised and cleared.
+func (c propertyCase) run(t *testing.T, set *Set, registry *testRegistry, d delivery, rnd *rand.Rand) refEvents {
+	t.Helper()
+	type arrival struct {
+		refMessage
+		received int64
+	}
+	var arrivals []arrival
+	last := map[string]int64{}
+	for _, m := range c.messages {
+		a := arrival{m, m.at}
+		if d.jitter > 0 {
+			a.received += rnd.Int64N(d.jitter)
+		}
+		if d.inOrder {
+			a.received = max(a.received, last[m.dev])
+		}
+		last[m.dev] = a.received
+		arrivals = append(arrivals, a)
+	}
+	slices.SortStableFunc(arrivals, func(a, b arrival) int { return int(a.received - b.received) })
+	cfg := Config{Registry: registry, Partitions: d.partitions}
+	e := New(cfg, set)
+	var events []batch.Event
+	seq, now := uint64(0), int64(0)
+	for i := 0; i < len(arrivals); {
+		p := partition(arrivals[i].dev, d.partitions)
+		o := &batch.Observations{}
+		for n := 1 + rnd.IntN(d.longest); n > 0 && i < len(arrivals) && partition(arrivals[i].dev, d.partitions) == p; n-- {
+			a := arrivals[i]
+			h := o.Begin(a.at, a.received, "lab", a.dev)
+			for _, metric := range slices.Sorted(maps.Keys(a.says)) {
+				o.Append(h, metric, a.says[metric], "", 0)
+			}
+			now = a.received
+			i++
+		}
+		seq++
+		e.Apply(p, seq, o)
+		if rnd.IntN(2) == 0 {
+			events = append(events, e.Settle()...)
+		}
+		if rnd.IntN(10) == 0 {
+			events = append(events, e.Settle()...)
+			e.Tick(now) // the worker's clock, caught up
+		}
+		if d.restarts && rnd.IntN(8) == 0 {
+			events = append(events, e.Settle()...)
+			next, err := e.Restarted(seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e = next
+		}
+	}
+	events = append(events, e.Settle()...)
+	for range 3 { // what was due last is raised, and what that began ends
+		now += 600_000
+		e.Tick(now)
+		events = append(events, e.Settle()...)
+	}
+	out := refEvents{}
+	byID(t, events)
+	for _, ev := range events {
+		var why struct{ Since time.Time }
+		if err := json.Unmarshal(ev.Context, &why); err != nil {
+			t.Fatal(err)
+		}
+		out[fmt.Sprintf("%s %s %s since %d at %d", ev.Rule, ev.Key, ev.State, why.Since.UnixMilli(), ev.Time.UnixMilli())] = true
+	}
+	return out
+}
