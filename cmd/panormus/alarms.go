@@ -18,6 +18,8 @@ type alarmsConfig struct {
 	Stale     time.Duration      `yaml:"stale"`
 	Keep      time.Duration      `yaml:"keep"` // how long a normal alarm is remembered
 	Inhibit   []inhibitConfig    `yaml:"inhibit"`
+	FirstOut  []firstOutConfig   `yaml:"first_out"`
+	OffDelay  []offDelayConfig   `yaml:"off_delay"`
 }
 
 type escalationConfig struct {
@@ -42,6 +44,18 @@ type inhibitConfig struct {
 	Domain string `yaml:"domain"`
 }
 
+type firstOutConfig struct {
+	By     string        `yaml:"by"` // zone, device or parent
+	Domain string        `yaml:"domain"`
+	Within time.Duration `yaml:"within"`
+}
+
+type offDelayConfig struct {
+	Rule   string        `yaml:"rule"` // or domain
+	Domain string        `yaml:"domain"`
+	After  time.Duration `yaml:"after"`
+}
+
 func (c *alarmsConfig) settings() alarms.Config {
 	out := alarms.Config{
 		From: c.From, ShelveMax: c.ShelveMax, Chatter: alarms.Chatter(c.Chatter), Flood: alarms.Flood(c.Flood), Stale: c.Stale, Keep: c.Keep,
@@ -54,6 +68,12 @@ func (c *alarmsConfig) settings() alarms.Config {
 	}
 	for _, i := range c.Inhibit {
 		out.Inhibit = append(out.Inhibit, alarms.Inhibition(i))
+	}
+	for _, f := range c.FirstOut {
+		out.FirstOut = append(out.FirstOut, alarms.FirstOut(f))
+	}
+	for _, o := range c.OffDelay {
+		out.OffDelay = append(out.OffDelay, alarms.OffDelay(o))
 	}
 	return out
 }

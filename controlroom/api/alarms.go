@@ -59,6 +59,7 @@ type alarmQuery struct {
 	Zone     []string `query:"zone" maxItems:"1000" doc:"zones, with commas between"`
 	Device   []string `query:"device" maxItems:"1000" doc:"devices, with commas between"`
 	Rule     []string `query:"rule" maxItems:"1000" doc:"rules, with commas between"`
+	FirstOut []string `query:"first_out" maxItems:"1000" doc:"ids of alarms that came first: all of their groups"`
 	Page
 }
 
@@ -73,7 +74,7 @@ type alarmsBody struct {
 type alarmRow struct {
 	Time     live.Stamp `json:"time"`
 	Alarm    string     `json:"alarm"`
-	Action   string     `json:"action" doc:"raised, updated, cleared, ack, unack, shelve, unshelve, assign, comment, close, suppressed, out_of_service, released, escalated, chattering, calm"`
+	Action   string     `json:"action" doc:"raised, updated, clearing, cleared, first_out, ack, unack, shelve, unshelve, assign, comment, close, suppressed, out_of_service, released, escalated, chattering, calm"`
 	By       string     `json:"by" doc:"empty for the system"`
 	Note     string     `json:"note"`
 	State    string     `json:"state" doc:"after it"`
@@ -112,12 +113,13 @@ type alarmFilter struct {
 	Zone     []string `json:"zone,omitempty"`
 	Device   []string `json:"device,omitempty"`
 	Rule     []string `json:"rule,omitempty"`
+	FirstOut []string `json:"first_out,omitempty"`
 }
 
 // query is the filter for an action.
 func (f *alarmFilter) query(action string) (alarms.Query, error) {
-	q := alarms.Query{States: alarms.Fits(action), Severities: f.Severity, Domains: f.Domain, Zones: f.Zone, Devices: f.Device, Rules: f.Rule}
-	for _, l := range [][]string{f.State, f.Severity, f.Domain, f.Zone, f.Device, f.Rule} {
+	q := alarms.Query{States: alarms.Fits(action), Severities: f.Severity, Domains: f.Domain, Zones: f.Zone, Devices: f.Device, Rules: f.Rule, FirstOut: f.FirstOut}
+	for _, l := range [][]string{f.State, f.Severity, f.Domain, f.Zone, f.Device, f.Rule, f.FirstOut} {
 		if len(l) > maxNamed {
 			return q, invalid("body.filter", "%d names, want at most %d of a kind", len(l), maxNamed)
 		}
@@ -162,7 +164,7 @@ func (a *api) alarms() {
 			if a.Alarms == nil {
 				return nil, missing("alarms")
 			}
-			q := alarms.Query{Severities: in.Severity, Domains: in.Domain, Zones: in.Zone, Devices: in.Device, Rules: in.Rule, Limit: in.Limit}
+			q := alarms.Query{Severities: in.Severity, Domains: in.Domain, Zones: in.Zone, Devices: in.Device, Rules: in.Rule, FirstOut: in.FirstOut, Limit: in.Limit}
 			for _, s := range in.State {
 				q.States = append(q.States, alarms.State(s))
 			}

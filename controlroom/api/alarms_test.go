@@ -87,7 +87,7 @@ func TestAlarms(t *testing.T) {
 		t.Fatalf("second page %+v", p)
 	}
 	second := p.Alarms[0]
-	for query, want := range map[string]int{"?state=acked": 0, "?state=acked,unacked": 2, "?severity=major": 1, "?domain=waste": 0, "?device=d1": 1, "?zone=kalsa&rule=hot": 2} {
+	for query, want := range map[string]int{"?state=acked": 0, "?state=acked,unacked": 2, "?severity=major": 1, "?domain=waste": 0, "?device=d1": 1, "?zone=kalsa&rule=hot": 2, "?first_out=none": 0} {
 		if s.get("/api/v1/alarms"+query, &p); len(p.Alarms) != want {
 			t.Errorf("alarms%s: %d, want %d", query, len(p.Alarms), want)
 		}

@@ -36,6 +36,8 @@ type Alarm struct {
 	BaseSeverity string `json:"base_severity" doc:"the rule's"`
 	LastAction   string `json:"last_action"`
 	LastBy       string `json:"last_by" doc:"who did it; empty for the system"`
+	Group        string `json:"group" doc:"what it has in common with the alarms of its incident, such as zone kalsa; empty where alarms.first_out does not group it"`
+	FirstOut     string `json:"first_out" doc:"id of the alarm of the group that came first, its own where it did"`
 	Event        string `json:"event" doc:"id of the newest event"`
 }
 
@@ -46,7 +48,7 @@ func AlarmOf(r alarms.Record) Alarm {
 		Count: r.Count, AckedBy: r.AckedBy, AckedAt: stampOrNil(r.AckedAt), AssignedTo: r.AssignedTo, ShelvedUntil: stampOrNil(r.ShelvedUntil),
 		ShelvedBy: r.ShelvedBy, Note: r.Note, Rev: r.Rev, Domain: r.Domain, Device: r.Device, Zone: r.Zone, Text: r.Text, Active: r.Active,
 		Since: Stamp{r.Since}, Changed: Stamp{r.Changed}, Escalated: r.Escalated, Chattering: r.Chattering, HeldBy: r.Hold.Why,
-		BaseSeverity: r.Base, LastAction: r.Last.Action, LastBy: r.Last.By, Event: r.Event,
+		BaseSeverity: r.Base, LastAction: r.Last.Action, LastBy: r.Last.By, Group: r.Group, FirstOut: r.FirstOut, Event: r.Event,
 	}
 }
 

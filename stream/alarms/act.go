@@ -148,7 +148,7 @@ func (a *Alarm) do(x *Act, at time.Time) {
 		case "assign":
 			a.AssignedTo = x.To
 		case "close":
-			a.Closed, a.Active, a.Hold = a.Active, false, Hold{}
+			a.Closed, a.Active, a.Hold, a.Clearing = a.Active && a.Clearing.IsZero(), false, Hold{}, time.Time{}
 			if a.Cleared.IsZero() {
 				a.Cleared = at
 			}

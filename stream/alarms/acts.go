@@ -3,13 +3,12 @@ package alarms
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/nats-io/nuid"
 
 	streamlog "panormus/stream/log"
 )
@@ -245,7 +244,7 @@ func (b *Book) perform(ctx context.Context, out []Result, todo []int, x Act, now
 		if err != nil {
 			panic("BUG: an act that JSON cannot say: " + err.Error())
 		}
-		swaps, of = append(swaps, streamlog.Swap{Key: actPrefix + nuid.Next(), Value: value}), append(of, some)
+		swaps, of = append(swaps, streamlog.Swap{Key: actPrefix + rand.Text(), Value: value}), append(of, some)
 	}
 	b.mu.Lock()
 	for j := range swaps {

@@ -80,6 +80,13 @@ type Alarm struct {
 	Escalated    bool      `json:"escalated,omitempty"`
 	Chattering   bool      `json:"chattering,omitempty"`
 
+	// Group are the alarms that belong together, FirstOut the id of the one of them that came first: its
+	// own, perhaps. Both are empty where nothing says what belongs together.
+	Group    string `json:"group,omitempty"`
+	FirstOut string `json:"first_out,omitempty"`
+	// Clearing is since when the condition holds no more, while an off delay runs.
+	Clearing time.Time `json:"clearing,omitzero"`
+
 	Raises []time.Time `json:"raises,omitempty"` // the newest, at most maxRaises
 	Event  string      `json:"event,omitempty"`  // id of the newest event
 	At     Place       `json:"at"`               // of the newest event
@@ -211,8 +218,18 @@ func (a *Alarm) apply(ev *batch.Event, at Place, hold Hold, cfg *Config) bool {
 	below := rank(ev.Severity) < rank(cfg.From)
 	var step func() string
 	switch {
+	case (ev.State == "cleared" || below) && a.Active && cfg.offDelay(a) > 0:
+		if !a.Clearing.IsZero() {
+			return false
+		}
+		step = func() string {
+			a.Clearing = now
+			return "clearing"
+		}
 	case ev.State == "cleared" || below:
-		step = func() string { return a.clear(ev) }
+		step = func() string { return a.clear(ev.Time) }
+	case !a.Clearing.IsZero(): // it is back before anybody was told that it ended
+		step = func() string { return a.update(ev) }
 	case ev.State == "updated" && a.Active:
 		step = func() string { return a.update(ev) }
 	case ev.State == "updated" && a.Closed:
@@ -259,6 +276,7 @@ func (a *Alarm) raise(ev *batch.Event, hold Hold) string {
 }
 
 func (a *Alarm) update(ev *batch.Event) string {
+	a.Clearing = time.Time{}
 	if rank(ev.Severity) > rank(a.Severity) && a.Confirmed {
 		a.Confirmed, a.AckedBy, a.AckedAt = false, "", time.Time{} // it is worse than what was acknowledged
 	}
@@ -267,15 +285,15 @@ func (a *Alarm) update(ev *batch.Event) string {
 	return "updated"
 }
 
-func (a *Alarm) clear(ev *batch.Event) string {
-	a.Closed = false
+func (a *Alarm) clear(at time.Time) string {
+	a.Closed, a.Clearing = false, time.Time{}
 	if !a.Active {
 		return ""
 	}
 	if a.hidden() {
 		a.Confirmed = true
 	}
-	a.Active, a.Cleared, a.Hold = false, ev.Time, Hold{}
+	a.Active, a.Cleared, a.Hold = false, at, Hold{}
 	return "cleared"
 }
 
@@ -294,9 +312,12 @@ func (a *Alarm) hold(h Hold, at time.Time) bool {
 	})
 }
 
-// tick does what time alone does: the end of shelving, of chattering, and escalation.
+// tick does what time alone does: the end of an off delay, of shelving, of chattering, and escalation.
 func (a *Alarm) tick(now time.Time, cfg *Config) bool {
 	changed := false
+	if at := a.Clearing; !at.IsZero() && now.Sub(at) >= cfg.offDelay(a) {
+		changed = a.change(now, "", "", func() string { return a.clear(at) })
+	}
 	if !a.ShelvedUntil.IsZero() && !now.Before(a.ShelvedUntil) {
 		changed = a.change(now, "", "expired", a.unshelve) || changed
 	}
@@ -324,6 +345,9 @@ func (a *Alarm) due(cfg *Config) time.Time {
 	}
 	if a.Chattering && len(a.Raises) > 0 {
 		soonest(a.Raises[len(a.Raises)-1].Add(cfg.Chatter.Within + time.Millisecond))
+	}
+	if !a.Clearing.IsZero() {
+		soonest(a.Clearing.Add(cfg.offDelay(a)))
 	}
 	if e, ok := cfg.escalation(a); ok {
 		soonest(a.Since.Add(e.After))

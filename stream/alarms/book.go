@@ -64,6 +64,8 @@ type Book struct {
 	logged   uint64              // entries of values up to this revision are on the log
 	unlogged map[string]struct{} // whose values' entries may not be
 	stands   standing
+	firsts   firsts
+	regroup  bool   // firsts has grown
 	changes  uint64 // counts what may change which alarms are held
 	history  history
 	windows  map[string]Window
@@ -92,7 +94,7 @@ func NewBook(cfg Config, bucket, desk Bucket, log *slog.Logger) *Book {
 	}
 	return &Book{
 		cfg: cfg, bucket: bucket, desk: desk, log: log, records: map[string]*held{}, unlogged: map[string]struct{}{},
-		stands: standing{}, flying: map[string]flight{}, windows: map[string]Window{}, acting: newActing(),
+		stands: standing{}, firsts: firsts{}, flying: map[string]flight{}, windows: map[string]Window{}, acting: newActing(),
 	}
 }
 
@@ -223,6 +225,7 @@ func (b *Book) changed(h *held, old Record) {
 		b.stands.add(h.Alarm)
 		b.changes++
 	}
+	b.changeFirsts(old.Alarm, h.Alarm)
 	b.history.note(old.Alarm, h.Alarm)
 	if b.listen != nil {
 		b.queue = append(b.queue, h.Record)
@@ -238,6 +241,7 @@ func (b *Book) remove(id string) {
 	delete(b.records, id)
 	delete(b.unlogged, id)
 	b.stands.remove(h.Alarm)
+	b.changeFirsts(h.Alarm, nil)
 	for _, r := range h.acts {
 		b.release(r)
 	}

@@ -24,6 +24,10 @@ type Config struct {
 	Keep time.Duration
 	// Inhibit are the alarms that suppress others.
 	Inhibit []Inhibition
+	// FirstOut are the groups of which the alarm that came first is known.
+	FirstOut []FirstOut
+	// OffDelay says which alarms stand for a while after their condition has ended.
+	OffDelay []OffDelay
 	// Max bounds the alarms; beyond it normal ones are forgotten, then new ones are refused and
 	// counted. Default 500,000.
 	Max int
@@ -51,6 +55,13 @@ type Flood struct {
 // An Inhibition: while an alarm of rule By stands, those of Domain, or of all where that is empty,
 // are suppressed that share its Zone.
 type Inhibition struct{ By, Domain string }
+
+// An OffDelay: an alarm of Rule, or of any rule of Domain, is cleared only when its condition has not held
+// for After; one that comes back before has never cleared. The first that fits counts.
+type OffDelay struct {
+	Rule, Domain string
+	After        time.Duration
+}
 
 func orDefault[T comparable](v *T, otherwise T) {
 	var zero T
@@ -112,7 +123,27 @@ func (c Config) Check() error {
 			return fmt.Errorf("inhibit: no rule named that inhibits")
 		}
 	}
+	for _, f := range c.FirstOut {
+		if !slices.Contains(groupings, f.By) || f.Within <= 0 || f.Within > time.Hour {
+			return fmt.Errorf("first_out: by %q within %v, want %s and at most 1h", f.By, f.Within, strings.Join(groupings, ", "))
+		}
+	}
+	for _, o := range c.OffDelay {
+		if (o.Rule == "") == (o.Domain == "") || o.After <= 0 || o.After > 24*time.Hour {
+			return fmt.Errorf("off_delay: rule %q, domain %q after %v, want one of rule and domain and at most 24h", o.Rule, o.Domain, o.After)
+		}
+	}
 	return nil
+}
+
+// offDelay is how long the alarm stands after its condition has ended.
+func (c *Config) offDelay(a *Alarm) time.Duration {
+	for _, o := range c.OffDelay {
+		if o.Rule == a.Rule || o.Domain != "" && o.Domain == a.Domain {
+			return o.After
+		}
+	}
+	return 0
 }
 
 // escalation is the one that awaits the alarm, if any.

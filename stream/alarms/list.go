@@ -15,8 +15,9 @@ type Query struct {
 	Zones      []string
 	Devices    []string
 	Rules      []string
-	After      *Mark // the last one of the page before
-	Limit      int   // 0: no bound
+	FirstOut   []string // ids of alarms that came first
+	After      *Mark    // the last one of the page before
+	Limit      int      // 0: no bound
 }
 
 // A Mark is an alarm's place in the list.
@@ -50,7 +51,8 @@ func (q *Query) takes(r *row) bool {
 		return false
 	}
 	in := func(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }
-	return in(q.Severities, r.severity) && in(q.Domains, r.domain) && in(q.Zones, r.zone) && in(q.Devices, r.device) && in(q.Rules, r.rule)
+	return in(q.Severities, r.severity) && in(q.Domains, r.domain) && in(q.Zones, r.zone) && in(q.Devices, r.device) && in(q.Rules, r.rule) &&
+		(len(q.FirstOut) == 0 || slices.Contains(q.FirstOut, r.h.FirstOut))
 }
 
 // worst is a heap with the last of a list on top.

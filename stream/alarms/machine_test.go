@@ -69,16 +69,16 @@ func in(t *testing.T, s State) *Alarm {
 // TestTransitions has every state with every input: what comes of it, "-" for what does not fit and
 // changes nothing, "=" for what changes no state.
 func TestTransitions(t *testing.T) {
-	inputs := []string{"raised", "graver", "lesser", "info", "cleared", "ack", "unack", "shelve", "unshelve", "assign", "comment", "close", "expiry", "suppress", "out", "release"}
+	inputs := []string{"raised", "graver", "lesser", "info", "cleared", "ack", "unack", "shelve", "unshelve", "assign", "comment", "close", "expiry", "suppress", "out", "release", "unanswered", "off-delay", "stale"}
 	table := map[State]string{
-		//             raised     graver     lesser     info       cleared  ack    unack   shelve  unshelve assign comment close  expiry suppress  out            release
-		Normal:       "unacked    unacked    unacked    -          -        -      -       shelved -        =      =       -      -      -         -              -",
-		Unacked:      "=          =          =          returned   returned acked  -       shelved -        =      =       normal -      suppressed out_of_service -",
-		Acked:        "=          unacked    =          normal     normal   -      unacked shelved -        =      =       normal -      suppressed out_of_service -",
-		Returned:     "unacked    unacked    unacked    -          -        normal -       shelved -        =      =       normal -      -         -              -",
-		Shelved:      "=          =          =          =          =        -      -       =       unacked  =      =       -      unacked suppressed out_of_service -",
-		Suppressed:   "=          =          =          normal     normal   -      -       -       -        =      =       -      -      -         out_of_service unacked",
-		OutOfService: "=          =          =          normal     normal   -      -       -       -        =      =       -      -      suppressed -              unacked",
+		//             raised     graver     lesser     info       cleared  ack    unack   shelve  unshelve assign comment close  expiry suppress  out            release    unanswered off-delay stale
+		Normal:       "unacked    unacked    unacked    -          -        -      -       shelved -        =      =       -      -      -         -              -   - - -",
+		Unacked:      "=          =          =          returned   returned acked  -       shelved -        =      =       normal -      suppressed out_of_service -   = = -",
+		Acked:        "=          unacked    =          normal     normal   -      unacked shelved -        =      =       normal -      suppressed out_of_service -   - = -",
+		Returned:     "unacked    unacked    unacked    -          -        normal -       shelved -        =      =       normal -      -         -              -   - - -",
+		Shelved:      "=          =          =          =          =        -      -       =       unacked  =      =       -      unacked suppressed out_of_service -   - = -",
+		Suppressed:   "=          =          =          normal     normal   -      -       -       -        =      =       -      -      -         out_of_service unacked   - = -",
+		OutOfService: "=          =          =          normal     normal   -      -       -       -        =      =       -      -      suppressed -              unacked   - = -",
 	}
 	for _, from := range States {
 		row := strings.Fields(table[from])
@@ -112,6 +112,13 @@ func TestTransitions(t *testing.T) {
 					a.hold(Hold{OutOfService, "why"}, now)
 				case "release":
 					a.hold(Hold{}, now)
+				case "unanswered":
+					a.tick(t0.Add(20*time.Minute), c)
+				case "off-delay":
+					c.OffDelay = []OffDelay{{Rule: "hot", After: time.Hour}}
+					event("cleared", "major")
+				case "stale":
+					err = a.act(&Act{Action: "comment", By: "bob", Note: "n", Rev: 6}, now, Record{Alarm: a.clone(), Rev: 7})
 				default:
 					x := Act{Action: input, By: "bob", Note: "n"}
 					if input == "shelve" {
@@ -129,7 +136,7 @@ func TestTransitions(t *testing.T) {
 				if changed := a.N != n; changed == (row[i] == "-") {
 					t.Errorf("changed: %v, want %v", changed, row[i] != "-")
 				}
-				if conflict := err != nil; conflict != (row[i] == "-" && allowed[input] != nil) {
+				if conflict := err != nil; conflict != (row[i] == "-" && (allowed[input] != nil || input == "stale")) {
 					t.Errorf("error %v", err)
 				}
 				if a.N != n && (a.Last.State != want || a.Last.N != a.N || a.Pending[len(a.Pending)-1] != a.Last) {

@@ -240,7 +240,7 @@ func (r *run) take(ctx context.Context, m streamlog.Message) error {
 		for i, p := range round {
 			ids[i] = ID(p.ev.Rule, p.ev.Key)
 		}
-		about := standing{}
+		about, early := standing{}, firsts{}
 		now := time.Now()
 		results := r.book.edit(ctx, ids, func(i int, a *Alarm, _ Record) (*Alarm, error) {
 			ev := round[i].ev
@@ -257,8 +257,12 @@ func (r *run) take(ctx context.Context, m streamlog.Message) error {
 			r.book.mu.RLock()
 			hold := r.book.holdOf(probe, now, r.cfg.Parent, about)
 			r.book.mu.RUnlock()
+			was := a.Open()
 			if !a.apply(ev, round[i].at, hold, &r.book.cfg) {
 				return nil, nil
+			}
+			if !was && a.Open() {
+				r.book.assign(a, r.cfg.Parent, early)
 			}
 			about.add(a)
 			return a, nil
@@ -314,6 +318,9 @@ func (r *run) tick(ctx context.Context, now time.Time) error {
 		return err
 	}
 	if err := b.dropSettled(ctx, now); err != nil {
+		return err
+	}
+	if err := r.regroup(ctx, now); err != nil {
 		return err
 	}
 	if err := r.review(ctx, now); err != nil {
