@@ -71,7 +71,7 @@ func TestPlates(t *testing.T) {
 	}
 	c := &instance{t: t, data: t.TempDir(), args: []string{"--config", config}}
 	c.start()
-	t.Cleanup(c.kill)
+	t.Cleanup(c.end)
 	rosalia, agata := person{c, tokens["rosalia"]}, person{c, tokens["agata"]}
 
 	rosalia.must(200, "PUT", "/api/v1/devices/gate-1", `{"domain":"safety","camera":{"purpose":"plate_recognition","legal_basis":"D.L. 14/2017","controller":"Comune di Palermo","dpia_ref":"DPIA-1"}}`)

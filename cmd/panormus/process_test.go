@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,7 +22,7 @@ import (
 )
 
 // patience bounds waits for what happens at once on an idle machine.
-const patience = 90 * time.Second
+const patience = 2 * time.Minute
 
 var binaries struct {
 	once sync.Once
@@ -73,13 +76,34 @@ func build(t *testing.T) string {
 
 // instance is a panormus process under test.
 type instance struct {
-	t    *testing.T
-	data string
-	args []string
-	cmd  *exec.Cmd
-	done chan error
-	out  *tail
-	info runInfo
+	t     *testing.T
+	data  string
+	args  []string
+	ports []string // HTTP, MQTT, LoRaWAN UDP
+	cmd   *exec.Cmd
+	done  chan error
+	out   *tail
+	info  runInfo
+}
+
+// freePort is an address below those that the kernel hands out: while an instance is being restarted
+// no connection of another test gets its port.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		p, err := net.ListenPacket("udp", addr)
+		if errors.Join(l.Close(), err) == nil {
+			p.Close()
+			return addr
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // tail keeps the last of what a process prints.
@@ -110,7 +134,7 @@ func startInstance(t *testing.T, args ...string) *instance {
 	c := &instance{t: t, data: t.TempDir(), args: args}
 	c.start()
 	t.Cleanup(func() {
-		c.kill()
+		c.end()
 		if t.Failed() {
 			t.Logf("what panormus said:\n%s", c.out)
 		}
@@ -127,14 +151,12 @@ func (c *instance) start() {
 func (c *instance) launch() {
 	c.t.Helper()
 	os.Remove(filepath.Join(c.data, runFile))
-	port := func(addr string) string {
-		if addr == "" {
-			return "127.0.0.1:0"
+	if c.ports == nil { // a restart keeps its addresses, as devices expect
+		for range 3 {
+			c.ports = append(c.ports, freePort(c.t))
 		}
-		return addr // a restart keeps its addresses, as devices expect
 	}
-	args := append([]string{"run", "--data", c.data, "--http", port(c.info.HTTP), "--mqtt", port(c.info.MQTT),
-		"--lorawan-udp", port(c.info.LoRaWANUDP)}, c.args...)
+	args := append([]string{"run", "--data", c.data, "--http", c.ports[0], "--mqtt", c.ports[1], "--lorawan-udp", c.ports[2]}, c.args...)
 	c.cmd = exec.Command(filepath.Join(build(c.t), "panormus"), args...)
 	if c.out == nil {
 		c.out = &tail{}
@@ -189,6 +211,15 @@ func (c *instance) kill() {
 	c.done <- nil
 }
 
+// end kills the process and waits until its database has gone too, which may be writing still.
+func (c *instance) end() {
+	engine, _ := c.enginePID()
+	c.kill()
+	for end := time.Now().Add(patience); engine != 0 && firstChdbd([]string{strconv.Itoa(engine)}) != 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // stop ends the process as an operator does and returns how it ended.
 func (c *instance) stop() error {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -202,7 +233,7 @@ func (c *instance) stop() error {
 func (c *instance) get(path string) ([]byte, error) { return fetch("http://" + c.info.HTTP + path) }
 
 func fetch(url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
