@@ -21,6 +21,7 @@ type EventFilter struct {
 	Domain   string
 	Device   string
 	Zone     string
+	Within   *Within // nil: of the whole city
 }
 
 // Limits of a page.
@@ -46,6 +47,7 @@ func (db *DB) Events(ctx context.Context, f EventFilter, limit int, cursor strin
 	w.equal("domain", f.Domain)
 	w.equal("device", f.Device)
 	w.equal("zone", f.Zone)
+	w.events(f.Within)
 	if cursor != "" {
 		at, id, err := parseCursor(cursor)
 		if err != nil {

@@ -57,6 +57,7 @@ const (
 type Export struct {
 	Table, Format string
 	From, To      time.Time
+	Within        *Within // nil: of the whole city; alarm_log and rejected have no other
 }
 
 // Check reports what is wrong with e, as a *QueryError.
@@ -70,7 +71,23 @@ func (e Export) Check() error {
 	if !e.From.IsZero() && !e.To.IsZero() && !e.From.Before(e.To) {
 		return &QueryError{fmt.Sprintf("export: from %s is not before to %s", e.From.Format(time.RFC3339), e.To.Format(time.RFC3339))}
 	}
+	if t := e.Table; e.Within != nil && (t == "alarm_log" || t == "rejected") {
+		return &QueryError{fmt.Sprintf("export: table %q does not say of what part of the city a row is", t)}
+	}
 	return nil
+}
+
+// bound adds the part of the city.
+func (e Export) bound(cond *where) {
+	switch {
+	case e.Within == nil:
+	case e.Table == "events":
+		cond.events(e.Within)
+	case e.Table == "detections" || e.Table == "tracks" || e.Table == "vds_counts_1m":
+		cond.among("x.camera", e.Within.Devices)
+	default:
+		cond.among("x.device", e.Within.Devices)
+	}
 }
 
 // Export writes rows to w as they are read, day by day; within a day they have no order that is
@@ -88,7 +105,7 @@ func (db *DB) Export(ctx context.Context, w io.Writer, e Export) error {
 func (db *DB) export(ctx context.Context, w io.Writer, e Export) error {
 	ctx, cancel := context.WithTimeout(ctx, exportTimeout)
 	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_memory_usage": 400 << 20, "max_threads": 1}))
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(withinSettings(clickhouse.Settings{"max_memory_usage": 400 << 20, "max_threads": 1})))
 	table := exportable[e.Table]
 	days, err := db.days(ctx, e.Table, table.time, e)
 	if err != nil {
@@ -98,6 +115,7 @@ func (db *DB) export(ctx context.Context, w io.Writer, e Export) error {
 	for _, d := range days {
 		var cond where
 		cond.times("x."+table.time, d[0], d[1])
+		e.bound(&cond)
 		if table.counts {
 			cond.add("NOT (" + db.few() + ")")
 		}

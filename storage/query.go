@@ -13,7 +13,7 @@ const queryTimeout = 30 * time.Second
 // queryContext bounds one query in time and in what it may take of the server.
 func (db *DB) queryContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+	return clickhouse.Context(ctx, clickhouse.WithSettings(withinSettings(clickhouse.Settings{
 		"max_execution_time": int(queryTimeout / time.Second), "max_memory_usage": 400 << 20,
-	})), cancel
+	}))), cancel
 }

@@ -84,7 +84,7 @@ func (h history) Levels(ctx context.Context, domain, metric string, from, to tim
 // Events implements api.Events.
 func (h history) Events(ctx context.Context, q api.EventQuery, limit int, cursor string) ([]batch.Event, string, error) {
 	events, next, err := h.db.Events(ctx, storage.EventFilter{
-		From: q.From, To: q.To, Rule: q.Rule, Severity: q.Severity, State: q.State, Domain: q.Domain, Device: q.Device, Zone: q.Zone,
+		From: q.From, To: q.To, Rule: q.Rule, Severity: q.Severity, State: q.State, Domain: q.Domain, Device: q.Device, Zone: q.Zone, Within: (*storage.Within)(q.Within),
 	}, limit, cursor)
 	if bad, ok := errors.AsType[*storage.CursorError](err); ok {
 		return nil, "", fmt.Errorf("%w: %w", api.ErrCursor, bad)
@@ -99,7 +99,7 @@ func (h history) Event(ctx context.Context, id string) (*batch.Event, error) {
 
 // Export implements api.Exporter.
 func (h history) Export(ctx context.Context, w io.Writer, q api.ExportQuery) error {
-	return h.db.Export(ctx, w, storage.Export{Table: q.Table, Format: q.Format, From: q.From, To: q.To})
+	return h.db.Export(ctx, w, storage.Export{Table: q.Table, Format: q.Format, From: q.From, To: q.To, Within: (*storage.Within)(q.Within)})
 }
 
 // Gateways implements api.Radio.

@@ -17,12 +17,13 @@ import (
 
 // startControlRoom starts the live state and what shows it, and returns once the state is whole.
 func (n *node) startControlRoom(ctx context.Context) error {
-	var tokens *auth.Tokens
+	var who auth.Authenticator // nil: nobody has to say who they are
 	if n.cfg.Web.Tokens != "" {
-		var err error
-		if tokens, err = auth.LoadTokens(n.cfg.Web.Tokens); err != nil {
+		tokens, err := auth.LoadTokens(n.cfg.Web.Tokens)
+		if err != nil {
 			return err
 		}
+		who = tokens
 	}
 	state := live.New(n.registry, n.log, n.reg)
 	n.parts.state = state
@@ -50,7 +51,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 		Series: h, Events: h, Export: h, Rollups: h, Rules: n.parts.store, Alarms: n.parts.alarms, AlarmLog: n.parts.db, Radio: h, Video: h, K: n.privacy.least,
 		Purposes: n.privacy.purposes, Audit: n.privacy.journal, Reveals: n.privacy.reveals, PlateLists: n.privacy.lists,
 		Notify: n.parts.notify, Warnings: n.warnings, CAP: n.issuer(),
-		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Tokens: tokens, Log: n.log,
+		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Who: who, Log: n.log,
 	}
 	cfg.Backtest, cfg.RuleStats = n.backtest, n.ruleStats
 	if n.parts.pump != nil {

@@ -164,7 +164,7 @@ func (a *api) alarms() {
 			if a.Alarms == nil {
 				return nil, missing("alarms")
 			}
-			q := alarms.Query{Severities: in.Severity, Domains: in.Domain, Zones: in.Zone, Devices: in.Device, Rules: in.Rule, FirstOut: in.FirstOut, Limit: in.Limit}
+			q := alarms.Query{Severities: in.Severity, Domains: in.Domain, Zones: in.Zone, Devices: in.Device, Rules: in.Rule, FirstOut: in.FirstOut, Limit: in.Limit, Sees: c.seesAlarm()}
 			for _, s := range in.State {
 				q.States = append(q.States, alarms.State(s))
 			}
@@ -190,19 +190,22 @@ func (a *api) alarms() {
 				return nil, missing("alarms")
 			}
 			r, ok := a.Alarms.Get(in.ID)
-			if !ok {
+			if !ok || !c.scope().Sees(a.thing(r.Rule, r.Domain, r.Zone, r.Device)) {
 				return nil, noSuch("alarm", in.ID)
 			}
 			return &one[live.Alarm]{live.AlarmOf(r)}, nil
 		})
-	register(a, huma.Operation{Method: http.MethodGet, Path: path + "/{id}/log", Summary: "What happened to an alarm, newest first", Tags: tags, Errors: []int{422, 501, 503},
+	register(a, huma.Operation{Method: http.MethodGet, Path: path + "/{id}/log", Summary: "What happened to an alarm, newest first", Tags: tags, Errors: []int{404, 422, 501, 503},
 		Description: "From the database, which is a second or two behind. It knows of alarms that are forgotten, too."},
 		func(c *call, in *struct {
-			idOnly
-			Limit int `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"how many at most"`
+			ID    string `path:"id" maxLength:"128"`
+			Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"how many at most"`
 		}) (*alarmLogBody, error) {
 			if a.AlarmLog == nil {
 				return nil, missing("the log of alarms")
+			}
+			if !c.scope().Whole() && len(c.seen([]string{in.ID})) == 0 {
+				return nil, noSuch("alarm", in.ID)
 			}
 			rows, err := a.AlarmLog.AlarmLog(c.ctx, in.ID, in.Limit)
 			if err != nil {
@@ -318,14 +321,73 @@ func (c *call) act(ids []string, action string, b alarmAct) ([]alarms.Result, er
 		}
 		x.Until = until.Time
 	}
-	results, err := c.api.Alarms.Act(c.ctx, ids, x)
+	seen := c.seen(ids)
+	var results []alarms.Result
+	var err error
+	if len(seen) > 0 {
+		results, err = c.api.Alarms.Act(c.ctx, seen, x)
+	}
 	if errors.Is(err, alarms.ErrInvalid) {
 		return nil, invalid("body", "%s", strings.TrimPrefix(err.Error(), alarms.ErrInvalid.Error()+": "))
 	}
 	if err != nil {
 		return nil, c.away("the alarms", err)
 	}
-	return results, nil
+	if len(seen) == len(ids) {
+		return results, nil
+	}
+	return withUnseen(ids, results), nil
+}
+
+// seesAlarm says which alarms may be seen; nil: all.
+func (c *call) seesAlarm() func(*alarms.Alarm) bool {
+	scope := c.scope()
+	if scope.Whole() {
+		return nil
+	}
+	return func(al *alarms.Alarm) bool {
+		return scope.Sees(c.api.thing(al.Rule, al.Domain, al.Zone, al.Device))
+	}
+}
+
+// seen are those of the alarms that may be seen, in the same order.
+func (c *call) seen(ids []string) []string {
+	sees := c.seesAlarm()
+	if sees == nil {
+		return ids
+	}
+	var out []string
+	for _, id := range ids {
+		if c.api.Alarms == nil {
+			break
+		}
+		if r, ok := c.api.Alarms.Get(id); ok && sees(r.Alarm) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// withUnseen puts the alarms that may not be seen among the results, as ones that are not there.
+func withUnseen(ids []string, results []alarms.Result) []alarms.Result {
+	byID := map[string]alarms.Result{}
+	for _, r := range results {
+		byID[r.ID] = r
+	}
+	var out []alarms.Result
+	told := map[string]bool{}
+	for _, id := range ids {
+		if told[id] {
+			continue
+		}
+		told[id] = true
+		r, ok := byID[id]
+		if !ok {
+			r = alarms.Result{ID: id, Err: alarms.ErrNotFound}
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // alarmStatus is what a single action with this result answers; what nobody asked for is logged.

@@ -157,7 +157,7 @@ func TestAlarmsHaveNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, book := alarmed(t, func(c *Config) { c.Tokens = tokens }, raised("hot", "d0", "major", 9))
+	s, book := alarmed(t, func(c *Config) { c.Who = tokens }, raised("hot", "d0", "major", 9))
 	id := alarms.ID("hot", "d0")
 	if w := s.ask("POST", "/api/v1/alarms/"+id+"/ack", "", "Authorization", "Bearer "+token); w.Code != http.StatusOK {
 		t.Fatalf("%d %s", w.Code, w.Body)

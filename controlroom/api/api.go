@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,9 +65,10 @@ type Config struct {
 	Basemap  []byte              // GeoJSON at /map/basemap.geojson; empty: 404
 	Gatherer prometheus.Gatherer // at /metrics
 
-	// Hosts are names the server answers to beside loopback ones; Tokens, where not nil, who is let in.
-	Hosts  []string
-	Tokens *auth.Tokens
+	// Hosts are names the server answers to beside loopback ones; Who knows those who are let in; nil:
+	// everybody may do everything.
+	Hosts []string
+	Who   auth.Authenticator
 
 	Log *slog.Logger
 }
@@ -107,7 +109,8 @@ type api struct {
 	Config
 	backtesting chan struct{} // one element a backtest that runs
 	huma        huma.API
-	mux         *http.ServeMux
+	mux         *router
+	agencies    questions // what agencies were shown lately
 }
 
 // setLibrary makes the library's refusals ours.
@@ -117,8 +120,15 @@ var setLibrary = sync.OnceFunc(func() {
 	huma.DefaultArrayNullable = false // our lists are empty, not null
 })
 
-// New is the handler of everything the control room serves over HTTP.
+// New is the handler of everything the control room serves over HTTP. All of it stands behind one guard,
+// which knows the rule of every route; see package auth.
 func New(cfg Config) http.Handler {
+	a := newAPI(cfg)
+	guard := auth.Guard{Hosts: cfg.Hosts, Who: cfg.Who, Rule: a.ruleOf, Note: a.noted}
+	return a.outermost(guard.Wrap(http.HandlerFunc(a.route)))
+}
+
+func newAPI(cfg Config) *api {
 	setLibrary()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -132,7 +142,7 @@ func New(cfg Config) http.Handler {
 	if cfg.K == nil {
 		cfg.K = func(string) int { return privacy.DefaultK }
 	}
-	a := &api{Config: cfg, mux: http.NewServeMux(), backtesting: make(chan struct{}, maxBacktests)}
+	a := &api{Config: cfg, mux: &router{ServeMux: http.NewServeMux()}, backtesting: make(chan struct{}, maxBacktests)}
 	c := huma.DefaultConfig("Panormus", cfg.Version)
 	c.Info.Description = "Telemetry and control room of a city. Times are RFC 3339 in UTC, lists page by cursor, refusals are problem+json."
 	c.CreateHooks = nil // they would add a $schema member to every answer
@@ -148,6 +158,7 @@ func New(cfg Config) http.Handler {
 	}}
 	a.huma = humago.New(a.mux, c)
 	a.status()
+	a.me()
 	a.devices()
 	a.profiles()
 	a.zones()
@@ -176,8 +187,7 @@ func New(cfg Config) http.Handler {
 		a.mux.Handle("GET /ws/v1/feed", cfg.Feed)
 	}
 	a.mux.HandleFunc("GET /map/basemap.geojson", a.basemap)
-	guard := auth.Guard{Hosts: cfg.Hosts, Tokens: cfg.Tokens, Open: []string{"/status"}}
-	return a.outermost(guard.Wrap(http.HandlerFunc(a.route)))
+	return a
 }
 
 // ours are the paths whose refusals are problems; all others are the page's.
@@ -249,6 +259,11 @@ func register[I, O any](a *api, op huma.Operation, handle func(*call, *I) (*O, e
 	op.SkipValidateBody = op.RequestBody != nil
 	if op.OperationID == "" {
 		op.OperationID = operationID(op.Method, op.Path)
+	}
+	rule, _ := auth.RouteRule(op.Method + " " + op.Path)
+	if rule.Need != auth.Public {
+		op.Errors = append(slices.Clone(op.Errors), http.StatusUnauthorized, http.StatusForbidden)
+		op.Extensions = map[string]any{"x-permission": string(rule.Need)}
 	}
 	huma.Register(a.huma, op, func(ctx ctxt, in *I) (*O, error) { return handle(&call{ctx, a}, in) })
 }

@@ -300,7 +300,7 @@ func TestGuarded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, func(c *Config) { c.Tokens = tokens })
+	s := newSite(t, func(c *Config) { c.Who = tokens })
 	for _, path := range []string{"/", "/api/v1/state", "/ws/v1/feed", "/metrics", "/openapi.json", "/docs", "/map/basemap.geojson", "/nothing"} {
 		wantProblem(t, s.ask("GET", path, ""), path, 401)
 		if w := s.ask("GET", path, "", "Authorization", "Bearer "+token); w.Code == 401 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
 	"panormus/stream/rules"
@@ -198,12 +199,12 @@ func (a *api) event(c *call, in *struct {
 	if err != nil {
 		return nil, c.away("events", err)
 	}
-	if ev == nil {
+	if ev == nil || !c.scope().Sees(a.thing(ev.Rule, ev.Domain, ev.Zone, ev.Device)) {
 		return nil, noSuch("event", in.ID)
 	}
 	out := &one[eventOf[*rules.Rule]]{}
 	out.Body.Event = live.EventOf(*ev)
-	if a.Rules != nil {
+	if a.Rules != nil && auth.Of(c.ctx).May(auth.RulesRead) {
 		out.Body.Rule = a.Rules.Set().Rule(ev.Rule)
 	}
 	out.Body.RuleChanged = out.Body.Rule == nil || out.Body.Rule.Version != ev.RuleVersion

@@ -81,7 +81,7 @@ func (a *api) video() {
 		func(c *call, in *struct {
 			ID string `path:"id" maxLength:"128"`
 		}) (*one[cameraItem], error) {
-			d, err := a.camera(in.ID)
+			d, err := c.camera(in.ID)
 			if err != nil {
 				return nil, err
 			}
@@ -98,8 +98,8 @@ func (a *api) video() {
 }
 
 // camera is the registry's, or a 404.
-func (a *api) camera(id string) (*devices.Asset, error) {
-	if d := a.lookup(id); d != nil && d.Camera != nil {
+func (c *call) camera(id string) (*devices.Asset, error) {
+	if d := c.asset(id); d != nil && d.Camera != nil {
 		return d, nil
 	}
 	return nil, problem.New(http.StatusNotFound, "no camera %q in the registry", id)
@@ -110,11 +110,11 @@ func (a *api) listCameras(c *call, in *struct {
 	State string `query:"state" enum:"ok,silent,never,tampered,signal_loss,unlawful" doc:"only those in this state of health"`
 	Page
 }) (*camerasBody, error) {
-	now := time.Now()
+	now, scope := time.Now(), c.scope()
 	all := []cameraItem{}
 	if a.Registry != nil {
 		for _, d := range a.Registry.All() {
-			if d.Camera == nil || in.Zone != "" && d.Zone != in.Zone {
+			if d.Camera == nil || !sees(scope, d) || in.Zone != "" && d.Zone != in.Zone {
 				continue
 			}
 			if it := a.cameraItem(d, now); in.State == "" || it.Health.State == in.State {
@@ -187,14 +187,14 @@ func tagNumber(d *devices.Asset, tag string, least, most float64) *float64 {
 }
 
 // ask finds the camera and what of it may be told.
-func (a *api) ask(id string) (d *devices.Asset, k int, err error) {
-	if a.Video == nil {
+func (c *call) ask(id string) (d *devices.Asset, k int, err error) {
+	if c.api.Video == nil {
 		return nil, 0, missing("cameras")
 	}
-	if d, err = a.camera(id); err != nil {
+	if d, err = c.camera(id); err != nil {
 		return nil, 0, err
 	}
-	return d, a.K(d.Camera.Purpose), nil
+	return d, c.api.K(d.Camera.Purpose), nil
 }
 
 func (a *api) counts(c *call, in *struct {
@@ -203,7 +203,7 @@ func (a *api) counts(c *call, in *struct {
 	Class string `query:"class" maxLength:"64" doc:"such as person or car; default all"`
 	Zone  string `query:"zone" maxLength:"256" doc:"a zone or line of the camera; default the whole view"`
 }) (*countsBody, error) {
-	d, k, err := a.ask(in.ID)
+	d, k, err := c.ask(in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +261,7 @@ func pointOf(c VideoCount) countPoint {
 }
 
 func (a *api) zoneSums(c *call, in *CameraTime) (*cameraZonesBody, error) {
-	d, k, err := a.ask(in.ID)
+	d, k, err := c.ask(in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +293,7 @@ func (a *api) heatmap(c *call, in *struct {
 	Clock string `query:"tz" maxLength:"64" doc:"IANA time zone of hour; default Europe/Rome" example:"Europe/Rome"`
 	Class string `query:"class" maxLength:"64" doc:"default all but heads, faces, plates and bags"`
 }) (*heatBody, error) {
-	d, k, err := a.ask(in.ID)
+	d, k, err := c.ask(in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -331,7 +331,7 @@ func (a *api) tracks(c *call, in *struct {
 	Class string `query:"class" maxLength:"64"`
 	Page
 }) (*tracksBody, error) {
-	d, _, err := a.ask(in.ID)
+	d, _, err := c.ask(in.ID)
 	if err != nil {
 		return nil, err
 	}

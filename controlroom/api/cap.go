@@ -33,7 +33,10 @@ func (a *api) cap() {
 			if a.Warnings == nil {
 				return nil, missing("the CAP feed")
 			}
-			open := slices.DeleteFunc(a.Warnings(), func(w cap.Alarm) bool { return w.Severity == "info" })
+			scope := c.scope()
+			open := slices.DeleteFunc(a.Warnings(), func(w cap.Alarm) bool {
+				return w.Severity == "info" || !scope.Sees(a.thing(w.Rule, w.Domain, w.Zone, w.Device))
+			})
 			slices.SortFunc(open, func(x, y cap.Alarm) int {
 				return cmp.Or(y.Changed.Compare(x.Changed), cmp.Compare(x.ID, y.ID))
 			})
@@ -51,8 +54,10 @@ func (a *api) cap() {
 			if a.Warnings == nil {
 				return nil, missing("the CAP feed")
 			}
-			open := a.Warnings()
-			i := slices.IndexFunc(open, func(w cap.Alarm) bool { return w.ID == in.ID })
+			open, scope := a.Warnings(), c.scope()
+			i := slices.IndexFunc(open, func(w cap.Alarm) bool {
+				return w.ID == in.ID && scope.Sees(a.thing(w.Rule, w.Domain, w.Zone, w.Device))
+			})
 			if i < 0 {
 				return nil, noSuch("open alarm", in.ID)
 			}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
 	"panormus/stream/batch"
@@ -78,6 +79,7 @@ type Events interface {
 type EventQuery struct {
 	From, To                                    time.Time
 	Rule, Severity, State, Domain, Device, Zone string
+	Within                                      *Within // nil: of the whole city
 }
 
 // Exporter writes tables out.
@@ -91,6 +93,7 @@ type Exporter interface {
 type ExportQuery struct {
 	Table, Format string
 	From, To      time.Time
+	Within        *Within // nil: of the whole city
 }
 
 const (
@@ -148,6 +151,13 @@ type exportQuery struct {
 	Format string `query:"format" enum:"csv,parquet,arrow,jsonl" default:"csv"`
 }
 
+// wholeTables have no column that says where in the city a row belongs; personalTables tell of persons
+// and vehicles one by one.
+var (
+	wholeTables    = map[string]bool{"alarm_log": true, "rejected": true}
+	personalTables = map[string]bool{"detections": true, "tracks": true, "rejected": true}
+)
+
 var exportTypes = map[string]string{
 	"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet",
 	"arrow": "application/vnd.apache.arrow.stream", "jsonl": "application/x-ndjson",
@@ -156,13 +166,13 @@ var exportTypes = map[string]string{
 // history are the operations that the database answers.
 func (a *api) history() {
 	tags := []string{historyTag}
-	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/series", Summary: "One metric of one device over time", Tags: tags, Errors: []int{422, 501, 503}}, a.series)
+	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/series", Summary: "One metric of one device over time", Tags: tags, Errors: []int{404, 422, 501, 503}}, a.series)
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/events", Summary: "What the rules raised, newest first", Tags: tags, Errors: []int{422, 501, 503}},
 		func(c *call, in *eventQuery) (*eventsBody, error) {
 			if a.Events == nil {
 				return nil, missing("events")
 			}
-			q := EventQuery{Rule: in.Rule, Severity: in.Severity, State: in.State, Domain: in.Domain, Device: in.Device, Zone: in.Zone}
+			q := EventQuery{Rule: in.Rule, Severity: in.Severity, State: in.State, Domain: in.Domain, Device: in.Device, Zone: in.Zone, Within: a.within(c.scope(), false)}
 			var err error
 			if q.From, q.To, err = span(in.From, in.To); err != nil {
 				return nil, err
@@ -194,6 +204,9 @@ func (a *api) history() {
 func (a *api) series(c *call, in *seriesQuery) (*seriesBody, error) {
 	if a.Series == nil {
 		return nil, missing("series")
+	}
+	if !c.seesDevice(in.Device) {
+		return nil, noSuch("device", in.Device)
 	}
 	q := SeriesQuery{Device: in.Device, Metric: in.Metric, Agg: in.Agg, MaxPoints: maxPoints}
 	var err error
@@ -264,7 +277,14 @@ func (a *api) export(c *call, in *exportQuery) (*huma.StreamResponse, error) {
 	if a.Export == nil {
 		return nil, missing("export")
 	}
-	q := ExportQuery{Table: in.Table, Format: in.Format}
+	scope := c.scope()
+	if !scope.Whole() && wholeTables[in.Table] {
+		return nil, problem.New(http.StatusForbidden, "table %s does not say what part of the city a row is of, and you see a part of it", in.Table)
+	}
+	if p := auth.Of(c.ctx); personalTables[in.Table] && !p.May(auth.TracksRead) {
+		return nil, problem.New(http.StatusForbidden, "table %s needs the permission %s, which role %s has not got", in.Table, auth.TracksRead, p.Role)
+	}
+	q := ExportQuery{Table: in.Table, Format: in.Format, Within: a.within(scope, in.Table != "events")}
 	var err error
 	if q.From, q.To, err = span(in.From, in.To); err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func (a *api) live() {
 			if err != nil {
 				return nil, err
 			}
-			q := live.Query{Domains: in.Domain, Zones: in.Zone, After: after, Limit: in.Limit}
+			q := live.Query{Domains: in.Domain, Zones: in.Zone, After: after, Limit: in.Limit, Sees: seesState(c.scope())}
 			if in.BBox != "" {
 				box, err := parseBox(in.BBox)
 				if err != nil {

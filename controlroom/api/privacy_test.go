@@ -157,11 +157,11 @@ func TestReveals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := auth.ReadTokens(strings.NewReader(line))
+	tokens, err := auth.ReadTokens(strings.NewReader(line + " role=supervisor"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, func(c *Config) { c.Reveals, c.Tokens = d, tokens })
+	s := newSite(t, func(c *Config) { c.Reveals, c.Who = d, tokens })
 	ask := func(method, path, body string) (int, map[string]any) {
 		t.Helper()
 		w := s.ask(method, path, body, "Authorization", "Bearer "+token)

@@ -125,12 +125,7 @@ func (c *call) note(action, object string, detail map[string]string) error {
 }
 
 // actor is who asks, for the audit log.
-func (c *call) actor() string {
-	if name := auth.Name(c.ctx); name != "" {
-		return name
-	}
-	return "local"
-}
+func (c *call) actor() string { return actorOf(auth.Of(c.ctx)) }
 
 type auditBody struct {
 	Body struct {

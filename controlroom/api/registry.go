@@ -79,7 +79,7 @@ func (a *api) devices() {
 		MaxBodyBytes: maxImport, BodyReadTimeout: importTime, RequestBody: bodyOf[devicesBody](a, "Devices as JSON, CSV or GeoJSON", "text/csv", "application/geo+json")}, a.postDevices)
 	register(a, huma.Operation{Method: http.MethodGet, Path: path + "/{id}", Summary: "One device", Tags: tags, Errors: []int{404}},
 		func(c *call, in *idOnly) (*one[devices.Device], error) {
-			d := a.Registry.Lookup(in.ID)
+			d := c.asset(in.ID)
 			if d == nil {
 				return nil, noSuch("device", in.ID)
 			}
@@ -123,7 +123,8 @@ func (a *api) listDevices(c *call, in *deviceQuery) (*huma.StreamResponse, error
 	case p.Limit == 0:
 		p.Limit = 100
 	}
-	all, next, err := cut(p, a.Registry.All(), func(d *devices.Asset) string { return d.ID }, in.keeps)
+	scope := c.scope()
+	all, next, err := cut(p, a.Registry.All(), func(d *devices.Asset) string { return d.ID }, func(d *devices.Asset) bool { return sees(scope, d) && in.keeps(d) })
 	if err != nil {
 		return nil, err
 	}

@@ -57,8 +57,9 @@ func TestTokens(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		tc.set(r)
-		if got, ok := tokens.Of(r); got != tc.want || ok != (tc.want != "") {
-			t.Errorf("%s: %q, %v; want %q", tc.name, got, ok, tc.want)
+		got, ok := tokens.Authenticate(r)
+		if got.Name != tc.want || ok != (tc.want != "") || ok && got.Role != Admin {
+			t.Errorf("%s: %+v, %v; want %q", tc.name, got, ok, tc.want)
 		}
 	}
 	for _, bad := range []string{"", "# only\n", "grafana:" + token, "grafana:sha256:00", ":sha256:" + strings.Repeat("0", 64)} {
@@ -72,7 +73,12 @@ func TestGuard(t *testing.T) {
 	token, line, _ := NewToken("page")
 	tokens, _ := ReadTokens(strings.NewReader(line))
 	open := Guard{Hosts: []string{"city.example"}}
-	closed := Guard{Hosts: []string{"city.example"}, Tokens: tokens, Open: []string{"/status"}}
+	closed := Guard{Hosts: []string{"city.example"}, Who: tokens, Rule: func(r *http.Request) Rule {
+		if r.URL.Path == "/status" {
+			return Rule{Need: Public, Reach: Free}
+		}
+		return Rule{Need: StateRead, Reach: Free}
+	}}
 	for _, tc := range []struct {
 		name         string
 		guard        Guard

@@ -1,14 +1,26 @@
 package auth
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"panormus/controlroom/problem"
 )
+
+// An Authenticator knows who is let in. It is safe for concurrent use.
+type Authenticator interface {
+	// Authenticate says who makes a request; not ok where it is nobody that is known. It looks at the
+	// request alone and at nothing that is far away.
+	Authenticate(r *http.Request) (p Principal, ok bool)
+	// Still reports whether somebody whom Authenticate named would be named so now.
+	Still(p *Principal) bool
+}
 
 // A Guard stands before everything that is served.
 type Guard struct {
@@ -16,10 +28,14 @@ type Guard struct {
 	// connection came to. A page elsewhere can point a name of its own at this machine (DNS
 	// rebinding); it cannot make the browser send one of these.
 	Hosts []string
-	// Tokens are those let in; nil lets everybody in.
-	Tokens *Tokens
-	// Open are paths that need no token.
-	Open []string
+	// Who knows those let in; nil lets everybody do everything.
+	Who Authenticator
+	// Rule is the rule of the route that a request is for; nil: everything takes a name and no more.
+	Rule func(*http.Request) Rule
+	// Note writes an act into the audit log; an error keeps it from being done. Nil: nothing is noted.
+	Note func(r *http.Request, p *Principal, action string) error
+	// LoginPage is where people are sent who have yet to say who they are; "": nowhere.
+	LoginPage string
 }
 
 // Wrap lets through to next what may pass and answers the rest with a problem.
@@ -34,18 +50,130 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			problem.New(http.StatusForbidden, "a request from a page of another origin, %q", clip(r.Header.Get("Origin"))).Write(w, r)
 			return
 		}
-		if g.Tokens != nil && !slices.Contains(g.Open, r.URL.Path) {
-			name, ok := g.Tokens.Of(r)
-			if !ok {
-				w.Header().Add("WWW-Authenticate", `Bearer realm="panormus"`)
-				w.Header().Add("WWW-Authenticate", `Basic realm="panormus", charset="UTF-8"`)
-				problem.New(http.StatusUnauthorized, "no token that is known here, as Authorization: Bearer or as a name and password").Write(w, r)
+		rule := Rule{Need: Self, Reach: Free}
+		if g.Rule != nil {
+			rule = g.Rule(r)
+		}
+		p, known := Open, true
+		if g.Who != nil {
+			p, known = g.Who.Authenticate(r)
+		}
+		if !known && rule.Need != Public {
+			g.challenge(w, r)
+			return
+		}
+		// A browser sends cookies with a websocket to whatever page opens it, and other programs have tokens.
+		if known && p.Session != "" && isUpgrade(r) && r.Header.Get("Origin") == "" {
+			problem.New(http.StatusForbidden, "a websocket without Origin, want the origin of this server's page, or a token in place of the session").Write(w, r)
+			return
+		}
+		if why := rule.Lets(&p); why != "" {
+			problem.New(http.StatusForbidden, "%s", why).Write(w, r)
+			return
+		}
+		if action := rule.note(&p); action != "" && g.Note != nil {
+			if err := g.Note(r, &p, action); err != nil {
+				w.Header().Set("Retry-After", "5")
+				problem.New(http.StatusServiceUnavailable, "the audit log takes nothing now, and what is asked is to be noted there").Write(w, r)
 				return
 			}
-			r = r.WithContext(withName(r.Context(), name))
+		}
+		ctx := With(r.Context(), p)
+		if isUpgrade(r) && g.Who != nil {
+			held, release := g.hold(ctx, &p)
+			defer release()
+			next.ServeHTTP(w, r.WithContext(held))
+			return
+		}
+		r = r.WithContext(ctx)
+		if rule.Reach == Scoped && !p.Scope.Whole() {
+			w = &withheld{ResponseWriter: w, request: r}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// AgencyRead is what the audit log calls what an agency was shown.
+const AgencyRead = "agency.read"
+
+// note is what the audit log calls the use of a route, "" where it is not written there.
+func (r Rule) note(p *Principal) string {
+	if r.Note == "" && p.Role == Agency && r.Reach != Free {
+		return AgencyRead
+	}
+	return r.Note
+}
+
+// challenge answers somebody who is not known.
+func (g *Guard) challenge(w http.ResponseWriter, r *http.Request) {
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if g.LoginPage != "" && read && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		w.Header().Set("Cache-Control", "no-store")
+		http.Redirect(w, r, g.LoginPage+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+		return
+	}
+	w.Header().Add("WWW-Authenticate", `Bearer realm="panormus"`)
+	if g.LoginPage == "" || r.Header.Get("Sec-Fetch-Mode") == "" { // browsers would ask in a window of their own
+		w.Header().Add("WWW-Authenticate", `Basic realm="panormus", charset="UTF-8"`)
+	}
+	problem.New(http.StatusUnauthorized, "no token that is known here, as Authorization: Bearer or as a name and password, and no session").Write(w, r)
+}
+
+// ErrEnded is why a connection is closed whose user is no longer let in as he was.
+var ErrEnded = errors.New("the session has ended, or what it may do has changed")
+
+// stillEvery is how often it is asked whether those with a connection are still let in.
+const stillEvery = time.Second
+
+// hold returns a context that ends when p is no longer let in as now.
+func (g *Guard) hold(ctx context.Context, p *Principal) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		tick := time.NewTicker(stillEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if !g.Who.Still(p) {
+					cancel(ErrEnded)
+					return
+				}
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// withheld gives no good answer of a handler that did not ask what part of the city may be seen.
+type withheld struct {
+	http.ResponseWriter
+	request       *http.Request
+	decided, drop bool
+}
+
+func (w *withheld) WriteHeader(status int) {
+	if !w.decided {
+		v, _ := w.request.Context().Value(visitKey{}).(*visit)
+		w.decided, w.drop = true, status < 300 && !v.scoped.Load()
+		if w.drop {
+			problem.New(http.StatusInternalServerError, "a fault of ours: this answer would not keep to the part of the city that you see").Write(w.ResponseWriter, w.request)
+		}
+	}
+	if !w.drop {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *withheld) Write(b []byte) (int, error) {
+	if !w.decided {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.drop {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
 }
 
 // ours reports whether the request names a host that this server is.

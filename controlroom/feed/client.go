@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
 )
 
@@ -33,6 +35,7 @@ const (
 type client struct {
 	hub  *Hub
 	conn *websocket.Conn
+	who  auth.Principal
 
 	wakeup  chan struct{} // one slot
 	control chan []byte   // answers and errors
@@ -88,12 +91,18 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = tcp.SetWriteBuffer(sendBuffer)
 	}
 	c := &client{
-		hub: h, conn: conn, wakeup: make(chan struct{}, 1), control: make(chan []byte, controlQueue),
+		hub: h, conn: conn, who: *auth.Of(r.Context()), wakeup: make(chan struct{}, 1), control: make(chan []byte, controlQueue),
 		quit: make(chan closing, 1), done: make(chan struct{}),
 	}
 	h.enter(c)
 	defer h.expel(c)
 	defer conn.Close()
+	// Whoever is no longer let in as he was, is not shown anything more.
+	stop := context.AfterFunc(r.Context(), func() {
+		c.end(closing{websocket.ClosePolicyViolation, context.Cause(r.Context()).Error(), reasonEnded})
+		_ = conn.NetConn().SetWriteDeadline(time.Now().Add(stopWithin))
+	})
+	defer stop()
 	go c.write()
 	c.read()
 	c.end(closing{}) // the other side left, or is to be left

@@ -43,6 +43,9 @@ func newAlarmGroup(from Alarms, epoch string, q alarms.Query) *listGroup {
 	domain, zone, device, rule := setOf(q.Domains), setOf(q.Zones), setOf(q.Devices), setOf(q.Rules)
 	g.keep = func(v any) bool {
 		a := v.(*alarms.Record)
+		if !q.Sees(a.Alarm) {
+			return false
+		}
 		fits := severity.has(a.Severity) && domain.has(a.Domain) && zone.has(a.Zone) && device.has(a.Device) && rule.has(a.Rule)
 		was := told[a.ID]
 		if fits && a.Open() {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
 	"panormus/stream/alarms"
 	"panormus/stream/batch"
@@ -29,6 +30,11 @@ type room struct {
 	plain bool // dial without compression
 }
 
+// open lets everybody in.
+func open(h http.Handler) http.Handler {
+	return (&auth.Guard{}).Wrap(h)
+}
+
 func newRoom(t testing.TB, cfg Config) *room {
 	t.Helper()
 	state := live.New(nil, nil, nil)
@@ -40,7 +46,7 @@ func newRoom(t testing.TB, cfg Config) *room {
 		defer close(done)
 		_ = hub.Run(ctx)
 	}()
-	srv := httptest.NewServer(hub)
+	srv := httptest.NewServer(open(hub))
 	t.Cleanup(func() {
 		cancel()
 		<-done
@@ -669,7 +675,7 @@ func TestSlowClient(t *testing.T) {
 func TestOvertakenByEvents(t *testing.T) {
 	r := newRoom(t, Config{})
 	g := newEventGroup(r.state, "e", func(any) bool { return true })
-	c := &client{hub: r.hub, wakeup: make(chan struct{}, 1)}
+	c := &client{hub: r.hub, who: auth.Open, wakeup: make(chan struct{}, 1)}
 	sub := g.join(c, "x", nil)
 	if m, _, err := sub.step(time.Now()); len(m) != 1 || err != nil {
 		t.Fatalf("snapshot: %d messages, %v", len(m), err)
@@ -700,8 +706,8 @@ func TestFarBehind(t *testing.T) {
 	r.set("a", "m", 1, 0)
 	r.set("b", "m", 1, 0)
 	q := request{Topic: "state", ID: new(string)}
-	g := newStateGroup(r.state, "e", &q)
-	c := &client{hub: r.hub, wakeup: make(chan struct{}, 1)}
+	g := newStateGroup(r.state, "e", &q, nil)
+	c := &client{hub: r.hub, who: auth.Open, wakeup: make(chan struct{}, 1)}
 	sub := g.join(c, "x", nil).(*stateSubscription)
 	if m, _, _ := sub.step(now); len(m) != 1 {
 		t.Fatal("no snapshot")
@@ -742,9 +748,9 @@ func TestLaggards(t *testing.T) {
 	r := &room{state: state, hub: New(Config{State: state})}
 	rng := rand.New(rand.NewPCG(5, 6))
 	id := "x"
-	g := newStateGroup(state, "e", &request{Topic: "state", ID: &id})
+	g := newStateGroup(state, "e", &request{Topic: "state", ID: &id}, nil)
 	g.least = 100
-	c := &client{hub: r.hub, wakeup: make(chan struct{}, 1)}
+	c := &client{hub: r.hub, who: auth.Open, wakeup: make(chan struct{}, 1)}
 	type reader struct {
 		sub subscription
 		m   mirror
@@ -850,7 +856,7 @@ func TestStopSays1001(t *testing.T) {
 		defer close(done)
 		_ = hub.Run(ctx)
 	}()
-	srv := httptest.NewServer(hub)
+	srv := httptest.NewServer(open(hub))
 	defer srv.Close()
 	w := (&room{url: "ws" + strings.TrimPrefix(srv.URL, "http")}).dial(t)
 	w.say(`{"op":"ping","n":1}`)

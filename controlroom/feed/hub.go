@@ -15,6 +15,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
 	"panormus/stream/alarms"
 	"panormus/stream/batch"
@@ -37,6 +38,9 @@ type Config struct {
 	// AllowOrigin says whether a page of the request's Origin may open the feed; nil: only pages of
 	// the host that was asked.
 	AllowOrigin func(*http.Request) bool
+	// Subscribed is called before somebody's subscription to a topic begins; an error refuses it. Nil:
+	// nobody has to know.
+	Subscribed func(who *auth.Principal, topic string) error
 
 	Heartbeat  time.Duration // between heartbeats; default 5 s
 	StatsEvery time.Duration // between frames of the stats topic; default 1 s
@@ -299,7 +303,21 @@ func spreadList[T any](h *Hub, kind string, fresh []T, encode func(*T) []byte) {
 
 // subscribe joins the client to the group of the request, which it makes if it is missing.
 func (h *Hub) subscribe(c *client, r *request) (subscription, error) {
-	key := r.key()
+	rule, _ := auth.TopicRule(r.Topic)
+	if why := rule.Lets(&c.who); why != "" {
+		return nil, fmt.Errorf("topic %s: %s", r.Topic, why)
+	}
+	if h.cfg.Subscribed != nil {
+		if err := h.cfg.Subscribed(&c.who, r.Topic); err != nil {
+			return nil, fmt.Errorf("topic %s: it cannot be noted now who reads it: %w", r.Topic, err)
+		}
+	}
+	scope := c.who.Scope
+	if rule.Reach == auth.Free {
+		scope = nil
+	}
+	// Those who see different parts of the city share no frames.
+	key := r.key() + scope.Key()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := h.groups[key]
@@ -314,28 +332,40 @@ func (h *Hub) subscribe(c *client, r *request) (subscription, error) {
 		default:
 		}
 		h.made++
-		g = h.newGroup(h.instance+"-"+strconv.FormatUint(h.made, 36), r)
+		g = h.newGroup(h.instance+"-"+strconv.FormatUint(h.made, 36), r, scope)
 		h.groups[key] = g
 	}
 	return g.join(c, *r.ID, r.Resume), nil
 }
 
-func (h *Hub) newGroup(epoch string, r *request) group {
+func (h *Hub) newGroup(epoch string, r *request, scope *auth.Scope) group {
+	sees := func(t auth.Thing) bool {
+		t.Camera = !scope.Whole() && h.cfg.State.Camera(t.Device)
+		return scope.Sees(t)
+	}
 	domain, zone, device := setOf(r.Filter.Domain), setOf(r.Filter.Zone), setOf(r.Filter.Device)
 	severity, rule := setOf(r.Filter.Severity), setOf(r.Filter.Rule)
 	switch r.Topic {
 	case "state":
-		return newStateGroup(h.cfg.State, epoch, r)
+		if scope.Whole() {
+			return newStateGroup(h.cfg.State, epoch, r, nil)
+		}
+		return newStateGroup(h.cfg.State, epoch, r, func(id string, w live.Where) bool {
+			return scope.Sees(auth.Thing{Domain: w.Domain, Zone: w.Zone, Device: id, Camera: w.Camera})
+		})
 	case "stats":
 		return &listGroup{epoch: epoch, kind: "stats", items: func() [][]byte { return [][]byte{h.stats()} }}
 	case "alarms":
 		return newAlarmGroup(h.cfg.Alarms, epoch, alarms.Query{
 			Severities: r.Filter.Severity, Domains: r.Filter.Domain, Zones: r.Filter.Zone, Devices: r.Filter.Device, Rules: r.Filter.Rule,
+			Sees: func(a *alarms.Alarm) bool {
+				return sees(auth.Thing{Domain: a.Domain, Zone: a.Zone, Device: a.Device, Rule: a.Rule})
+			},
 		})
 	}
 	keep := func(v any) bool {
 		e := v.(*batch.Event)
-		return domain.has(e.Domain) && zone.has(e.Zone) && device.has(e.Device) && severity.has(e.Severity) && rule.has(e.Rule)
+		return sees(auth.Thing{Domain: e.Domain, Zone: e.Zone, Device: e.Device, Rule: e.Rule}) && domain.has(e.Domain) && zone.has(e.Zone) && device.has(e.Device) && severity.has(e.Severity) && rule.has(e.Rule)
 	}
 	return newEventGroup(h.cfg.State, epoch, keep)
 }

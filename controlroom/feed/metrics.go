@@ -25,7 +25,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		requests: counter("requests_total", "Messages of clients."),
 		closed:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "panormus_controlroom_feed_closed_total", Help: "Clients closed by the server, by reason."}, []string{"reason"}),
 	}
-	for _, reason := range []string{reasonSlow, reasonBad, reasonStop} {
+	for _, reason := range []string{reasonSlow, reasonBad, reasonStop, reasonEnded} {
 		m.closed.WithLabelValues(reason)
 	}
 	if reg != nil {
@@ -36,7 +36,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // Why the server closes a client.
 const (
-	reasonSlow = "slow"
-	reasonBad  = "bad_messages"
-	reasonStop = "stop"
+	reasonSlow  = "slow"
+	reasonBad   = "bad_messages"
+	reasonStop  = "stop"
+	reasonEnded = "access_ended"
 )

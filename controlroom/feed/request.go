@@ -22,6 +22,9 @@ const (
 	defaultHz      = 20
 )
 
+// topics are all that can be subscribed to. Each has a rule in package auth.
+var topics = []string{"state", "events", "alarms", "stats"}
+
 // A request is one message of a client.
 type request struct {
 	Op       string          `json:"op"`
@@ -131,7 +134,7 @@ func (r *request) check() error {
 	if r.Topic == "" {
 		return errors.New("topic: missing, want state, events, alarms or stats")
 	}
-	if !slices.Contains([]string{"state", "events", "alarms", "stats"}, r.Topic) {
+	if !slices.Contains(topics, r.Topic) {
 		return fmt.Errorf("topic: %.40q, want state, events, alarms or stats", r.Topic)
 	}
 	if r.MaxHz != nil && !(*r.MaxHz > 0) {

@@ -37,13 +37,15 @@ const (
 )
 
 // A stateGroup serves the state subscriptions with one filter, rate and encoding. A device that has
-// once matched stays: what moves out of the box is still shown, where it is.
+// once matched stays: what moves out of the box is still shown, where it is. What moves out of what the
+// subscribers may see is gone: whether they see it is asked once more when it is written.
 type stateGroup struct {
 	state    *live.State
 	epoch    string
 	interval time.Duration
 	binary   bool
 	match    matcher
+	sees     live.Sees // nil: all are
 
 	// Under the Hub's lock.
 	pending  []entry
@@ -65,20 +67,21 @@ type stateGroup struct {
 
 // A matcher says which devices a group shows.
 type matcher struct {
+	sees                 live.Sees
 	domain, zone, device set
 	tiles                live.Tiles
 	boxed                bool
 }
 
 func (m *matcher) has(id string, w live.Where) bool {
-	return m.domain.has(w.Domain) && m.zone.has(w.Zone) && m.device.has(id) &&
+	return (m.sees == nil || m.sees(id, w)) && m.domain.has(w.Domain) && m.zone.has(w.Zone) && m.device.has(id) &&
 		(!m.boxed || w.Placed && m.tiles.Has(w.X, w.Y))
 }
 
-func newStateGroup(state *live.State, epoch string, r *request) *stateGroup {
+func newStateGroup(state *live.State, epoch string, r *request, sees live.Sees) *stateGroup {
 	g := &stateGroup{
-		state: state, epoch: epoch, least: leastHeld, interval: r.interval(), binary: r.Encoding == "bin",
-		match: matcher{domain: setOf(r.Filter.Domain), zone: setOf(r.Filter.Zone), device: setOf(r.Filter.Device)},
+		state: state, epoch: epoch, least: leastHeld, interval: r.interval(), binary: r.Encoding == "bin", sees: sees,
+		match: matcher{sees: sees, domain: setOf(r.Filter.Domain), zone: setOf(r.Filter.Zone), device: setOf(r.Filter.Device)},
 	}
 	if r.Filter.BBox != nil {
 		g.match.boxed, g.match.tiles = true, r.Filter.box().Snap()
@@ -115,7 +118,7 @@ func (g *stateGroup) note(changes []live.Change) {
 		c := &changes[i]
 		index, from := c.Device.Index(), c.From
 		switch member := g.has(index); {
-		case c.Removed:
+		case c.Removed || g.sees != nil && !g.sees(c.Device.ID(), c.Where):
 			if !member {
 				continue
 			}
@@ -211,6 +214,7 @@ func (g *stateGroup) sharedDelta(entries []entry, seq uint64) shared {
 func (g *stateGroup) encode(entries []entry) []byte {
 	if g.binary {
 		b := g.state.NewBinary()
+		b.Sees = g.sees
 		for _, e := range entries {
 			b.Append(e.device, e.from)
 		}
@@ -221,7 +225,7 @@ func (g *stateGroup) encode(entries []entry) []byte {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = g.state.AppendItem(out, e.device, e.from)
+		out = g.state.AppendSeen(out, e.device, e.from, g.sees)
 	}
 	return out
 }

@@ -28,6 +28,9 @@ const (
 // A Binary builds the body of a binary frame: a base time, a table of texts, records. Its layout is
 // in FEED.md. It belongs to one goroutine.
 type Binary struct {
+	// Sees says whose devices are written; others are written as removed. Nil: all.
+	Sees Sees
+
 	state   *State
 	texts   map[string]uint64
 	table   []byte
@@ -62,6 +65,14 @@ func (b *Binary) Append(d *Device, from uint32) {
 	if d.removed {
 		set(recordRemoved | recordIdentity)
 		b.identity(d)
+		return
+	}
+	if b.Sees != nil && !b.Sees(d.id, d.where()) {
+		set(recordRemoved | recordIdentity)
+		b.text(d.id)
+		for range 4 { // where it is now is not to be seen
+			b.text("")
+		}
 		return
 	}
 	whole := from == 0

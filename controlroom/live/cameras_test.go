@@ -53,7 +53,7 @@ func wantValues(t *testing.T, s *State, id string, want map[string]any) {
 func TestCameraFrames(t *testing.T) {
 	nan := math.NaN()
 	s := cameraState("a", "b")
-	s.syncRegistry()
+	s.SyncRegistry()
 	s.applySigns(signs(t, row("a", batch.WhatObject, 100_000, nan), row("stranger", batch.WhatObject, 100_000, nan)))
 	if it := item(t, s, "a"); it.Seen == nil || it.Seen.UnixMilli() != 100_000 || len(it.Values) != 0 {
 		t.Errorf("after its first frame a is %+v, want it seen and no rate yet", it)

@@ -8,11 +8,16 @@ import (
 // with what changed at its version from or later. The time of the newest reading is always there, as
 // "t". A device that was removed is {"id":…,"removed":true}.
 func (s *State) AppendItem(dst []byte, d *Device, from uint32) []byte {
+	return s.AppendSeen(dst, d, from, nil)
+}
+
+// AppendSeen writes the device as AppendItem does; one that sees does not see is written as removed.
+func (s *State) AppendSeen(dst []byte, d *Device, from uint32, sees Sees) []byte {
 	names := s.names.all()
 	dst = AppendString(append(dst, `{"id":`...), d.id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.removed {
+	if d.removed || sees != nil && !sees(d.id, d.where()) {
 		return append(dst, `,"removed":true}`...)
 	}
 	if from == 0 || d.metaVer >= from {

@@ -10,6 +10,7 @@ type Query struct {
 	Domains []string
 	Zones   []string
 	Box     *Box
+	Sees    Sees   // nil: all are seen
 	After   string // only ids after this one
 	Limit   int    // 0: no bound
 }
@@ -45,5 +46,6 @@ func (q *Query) selects(d *Device) bool {
 	defer d.mu.Unlock()
 	return (len(q.Domains) == 0 || slices.Contains(q.Domains, d.domain)) &&
 		(len(q.Zones) == 0 || slices.Contains(q.Zones, d.zone())) &&
+		(q.Sees == nil || q.Sees(d.id, d.where())) &&
 		(q.Box == nil || d.lat == d.lat && q.Box.Contains(d.lat, d.lon))
 }

@@ -101,7 +101,7 @@ const registryEvery = time.Second
 // Run restores the state and follows the log until ctx ends or a reader fails. Run it again after a
 // failure: it goes on where it was.
 func (s *State) Run(ctx context.Context, f Feeding) error {
-	s.syncRegistry()
+	s.SyncRegistry()
 	if !s.progress.restored {
 		if err := s.restore(ctx, f); err != nil {
 			return err
@@ -143,7 +143,7 @@ func (s *State) Run(ctx context.Context, f Feeding) error {
 			case <-ctx.Done():
 				return nil
 			case now := <-tick.C:
-				s.syncRegistry()
+				s.SyncRegistry()
 				s.quiet(now)
 			}
 		}

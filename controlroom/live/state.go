@@ -249,7 +249,11 @@ type Where struct {
 	Domain, Zone string
 	X, Y         uint16
 	Placed       bool
+	Camera       bool // the registry says that it is one
 }
+
+// Sees says whether somebody may see a device. It is called under the device's lock and asks it nothing.
+type Sees func(id string, w Where) bool
 
 // Collect appends to buf each device that changed since the last call. One caller at a time.
 func (s *State) Collect(buf []Change) []Change {
@@ -267,7 +271,7 @@ func (s *State) Collect(buf []Change) []Change {
 }
 
 func (d *Device) where() Where {
-	return Where{Domain: d.domain, Zone: d.zone(), X: d.x, Y: d.y, Placed: d.lat == d.lat}
+	return Where{Domain: d.domain, Zone: d.zone(), X: d.x, Y: d.y, Placed: d.lat == d.lat, Camera: d.asset != nil && d.asset.Camera != nil}
 }
 
 // Where is what filters look at now, and false for a device that was removed.
@@ -277,9 +281,18 @@ func (d *Device) Where() (Where, bool) {
 	return d.where(), !d.removed
 }
 
-// syncRegistry brings names, zones and positions in step with the registry: devices that are
-// registered and never spoke appear, those taken out of the registry go.
-func (s *State) syncRegistry() {
+// Camera reports whether the device called id is a camera.
+func (s *State) Camera(id string) bool {
+	if d := s.Lookup(id); d != nil {
+		w, _ := d.Where()
+		return w.Camera
+	}
+	return false
+}
+
+// SyncRegistry brings names, zones and positions in step with the registry: devices that are
+// registered and never spoke appear, those taken out of the registry go. Run does so by itself.
+func (s *State) SyncRegistry() {
 	if s.registry == nil {
 		return
 	}

@@ -190,7 +190,7 @@ func TestRegistry(t *testing.T) {
 	reg := &fakeRegistry{}
 	reg.put(devices.Device{ID: "a", Domain: "waste", Zone: "z1", Name: "Bin A", Lat: p(38.1), Lon: p(13.3)})
 	s := New(reg, nil, nil)
-	s.syncRegistry()
+	s.SyncRegistry()
 	it := item(t, s, "a")
 	if it.Seen != nil || it.Zone != "z1" || it.Name != "Bin A" || *it.Lat != 38.1 || it.Alarm != nil {
 		t.Errorf("a registered device that never spoke is %+v", it)
@@ -198,7 +198,7 @@ func TestRegistry(t *testing.T) {
 	if n := len(s.Collect(nil)); n != 1 {
 		t.Errorf("%d changes for a new registered device, want 1", n)
 	}
-	s.syncRegistry()
+	s.SyncRegistry()
 	if n := len(s.Collect(nil)); n != 0 {
 		t.Errorf("%d changes where nothing changed, want 0", n)
 	}
@@ -207,7 +207,7 @@ func TestRegistry(t *testing.T) {
 	s.Collect(nil)
 
 	reg.put(devices.Device{ID: "a", Domain: "waste", Zone: "z2", Lat: p(38.2), Lon: p(13.3)})
-	s.syncRegistry()
+	s.SyncRegistry()
 	c := s.Collect(nil)
 	if len(c) != 1 || c[0].Where.Zone != "z2" {
 		t.Fatalf("changes %+v, want one to zone z2", c)
@@ -218,7 +218,7 @@ func TestRegistry(t *testing.T) {
 	}
 
 	reg.remove("a")
-	s.syncRegistry()
+	s.SyncRegistry()
 	c = s.Collect(nil)
 	if len(c) != 1 || !c[0].Removed || s.Lookup("a") != nil || s.Len() != 1 {
 		t.Errorf("after removal: changes %+v, %d devices; want one removal and the stranger left", c, s.Len())
@@ -232,7 +232,7 @@ func TestMovingDevice(t *testing.T) {
 	reg := &fakeRegistry{}
 	reg.put(devices.Device{ID: "bus", Domain: "mobility", Lat: p(38), Lon: p(13)})
 	s := New(reg, nil, nil)
-	s.syncRegistry()
+	s.SyncRegistry()
 	var o batch.Observations
 	h := o.Begin(1000, 1000, "mobility", "bus")
 	o.Append(h, "position_lat", 38.12, "", 0)

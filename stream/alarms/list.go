@@ -18,6 +18,9 @@ type Query struct {
 	FirstOut   []string // ids of alarms that came first
 	After      *Mark    // the last one of the page before
 	Limit      int      // 0: no bound
+	// Sees says whether an alarm is one of those that are asked for at all; nil: all are. It is called
+	// under the book's lock.
+	Sees func(*Alarm) bool
 }
 
 // A Mark is an alarm's place in the list.
@@ -48,6 +51,9 @@ func (r *row) compare(raised int64, id string) int {
 
 func (q *Query) takes(r *row) bool {
 	if len(q.States) == 0 && r.state == Normal || len(q.States) > 0 && !slices.Contains(q.States, r.state) {
+		return false
+	}
+	if q.Sees != nil && !q.Sees(r.h.Alarm) {
 		return false
 	}
 	in := func(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }

@@ -1,0 +1,303 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"panormus/controlroom/auth"
+	"panormus/devices"
+	"panormus/stream/alarms"
+	"panormus/stream/audit"
+	"panormus/stream/batch"
+	"panormus/stream/notify/cap"
+	"panormus/stream/rules"
+)
+
+// TestEveryRouteHasARule looks at all that is registered, described or not.
+func TestEveryRouteHasARule(t *testing.T) {
+	a := newAPI(Config{Registry: devices.NewRegistry(&memory{}, nil), Feed: http.NotFoundHandler(), Gatherer: prometheus.NewRegistry()})
+	if len(a.mux.patterns) < 50 {
+		t.Fatalf("%d routes; the test looks at nothing", len(a.mux.patterns))
+	}
+	for _, p := range a.mux.patterns {
+		if _, ok := auth.RouteRule(p); !ok {
+			t.Errorf("%s has no rule: add it to routes in controlroom/auth/policy.go", p)
+		}
+	}
+	for _, p := range auth.RouteNames() {
+		if p != auth.PageRoute && !slices.Contains(a.mux.patterns, p) {
+			t.Errorf("%s has a rule and is no route", p)
+		}
+	}
+	for path, item := range a.huma.OpenAPI().Paths {
+		for method, op := range map[string]bool{"GET": item.Get != nil, "PUT": item.Put != nil, "POST": item.Post != nil, "DELETE": item.Delete != nil, "PATCH": item.Patch != nil} {
+			if op && !slices.Contains(a.mux.patterns, method+" "+path) {
+				t.Errorf("%s %s is described and was not seen", method, path)
+			}
+		}
+	}
+}
+
+// entrants are tokens of those who are let in, by name.
+func entrants(t *testing.T, grants map[string]string) (auth.Authenticator, map[string]string) {
+	t.Helper()
+	var lines []string
+	secrets := map[string]string{}
+	for name, words := range grants {
+		token, line, err := auth.NewToken(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets[name], lines = token, append(lines, line+" "+words)
+	}
+	tokens, err := auth.ReadTokens(strings.NewReader(strings.Join(lines, "\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens, secrets
+}
+
+// TestRolesAtTheDoor asks every route as every role, over HTTP: 403 where the rule says so and nowhere else.
+func TestRolesAtTheDoor(t *testing.T) {
+	who, secrets := entrants(t, map[string]string{
+		"viewer": "role=viewer", "scoped": "role=viewer areas=lighting", "operator": "role=operator", "domain_operator": "role=domain_operator areas=lighting",
+		"supervisor": "role=supervisor", "data_protection": "role=data_protection", "admin": "role=admin",
+		"agency": "role=agency areas=safety share=alarms expires=2999-01-01",
+	})
+	s := newSite(t, func(c *Config) { c.Who = who })
+	a := newAPI(Config{Registry: s.registry, Feed: http.NotFoundHandler(), Gatherer: prometheus.NewRegistry()})
+	id := regexp.MustCompile(`\{\w+\}`)
+	for name, secret := range secrets {
+		asked := httptest.NewRequest("GET", "/", nil)
+		asked.Header.Set("Authorization", "Bearer "+secret)
+		p, _ := who.Authenticate(asked)
+		for _, pattern := range append(slices.Clone(a.mux.patterns), "GET /", "GET /assets/x.js") {
+			method, path, _ := strings.Cut(pattern, " ")
+			path = id.ReplaceAllString(path, "x")
+			rule, ok := auth.RouteRule(pattern)
+			if !ok {
+				rule, _ = auth.RouteRule(auth.PageRoute)
+			}
+			why := rule.Lets(&p)
+			w := s.ask(method, path, "", "Authorization", "Bearer "+secret)
+			if (w.Code == 403) != (why != "") || w.Code == 401 || w.Code == 403 && !strings.Contains(w.Body.String(), why) {
+				t.Errorf("%s: %s: %d %s; the rule says %q", name, pattern, w.Code, w.Body, why)
+			}
+			if w := s.ask(method, path, ""); (w.Code == 401) != (rule.Need != auth.Public) {
+				t.Errorf("nobody: %s: %d", pattern, w.Code)
+			}
+		}
+	}
+}
+
+// cityPast is a database that keeps to what it is asked for.
+type cityPast struct {
+	past
+	events EventQuery
+	export ExportQuery
+}
+
+func (p *cityPast) Events(_ context.Context, q EventQuery, limit int, cursor string) ([]batch.Event, string, error) {
+	p.events = q
+	return nil, "", nil
+}
+
+func (p *cityPast) Event(_ context.Context, id string) (*batch.Event, error) {
+	domain, zone, _ := strings.Cut(id, ".")
+	return &batch.Event{ID: id, Rule: "hot", Domain: domain, Zone: zone, Device: "lamp-1", Time: time.Unix(5, 0).UTC()}, nil
+}
+
+func (p *cityPast) Export(_ context.Context, w io.Writer, q ExportQuery) error {
+	p.export = q
+	_, err := io.WriteString(w, "x")
+	return err
+}
+
+// TestNothingLeaks has a domain operator of the lighting of one zone, and an agency with one camera, try
+// to see what is not theirs on every path.
+func TestNothingLeaks(t *testing.T) {
+	who, secrets := entrants(t, map[string]string{
+		"operator": "role=domain_operator areas=lighting@centro", "police": "role=agency areas=safety cameras=cam-1 share=events,alarms,cameras expires=2999-01-01",
+		"all": "role=admin",
+	})
+	p := &cityPast{}
+	book := &ledger{}
+	mine, other := raised("hot", "lamp-1", "major", 9), raised("hot", "lamp-2", "major", 8)
+	mine.Zone, other.Zone = "centro", "mondello"
+	crowd, crowd2 := raised("crowd", "cam-1", "major", 7), raised("crowd", "cam-2", "major", 6)
+	crowd.Domain, crowd.Zone, crowd2.Domain, crowd2.Zone = "safety", "centro", "safety", "centro"
+	s, desk := alarmed(t, func(c *Config) {
+		c.Who, c.Events, c.Export, c.Series, c.Audit, c.AlarmLog = who, p, p, p, audit.New(book), rowsOf{}
+		c.Warnings = func() []cap.Alarm {
+			var out []cap.Alarm
+			for _, e := range []batch.Event{mine, other, crowd, crowd2} {
+				out = append(out, cap.Alarm{ID: alarms.ID(e.Rule, e.Key), Rule: e.Rule, Severity: e.Severity, Raised: e.Time, Domain: e.Domain, Device: e.Device, Zone: e.Zone, Text: e.Device})
+			}
+			return out
+		}
+	}, mine, other, crowd, crowd2)
+	const camera = `"camera":{"purpose":"crowd_safety","legal_basis":"x","controller":"y","dpia_ref":"z"}`
+	for id, body := range map[string]string{
+		"lamp-1": `{"domain":"lighting","zone":"centro","lat":38.1,"lon":13.3}`, "lamp-2": `{"domain":"lighting","zone":"mondello","lat":38.1,"lon":13.3}`,
+		"bin-1": `{"domain":"waste","zone":"centro","lat":38.1,"lon":13.3}`, "cam-1": `{"domain":"safety","zone":"centro",` + camera + `}`, "cam-2": `{"domain":"safety","zone":"centro",` + camera + `}`,
+	} {
+		if w := s.ask("PUT", "/api/v1/devices/"+id, body, "Authorization", "Bearer "+secrets["all"]); w.Code != 200 {
+			t.Fatalf("%s: %d %s", id, w.Code, w.Body)
+		}
+	}
+	var o batch.Observations
+	for _, id := range []string{"lamp-1", "lamp-2", "bin-1", "cam-1", "cam-2", "stray"} {
+		o.Append(o.Begin(1_700_000_000_000, 1_700_000_000_000, "lighting", id), "power_w", 1, "", 0)
+	}
+	s.state.Apply(&o)
+	ask := func(name, method, path, body string) *httptest.ResponseRecorder {
+		t.Helper()
+		return s.ask(method, path, body, "Authorization", "Bearer "+secrets[name])
+	}
+	hidden := regexp.MustCompile(`lamp-2|bin-1|cam-\d|stray|mondello`)
+	after := base64.RawURLEncoding.EncodeToString([]byte("ilamp-1"))
+	first := base64.RawURLEncoding.EncodeToString([]byte("ia"))
+	for _, path := range []string{
+		"/api/v1/state", "/api/v1/state?zone=mondello", "/api/v1/state?domain=waste,lighting,safety", "/api/v1/state?bbox=13,38,14,39", "/api/v1/state?limit=1", "/api/v1/state?cursor=" + first, "/api/v1/state?cursor=" + after,
+		"/api/v1/devices", "/api/v1/devices?zone=mondello", "/api/v1/devices?q=bin", "/api/v1/devices?format=csv", "/api/v1/devices?format=geojson", "/api/v1/devices?limit=1", "/api/v1/devices?cursor=" + after,
+		"/api/v1/alarms", "/api/v1/alarms?zone=mondello", "/api/v1/alarms?device=lamp-2", "/api/v1/alarms?limit=1", "/api/v1/cap", "/api/v1/cameras",
+	} {
+		w := ask("operator", "GET", path, "")
+		if w.Code != 200 || hidden.MatchString(w.Body.String()) {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	for path, sees := range map[string]string{"/api/v1/state": "lamp-1", "/api/v1/devices": "lamp-1", "/api/v1/alarms": `"total":1`, "/api/v1/cap": "lamp-1"} {
+		if w := ask("operator", "GET", path, ""); !strings.Contains(w.Body.String(), sees) {
+			t.Errorf("%s does not show what is theirs: %s", path, w.Body)
+		}
+	}
+	otherAlarm, myAlarm := alarms.ID("hot", "lamp-2"), alarms.ID("hot", "lamp-1")
+	for _, path := range []string{
+		"/api/v1/devices/lamp-2", "/api/v1/devices/bin-1", "/api/v1/devices/stray", "/api/v1/series?device=lamp-2&metric=power_w", "/api/v1/series?device=stray&metric=power_w", "/api/v1/series?device=none&metric=power_w",
+		"/api/v1/events/waste.centro", "/api/v1/events/lighting.mondello", "/api/v1/alarms/" + otherAlarm, "/api/v1/alarms/" + otherAlarm + "/log", "/api/v1/alarms/forgotten/log",
+		"/api/v1/cap/" + otherAlarm, "/api/v1/cameras/cam-1", "/api/v1/cameras/cam-1/counts",
+	} {
+		w := ask("operator", "GET", path, "")
+		if path == "/api/v1/cameras/cam-1/counts" && w.Code == 501 { // before it is looked for
+			continue
+		}
+		if w.Code != 404 {
+			t.Errorf("%s: %d %s, want 404", path, w.Code, w.Body)
+		}
+	}
+	for _, path := range []string{"/api/v1/devices/lamp-1", "/api/v1/series?device=lamp-1&metric=power_w", "/api/v1/events/lighting.centro", "/api/v1/alarms/" + myAlarm, "/api/v1/alarms/" + myAlarm + "/log", "/api/v1/cap/" + myAlarm} {
+		if w := ask("operator", "GET", path, ""); w.Code != 200 {
+			t.Errorf("%s: %d %s, want 200", path, w.Code, w.Body)
+		}
+	}
+	// What is acted on.
+	if w := ask("operator", "POST", "/api/v1/alarms/"+otherAlarm+"/ack", ""); w.Code != 404 {
+		t.Errorf("ack of another zone's: %d %s", w.Code, w.Body)
+	}
+	w := ask("operator", "POST", "/api/v1/alarms/actions", fmt.Sprintf(`{"action":"ack","ids":[%q,%q,"none",%q]}`, otherAlarm, myAlarm, otherAlarm))
+	var many alarmResults
+	if err := json.Unmarshal(w.Body.Bytes(), &many); err != nil || many.Done != 1 || len(many.Results) != 3 || many.Results[0].Status != 404 || many.Results[1].Status != 200 || many.Results[0].State != "" {
+		t.Errorf("many: %d %s", w.Code, w.Body)
+	}
+	if r, _ := desk.Get(otherAlarm); r.AckedBy != "" {
+		t.Errorf("another zone's alarm was acknowledged by %s", r.AckedBy)
+	}
+	// What the database is asked.
+	ask("operator", "GET", "/api/v1/events?zone=mondello", "")
+	if q := p.events.Within; q == nil || len(q.Areas) != 1 || q.Areas[0] != [2]string{"lighting", "centro"} {
+		t.Errorf("events within %+v", q)
+	}
+	ask("operator", "GET", "/api/v1/export?table=observations", "")
+	if q := p.export.Within; q == nil || !slices.Equal(q.Devices, []string{"lamp-1"}) {
+		t.Errorf("export within %+v", q)
+	}
+	for _, table := range []string{"alarm_log", "rejected", "detections", "tracks"} {
+		if w := ask("operator", "GET", "/api/v1/export?table="+table, ""); w.Code != 403 {
+			t.Errorf("export of %s: %d", table, w.Code)
+		}
+	}
+	// The agency.
+	for path, status := range map[string]int{"/api/v1/state": 403, "/api/v1/devices": 403, "/api/v1/export?table=events": 403, "/api/v1/stats": 403, "/api/v1/cameras/cam-2": 404, "/api/v1/cameras/cam-1": 200, "/api/v1/cameras": 200, "/api/v1/alarms": 200, "/api/v1/events": 200} {
+		w := ask("police", "GET", path, "")
+		if w.Code != status || regexp.MustCompile(`cam-2"|lamp`).MatchString(w.Body.String()) && status == 200 {
+			t.Errorf("agency: %s: %d %s, want %d", path, w.Code, w.Body, status)
+		}
+	}
+	if q := p.events.Within; q == nil || !slices.Equal(q.Except, []string{"cam-2"}) || q.Areas[0] != [2]string{"safety", ""} {
+		t.Errorf("the agency's events within %+v", q)
+	}
+	var reads int
+	for _, e := range book.entries {
+		if strings.Contains(string(e), `"actor":"police","action":"agency.read"`) {
+			reads++
+		}
+		for _, secret := range secrets {
+			if strings.Contains(string(e), secret) {
+				t.Errorf("the audit log holds a token: %s", e)
+			}
+		}
+	}
+	if reads != 5 { // each path that was let in
+		t.Errorf("%d reads of the agency in the audit log, want 5", reads)
+	}
+}
+
+type rowsOf struct{}
+
+func (rowsOf) AlarmLog(context.Context, string, int) ([]batch.AlarmRow, error) { return nil, nil }
+
+func TestMe(t *testing.T) {
+	who, secrets := entrants(t, map[string]string{"rosalia": "role=domain_operator areas=lighting@centro expires=2999-01-01"})
+	var got struct {
+		Name, Role, Via, Expires string
+		Scope                    *auth.Scope
+		Permissions              []string
+	}
+	w := newSite(t, func(c *Config) { c.Who = who }).ask("GET", "/api/v1/me", "", "Authorization", "Bearer "+secrets["rosalia"])
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Name != "rosalia" || got.Role != "domain_operator" || got.Via != "token" || got.Scope.Areas[0].Zone != "centro" ||
+		!slices.Contains(got.Permissions, "alarms.act") || slices.Contains(got.Permissions, "audit.read") || !strings.HasPrefix(got.Expires, "2999") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	got.Name, got.Scope = "", nil
+	if newSite(t, nil).get("/api/v1/me", &got); got.Via != "open" || got.Name != "" || got.Scope != nil || !slices.Contains(got.Permissions, "audit.read") {
+		t.Errorf("where nobody has to say who they are: %+v", got)
+	}
+}
+
+// TestChangesAreNoted changes things and finds each in the audit log; without one nothing is changed.
+func TestChangesAreNoted(t *testing.T) {
+	book := &ledger{}
+	s := newSite(t, func(c *Config) { c.Audit, c.Rules = audit.New(book), &rules.Store{Bucket: &memory{}, Defaults: true} })
+	s.put("/api/v1/devices/pole-7", `{"domain":"lighting","secret":"hunter2-hunter2"}`)
+	s.ask("GET", "/api/v1/export?table=events", "")
+	s.ask("DELETE", "/api/v1/devices/pole-7", "")
+	want := []string{`"actor":"local","action":"device.put","object":"/api/v1/devices/pole-7"`, `"action":"export","object":"/api/v1/export","detail":{"query":"table=events","role":"admin"}`, `"action":"device.deleted"`}
+	if len(book.entries) != len(want) {
+		t.Fatalf("%s", book.entries)
+	}
+	for i, e := range book.entries {
+		if !strings.Contains(string(e), want[i]) || strings.Contains(string(e), "hunter2") {
+			t.Errorf("%s, want %s", e, want[i])
+		}
+	}
+	book.away = io.ErrClosedPipe
+	if w := s.ask("PUT", "/api/v1/devices/pole-8", `{"domain":"lighting"}`); w.Code != 503 || s.registry.Lookup("pole-8") != nil {
+		t.Errorf("without an audit log: %d %s", w.Code, w.Body)
+	}
+	if w := s.ask("GET", "/api/v1/devices", ""); w.Code != 200 {
+		t.Errorf("what is not noted does not need it: %d", w.Code)
+	}
+}

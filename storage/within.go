@@ -1,0 +1,79 @@
+package storage
+
+import (
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// A Within bounds an answer to a part of the city; nil is the whole of it.
+type Within struct {
+	// Areas are pairs of domain and zone, an empty one being any; Rules are those that raised. Both bound
+	// events; empty ones bound nothing.
+	Areas [][2]string
+	Rules []string
+	// Only are the devices that events may be of, where not nil; Except are those that they may not.
+	Only, Except []string
+	// Devices bound what is kept by device or camera; an empty list is none at all.
+	Devices []string
+}
+
+// withinBytes is how long a query may be that names the devices of a part of the city; ClickHouse's own
+// bound is 256 KiB, which is 10,000 names.
+const withinBytes = 64 << 20
+
+func withinSettings(s clickhouse.Settings) clickhouse.Settings {
+	s["max_query_size"] = withinBytes
+	s["max_ast_elements"] = 10_000_000
+	s["max_expanded_ast_elements"] = 10_000_000
+	return s
+}
+
+// events adds the conditions on rows of events.
+func (w *where) events(in *Within) {
+	if in == nil {
+		return
+	}
+	var areas []string
+	var args []any
+	for _, a := range in.Areas {
+		var both []string
+		for i, column := range []string{"domain", "zone"} {
+			if a[i] != "" {
+				both = append(both, column+" = ?")
+				args = append(args, a[i])
+			}
+		}
+		areas = append(areas, "("+strings.Join(both, " AND ")+")")
+	}
+	if len(areas) > 0 {
+		w.add("("+strings.Join(areas, " OR ")+")", args...)
+	}
+	if len(in.Rules) > 0 {
+		w.among("rule", in.Rules)
+	}
+	if in.Only != nil {
+		w.among("device", in.Only)
+	}
+	if len(in.Except) > 0 {
+		w.add("NOT has(?, device)", in.Except)
+	}
+}
+
+// among adds that a column is one of values.
+func (w *where) among(column string, values []string) {
+	if len(values) == 0 {
+		w.add("0")
+		return
+	}
+	w.add(column+" IN ?", tuple(values))
+}
+
+// tuple is how the client writes a list for IN.
+func tuple(values []string) clickhouse.GroupSet {
+	set := clickhouse.GroupSet{Value: make([]any, len(values))}
+	for i, v := range values {
+		set.Value[i] = v
+	}
+	return set
+}
