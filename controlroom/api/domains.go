@@ -111,7 +111,7 @@ func (a *api) groups(c *call, in *groupsQuery) (*groupsBody, error) {
 	case "profile":
 		key = func(d *devices.Asset) string { return d.Device.Profile }
 	}
-	groups := a.State.Groups(in.Domain, in.Metric, key)
+	groups := a.State.Groups(in.Domain, in.Metric, key, seesState(c.scope()))
 	out := &groupsBody{}
 	var err error
 	if groups, out.Body.Next, err = cut(in.Page, groups, func(g live.Group) string { return g.Key }, nil); err != nil {
@@ -202,6 +202,7 @@ func (a *api) environment(c *call, in *indexesQuery) (*indexesBody, error) {
 	if a.Rollups == nil {
 		return nil, missing("rollups")
 	}
+	scope := c.scope()
 	now := time.Now().UTC()
 	from := now.Add(-23 * time.Hour).Truncate(time.Hour)
 	hours, err := a.Rollups.Hours(c.ctx, in.Domain, limitedMetrics(), from, now)
@@ -242,7 +243,7 @@ func (a *api) environment(c *call, in *indexesQuery) (*indexesBody, error) {
 	}
 	list := make([]stationItem, 0, len(stations))
 	for _, s := range stations {
-		if len(s.Indexes) > 0 {
+		if len(s.Indexes) > 0 && (scope.Whole() || c.asset(s.ID) != nil) {
 			list = append(list, *s)
 		}
 	}

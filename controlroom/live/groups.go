@@ -27,13 +27,13 @@ type Sum struct {
 }
 
 // Groups sums up the devices of a domain by key, in order of the keys; a device of which key makes ""
-// is in the group without a key. Only the metrics named are summed up.
-func (s *State) Groups(domain string, metrics []string, key func(*devices.Asset) string) []Group {
+// is in the group without a key. Only the metrics named are summed up, of devices that sees sees; nil: all.
+func (s *State) Groups(domain string, metrics []string, key func(*devices.Asset) string, sees Sees) []Group {
 	names := s.names.all()
 	found := map[string]*Group{}
 	for _, d := range s.inOrder() {
 		d.mu.Lock()
-		if !d.removed && d.domain == domain {
+		if !d.removed && d.domain == domain && (sees == nil || sees(d.id, d.where())) {
 			k := ""
 			if d.asset != nil {
 				k = key(d.asset)
