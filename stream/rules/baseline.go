@@ -265,14 +265,14 @@ func (e *Engine) teach(l *lesson, partitions []int, to time.Time) {
 		s := e.shards[p]
 		d := s.find(id, domain)
 		if d == nil {
-			if len(s.devices) >= s.bound {
+			if s.devices.n >= s.bound {
 				continue
 			}
-			d = s.device(id, domain, pl)
+			d = s.device(id, domain)
 			d.received = to.UnixMilli()
 		}
 		if d.series == nil {
-			d.series = emptySeries(pl)
+			d.own().series = emptySeries(pl)
 		}
 		if state := &d.series[i]; state.base != nil || s.newBaseline(state) {
 			b := state.base

@@ -136,7 +136,7 @@ func (e *Engine) reopen(open map[string]openEpisode) {
 			continue
 		}
 		s := e.shards[partition(o.event.Device, len(e.shards))]
-		d := s.device(o.event.Device, o.event.Domain, pl)
+		d := s.device(o.event.Device, o.event.Domain)
 		if d.received > o.since || d.episode(i) != nil {
 			continue
 		}
@@ -191,17 +191,15 @@ func (r *run) endLost(now int64) []batch.Event {
 func (e *Engine) openEpisodes() map[string]bool {
 	out := map[string]bool{}
 	for _, s := range e.shards {
-		for _, first := range s.devices {
-			for d := first; d != nil; d = d.next {
-				for _, w := range d.windows {
-					if w != nil && w.raised {
-						out[eventID(w.rule.ID, d.id, w.start, "episode")] = true
-					}
+		for d := range s.devices.all() {
+			for _, w := range d.windows {
+				if w != nil && w.raised {
+					out[eventID(w.rule.ID, d.id, w.start, "episode")] = true
 				}
-				for i := range d.episodes {
-					if ep := &d.episodes[i]; ep.state == raised {
-						out[eventID(d.plan.rules[ep.rule].ID, d.id, ep.start, "episode")] = true
-					}
+			}
+			for i := range d.episodes {
+				if ep := &d.episodes[i]; ep.state == raised {
+					out[eventID(d.plan.rules[ep.rule].ID, d.id, ep.start, "episode")] = true
 				}
 			}
 		}

@@ -120,6 +120,7 @@ func (e *Engine) Settle() []batch.Event {
 		clear(s.out)
 		clear(s.moves)
 		s.out, s.moves, s.clocks = s.out[:0], s.moves[:0], s.clocks[:0]
+		s.foldQuick()
 		c.take(&s.count)
 	}
 	all = append(all, e.loose...)
@@ -148,11 +149,11 @@ func (e *Engine) Settle() []batch.Event {
 	return events
 }
 
-// Devices is how many devices the engine holds state of.
+// Devices is how many devices the engine holds state of; one that speaks in two domains is two.
 func (e *Engine) Devices() int {
 	n := 0
 	for _, s := range e.shards {
-		n += len(s.devices)
+		n += s.devices.n
 	}
 	return n
 }
@@ -211,7 +212,7 @@ func (e *Engine) takeCensus(now int64) {
 		}
 		s := e.shards[partition(a.ID, len(e.shards))]
 		if s.find(a.ID, a.Domain) == nil {
-			d := s.device(a.ID, a.Domain, pl)
+			d := s.device(a.ID, a.Domain)
 			d.received = now
 			s.watch(d)
 		}

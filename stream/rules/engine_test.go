@@ -290,7 +290,7 @@ func TestRegistryChanges(t *testing.T) {
 	if n := say("a", 2); n != 1 {
 		t.Errorf("%d events in the zone, want 1", n)
 	}
-	if n := say("b", 3); n != 1 || e.Devices() != 1 {
+	if n := say("b", 3); n != 1 || e.Devices() != 2 {
 		t.Errorf("%d events in the other domain, want 1", n)
 	}
 }

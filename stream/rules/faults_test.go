@@ -27,6 +27,14 @@ func panicking(e *program, rule string) {
 				return was(f)
 			}
 			r.when = guardedBool(r.Rule, r.bare.when)
+			r.test = test{rule: r} // as a closure
+			for _, m := range pl.metrics {
+				for i := range m.tests {
+					if m.tests[i].rule == r {
+						m.tests[i], m.pure = r.test, false
+					}
+				}
+			}
 		}
 	}
 }

@@ -51,6 +51,21 @@ func (g grower) text(depth int) string {
 	return g.text(0)
 }
 
+// simple is one comparison of a metric with a constant, or two of them.
+func (g grower) simple() string {
+	one := func() string {
+		op, limit := g.pick("==", "!=", "<", "<=", ">", ">="), g.pick("0", "1", "-0.0", "2.5", "1e308", "-3")
+		if g.IntN(3) == 0 {
+			return fmt.Sprintf("%s %s %s", limit, op, g.pick("n0", "n1", "n2"))
+		}
+		return fmt.Sprintf("%s %s %s", g.pick("n0", "n1", "n2"), op, limit)
+	}
+	if g.IntN(2) == 0 {
+		return one()
+	}
+	return one() + g.pick(" && ", " || ") + one()
+}
+
 func (g grower) bool(depth int) string {
 	if depth <= 0 {
 		return g.pick("true", "false", `flagged("clock")`, `flagged("range")`, "has(tags.kind)", "has(tags.none)", `"kind" in tags`, "n0 > 1", `s0 == "led"`)
@@ -104,18 +119,21 @@ func (g grower) frame(pl *plan, d *device, f *frame) {
 
 func frameFor(pl *plan) (*device, *frame) {
 	cfg := Config{}.withDefaults()
-	d := &device{id: "pole-7", domain: "lighting"}
-	nums, texts, _ := emptySlots(pl)
-	return d, &frame{cfg: &cfg, sun: &sunCache{}, nums: nums, texts: texts, dev: d}
+	d := &device{id: "pole-7", home: &home{domain: "lighting", plan: pl}}
+	d.empty()
+	return d, &frame{cfg: &cfg, sun: &sunCache{}, nums: d.nums, texts: d.texts, dev: d}
 }
 
 // The closures and cel-go give the same on every expression and every value: true, false or
 // undecided; and the same number and text.
 func TestKernelsAgreeWithCEL(t *testing.T) {
 	g := grower{rand.New(rand.NewPCG(11, 12))}
-	n, decided, kernels := 0, 0, 0
+	n, decided, kernels, quick := 0, 0, 0, 0
 	for range 1500 {
 		when, text := g.bool(1+g.IntN(4)), ""
+		if g.IntN(4) == 0 {
+			when = g.simple()
+		}
 		if g.IntN(2) == 0 {
 			text = fmt.Sprintf("%s {%s} {%s}", "x", g.num(2), g.text(2))
 		}
@@ -141,6 +159,13 @@ func TestKernelsAgreeWithCEL(t *testing.T) {
 			f.failed = false
 			want := slow.rules[0].when(f)
 			f.failed = false
+			if fast.rules[0].test.form != formOther {
+				quick++
+			}
+			if v := fast.rules[0].test.eval(f); v != got {
+				t.Fatalf("%s\n%v: as bounds %d, kernel %d", when, f.nums, v, got)
+			}
+			f.failed = false
 			n++
 			if want != undecided {
 				decided++
@@ -155,8 +180,8 @@ func TestKernelsAgreeWithCEL(t *testing.T) {
 			}
 		}
 	}
-	if decided < n/3 || kernels < 700 {
-		t.Errorf("%d of %d values decided, %d kernels; want a test that means something", decided, n, kernels)
+	if decided < n/3 || kernels < 700 || quick < n/6 {
+		t.Errorf("%d of %d values decided, %d kernels, %d as bounds; want a test that means something", decided, n, kernels, quick)
 	}
 }
 

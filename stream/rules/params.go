@@ -214,7 +214,9 @@ func (s *shard) retune(d *device) {
 func (d *device) noteOverrides(old *devices.Asset) {
 	next := overridesHash(d.asset)
 	d.retuned = d.retuned || old != nil && next != d.tuned
-	d.tuned = next
+	if next != d.tuned {
+		d.own().tuned = next
+	}
 }
 
 // writeTuned writes which devices, by their place among all, have which overrides, so that a change while
@@ -275,18 +277,16 @@ func (e *Engine) takeOverrides() {
 	}
 	e.tuning = version
 	for _, s := range e.shards {
-		for _, first := range s.devices {
-			for d := first; d != nil; d = d.next {
-				s.refresh(d)
-				if !d.retuned || d.time == 0 {
-					continue
-				}
-				s.dirty = zeroed(s.dirty, d.plan.words)
-				s.retune(d)
-				s.frameOf(d, d.time)
-				s.endExempt(d)
-				s.judge(d, d.plan)
+		for d := range s.devices.all() {
+			s.refresh(d)
+			if !d.retuned || d.time == 0 {
+				continue
 			}
+			s.dirty = zeroed(s.dirty, d.plan.words)
+			s.retune(d)
+			s.frameOf(d, d.time)
+			s.endExempt(d)
+			s.judge(d, d.plan)
 		}
 	}
 }

@@ -21,7 +21,8 @@ type plan struct {
 	hasWindows bool
 	absent     []int // rules of silence
 	series     []seriesPlan
-	words      int // of a bitset
+	words      int         // of a bitset
+	unread     *metricPlan // of the metrics that no rule reads
 }
 
 // metricPlan is what a row of one metric does.
@@ -30,6 +31,12 @@ type metricPlan struct {
 	rules     bitset
 	series    []int  // of the plan, that are of it
 	windows   bitset // rules whose windows take it; nil for none
+
+	// See shard.quick.
+	quick bool // a message of it alone may go the quick way
+	pure  bool // no test is a closure
+	tests []test
+	id    int // in the program
 }
 
 type bitset []uint64
@@ -56,6 +63,7 @@ type bound struct {
 	text   []boundPiece
 	shows  []shown
 	limits json.RawMessage // of the context
+	test   test            // `when`, as it is evaluated
 	slow   bool            // cel-go evaluates at least one of its conditions
 	window *windowPlan     // nil for none
 }
@@ -79,6 +87,7 @@ type program struct {
 	set   *Set
 	plans map[string]*plan
 	other *plan
+	quick []*metricPlan // by id
 }
 
 func (p *program) plan(domain string) *plan {
@@ -101,11 +110,23 @@ func newProgramOf(set *Set, engine, on string, onlyCEL bool) *program {
 		}
 	}
 	p.other = newPlan(set, engine, on, "", onlyCEL)
+	p.number(p.other)
+	for _, pl := range p.plans {
+		p.number(pl)
+	}
 	return p
 }
 
+// number gives the metrics of a plan their places among those of all plans.
+func (p *program) number(pl *plan) {
+	for _, m := range pl.metrics {
+		m.id = len(p.quick)
+		p.quick = append(p.quick, m)
+	}
+}
+
 func newPlan(set *Set, engine, on, domain string, onlyCEL bool) *plan {
-	pl := &plan{domain: domain, metrics: map[string]*metricPlan{}}
+	pl := &plan{domain: domain, metrics: map[string]*metricPlan{}, unread: &metricPlan{num: -1, text: -1}}
 	b := &binder{num: map[string]int{}, text: map[string]int{}, onlyCEL: onlyCEL, plan: pl}
 	for global, r := range set.Rules {
 		if !r.runs(engine, on) || r.Disabled || r.Domain != "" && r.Domain != domain {
@@ -121,6 +142,7 @@ func newPlan(set *Set, engine, on, domain string, onlyCEL bool) *plan {
 	for _, r := range pl.rules {
 		pl.bind(b, r)
 	}
+	pl.layQuick()
 	return pl
 }
 
@@ -191,6 +213,7 @@ func (pl *plan) bind(b *binder, r *bound) {
 	if c.when != nil {
 		r.bare.when = b.condition(c.when)
 		r.when = guardedBool(r.Rule, r.bare.when)
+		r.test = b.test(r, c.when)
 	}
 	if c.clear != nil {
 		r.bare.clear = b.condition(c.clear)

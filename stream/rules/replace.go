@@ -43,29 +43,36 @@ func fates(old, next *plan, faults *faults) []fate {
 // adopt moves every device of the shard to its plan in the next program.
 func (s *shard) adopt(next *program, now int64) {
 	// Counts are by place in the set, which changes: hand them over first.
+	s.foldQuick()
 	s.e.counts.Load().take(&s.count)
 	s.live, s.received = true, max(s.received, now)
 	s.timers, s.silence = nil, nil
-	fate := map[*plan][]fate{}
-	for _, first := range s.devices {
-		for d := first; d != nil; {
-			following := d.next
-			pl := next.plan(d.domain)
-			if fate[d.plan] == nil {
-				fate[d.plan] = fates(d.plan, pl, s.e.cfg.faults)
-			}
-			s.carry(d, pl, fate[d.plan], now)
-			if len(pl.rules) == 0 && len(d.episodes) == 0 { // its windows are ended
-				s.remove(d, now, "")
-			}
-			d = following
+	s.homes = map[string]*home{}
+	fate := map[*home][]fate{}
+	var idle []*device
+	for d := range s.devices.all() {
+		to := s.homes[d.domain]
+		if to == nil {
+			to = &home{domain: d.domain, plan: next.plan(d.domain), salt: d.salt}
+			s.homes[d.domain] = to
+		}
+		if fate[d.home] == nil {
+			fate[d.home] = fates(d.plan, to.plan, s.e.cfg.faults)
+		}
+		s.carry(d, to, fate[d.home], now)
+		if len(to.plan.rules) == 0 && len(d.episodes) == 0 { // its windows are ended
+			idle = append(idle, d)
 		}
 	}
+	for _, d := range idle {
+		s.remove(d, now, "")
+	}
 	s.keepLearned(next)
-	s.count.rules = make([]ruleCounts, len(next.set.Rules))
+	s.count.rules, s.count.quick = make([]ruleCounts, len(next.set.Rules)), make([]uint64, len(next.quick))
 }
 
-func (s *shard) carry(d *device, pl *plan, fates []fate, now int64) {
+func (s *shard) carry(d *device, to *home, fates []fate, now int64) {
+	pl := to.plan
 	for i := len(d.episodes) - 1; i >= 0; i-- {
 		ep := &d.episodes[i]
 		f := fates[ep.rule]
@@ -82,21 +89,32 @@ func (s *shard) carry(d *device, pl *plan, fates []fate, now int64) {
 	for i := range d.episodes {
 		d.episodes[i].rule = int32(fates[d.episodes[i].rule].to)
 	}
+	var keys []memberKey
+	for _, k := range d.keys {
+		if f := fates[k.rule]; f.to >= 0 {
+			keys = append(keys, memberKey{int32(f.to), k.key})
+		}
+	}
+	if len(d.keys) > 0 {
+		d.keys = keys
+	}
 	s.carryWindows(d, pl, now)
 	s.carrySeries(d, d.plan, pl)
-	old, nums, texts, seen := d.plan, d.nums, d.texts, d.seen
-	d.plan = pl
-	d.nums, d.texts, d.seen = emptySlots(pl)
+	old, texts := *d, d.texts // which empty replaces
+	d.home = to
+	d.empty()
 	for metric, m := range pl.metrics {
-		was := old.metrics[metric]
+		was := old.plan.metrics[metric]
 		if was == nil {
 			continue
 		}
 		if m.num >= 0 && was.num >= 0 {
-			d.nums[m.num], d.seen[m.num] = nums[was.num], seen[was.num]
+			d.nums[m.num] = old.nums[was.num]
+			d.see(m.num, old.seenAt(was.num))
 		}
 		if m.text >= 0 && was.text >= 0 {
-			d.texts[m.text], d.seen[len(d.nums)+m.text] = texts[was.text], seen[len(nums)+was.text]
+			d.texts[m.text] = texts[was.text]
+			d.see(len(d.nums)+m.text, old.seenAt(len(old.nums)+was.text))
 		}
 	}
 	s.arm(d)
@@ -107,7 +125,7 @@ func (s *shard) arm(d *device) {
 	for i := range d.episodes {
 		ep := &d.episodes[i]
 		if r := d.plan.rules[ep.rule]; ep.state == pending {
-			s.timers.push(timer{at: ep.start + r.forMs, dev: d, rule: ep.rule, start: ep.start})
+			s.timers.push(due{ep.start + r.forMs, d})
 		}
 	}
 	for _, i := range d.plan.absent {
@@ -154,6 +172,9 @@ func (s *shared) replace(next *program, now int64) {
 // the others begin anew, and what they had raised ends.
 func (s *shard) carryWindows(d *device, pl *plan, now int64) {
 	old := d.windows
+	if len(old) == 0 {
+		return
+	}
 	d.windows = nil
 	for _, w := range old {
 		if w == nil {

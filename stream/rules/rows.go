@@ -136,6 +136,11 @@ func (e *RowEngine) Idle() bool {
 	return len(e.episodes)+len(e.keyed) == 0
 }
 
+// newRowDevice has a home and a more that it shares with no other.
+func newRowDevice(id, domain string, pl *plan) *device {
+	return &device{id: id, home: &home{domain: domain, plan: pl}, more: &more{}}
+}
+
 // device is whose the row is; where the registry has no entry its domain is the row's, or the kind's.
 func (e *RowEngine) device(on, id, domain string) *device {
 	p := e.programs[on]
@@ -145,14 +150,14 @@ func (e *RowEngine) device(on, id, domain string) *device {
 		if len(e.devices) >= e.cfg.MaxDevices {
 			clear(e.devices) // they are looked up again
 		}
-		d = &device{id: id, domain: domain}
+		d = newRowDevice(id, domain, nil)
 		if domain == "" && p.kind != nil {
 			d.domain = p.kind.domain
 		}
 		e.devices[owner] = d
 	}
 	if r := e.cfg.Registry; r != nil {
-		if v := r.Version(); d.asset == nil || d.version != v {
+		if v := uint32(r.Version()); d.asset == nil || d.version != v {
 			if d.asset, d.version = r.Lookup(id), v; d.asset != nil && domain == "" {
 				d.domain = d.asset.Domain
 			}
@@ -162,7 +167,7 @@ func (e *RowEngine) device(on, id, domain string) *device {
 	}
 	if d.plan == nil {
 		d.plan = p.plan(d.domain)
-		d.nums, d.texts, d.seen = emptySlots(d.plan)
+		d.empty()
 	}
 	return d
 }

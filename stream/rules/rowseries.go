@@ -47,7 +47,8 @@ func (e *RowEngine) takeSeries(p *rowProgram, d *device, row *Row, at int64) {
 		if s.things == nil {
 			s.things = map[seriesKey]*device{}
 		}
-		t = &device{id: d.id, domain: d.domain, plan: d.plan, series: emptySeries(d.plan)}
+		t = newRowDevice(d.id, d.domain, d.plan)
+		t.series = emptySeries(d.plan)
 		s.things[k] = t
 	}
 	t.time = max(t.time, at)
@@ -128,7 +129,8 @@ func (e *RowEngine) readSeries(r *reader) error {
 			r.bad = true
 			break
 		}
-		t := &device{id: k[1], domain: k[2], time: at, plan: &plan{}}
+		t := newRowDevice(k[1], k[2], &plan{})
+		t.time = at
 		if p := e.programs[k[0]]; p != nil {
 			t.plan = p.plan(t.domain)
 		}

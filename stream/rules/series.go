@@ -113,7 +113,7 @@ func (s *shard) takeSeries(d *device, m *metricPlan, at int64, v float64) {
 		return
 	}
 	if d.series == nil {
-		d.series = emptySeries(d.plan)
+		d.own().series = emptySeries(d.plan)
 	}
 	for _, i := range m.series {
 		if p, state := &d.plan.series[i], &d.series[i]; p.fn == "baseline" {
@@ -149,8 +149,11 @@ func (pl *plan) seriesSlot(s series) int {
 // carrySeries gives a device the series of its next plan, those that the old one had with their state.
 func (s *shard) carrySeries(d *device, old, next *plan) {
 	kept := d.series
+	if kept == nil {
+		return
+	}
 	s.dropBaselines(kept)
-	if d.series = nil; kept == nil || len(next.series) == 0 {
+	if d.series = nil; len(next.series) == 0 {
 		return
 	}
 	d.series = emptySeries(next)
@@ -208,7 +211,7 @@ func (s *shard) readSeries(r *reader, d *device) {
 			continue // of a rule that is gone
 		}
 		if d.series == nil {
-			d.series = emptySeries(d.plan)
+			d.own().series = emptySeries(d.plan)
 		}
 		if d.series[i] = state; state.base != nil {
 			s.baselines++

@@ -140,7 +140,7 @@ func TestFunctionsInBothEvaluators(t *testing.T) {
 			pl := newPlan(set, onObservations, onObservations, "", only)
 			d, f := frameFor(pl)
 			d.asset = &devices.Asset{Device: devices.Device{Lat: &lat, Lon: &lon}}
-			d.series = emptySeries(pl)
+			d.own().series = emptySeries(pl)
 			d.series[0].value = 0.5
 			f.now = 1_790_000_000_000 // a Monday in September
 			f.cfg.Registry = withZone{&testRegistry{}}

@@ -1,7 +1,9 @@
 package rules
 
 import (
+	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"panormus/devices"
 	"panormus/stream/batch"
@@ -10,15 +12,17 @@ import (
 // A shard holds the devices of one partition. It belongs to one goroutine at a time.
 type shard struct {
 	e       *Engine
-	devices map[string]*device
+	devices table
+	homes   map[string]*home // of the program that runs, by domain
+	roomy   int              // homes, at which those without devices are forgotten
 	bound   int
 	frame   frame
 	sun     sunCache
 
 	clock    int64 // event time less the lateness, Unix ms: what is due by it is raised
 	received int64 // of the message in hand, or the tick
-	timers   timers
-	silence  timers // on processing time
+	timers   heap[due]
+	silence  heap[timer] // on processing time
 	dirty    bitset
 	seq      uint64 // of the batch in hand
 	n        int    // of events and transitions of that batch
@@ -43,33 +47,114 @@ type shard struct {
 	count  shardCounts
 
 	// Of the batch in hand, by dictionary code.
-	plans   []*plan
-	held    []*device
+	homed   []*home
+	held    []*device // nil: not looked for, or not there
+	wanted  [256]wanted
 	metrics []*metricPlan // [domain][metric]
 	stamps  []uint32      // by metric: the message that had it last
 	stamp   uint32
 }
 
-// device is what the engine knows of one device in one domain.
-type device struct {
-	id, domain string
-	plan       *plan
-	nums       []float64
-	texts      []string
-	seen       []int64 // event time of each value, numbers first
-	time       int64   // newest event time, Unix ms; 0: none yet
-	received   int64   // receipt of its last message, or when it was first missed
-	asset      *devices.Asset
-	version    uint64 // of the registry when asset was looked up
-	episodes   []episode
-	windows    []*winState // by slot of the rule; nil where the plan has none, or no reading came
-	series     []seriesState
-	hash       uint64  // of the id; 0: not asked yet
-	next       *device // the same id in another domain
-	gone       bool
-	tuned      uint64 // which overrides the registry has for it, 0 for none
-	retuned    bool   // they changed since its rules were judged
+// wanted is a device that the batch in hand tells of.
+type wanted struct {
+	code  int16 // of the batch's dictionary
+	tag   uint32
+	home  *home
+	maybe *device
 }
+
+// device is what the engine knows of one device in one domain. There may be a million: what most do
+// not have is in more.
+type device struct {
+	id string
+	*home
+	*more
+	nums     []float64 // by slot of the plan, and behind them, up to the capacity, the times of all values: see seenAt
+	time     int64     // newest event time, Unix ms; 0: none yet
+	received int64     // receipt of its last message, or when it was first missed
+	asset    *devices.Asset
+	version  uint32 // of the registry when asset was looked up
+	gone     bool
+	retuned  bool // the overrides of the registry changed since its rules were judged
+	episodes []episode
+}
+
+// more is what a device has of texts, windows and series. Whoever sets any of it calls device.own before.
+type more struct {
+	texts   []string
+	windows []*winState // by slot of the rule; nil where the plan has none, or no reading came
+	series  []seriesState
+	hash    uint64 // of the id; 0: not asked yet
+	tuned   uint64 // which overrides the registry has for it, 0 for none
+	keys    []memberKey
+}
+
+// memberKey is the key that a device holds up, being a member, of a rule.
+type memberKey struct {
+	rule int32 // in the plan
+	key  string
+}
+
+// keyOf is the key of a rule that the device is a member of.
+func (d *device) keyOf(rule int32) string {
+	for _, k := range d.keys {
+		if k.rule == rule {
+			return k.key
+		}
+	}
+	return ""
+}
+
+// join notes the key, "" for none, that the device is a member of by a rule.
+func (d *device) join(rule int32, key string) {
+	for i, k := range d.keys {
+		if k.rule == rule {
+			d.keys = slices.Delete(d.keys, i, i+1)
+			break
+		}
+	}
+	if key != "" {
+		d.own().keys = append(d.keys, memberKey{rule, key})
+	}
+}
+
+// nothing is the more of the devices that have none; it is never written.
+var nothing = &more{}
+
+// own gives the device a more of its own.
+func (d *device) own() *more {
+	if d.more == nil || d.more == nothing {
+		d.more = &more{}
+	}
+	return d.more
+}
+
+// empty gives the device slots for its plan in which nothing was reported.
+func (d *device) empty() {
+	n := len(d.plan.nums)
+	d.nums = make([]float64, n, 2*n+len(d.plan.texts))
+	for i := range d.nums {
+		d.nums[i] = nan
+	}
+	if len(d.plan.texts) == 0 {
+		if d.more == nil {
+			d.more = nothing
+		} else if d.more != nothing {
+			d.texts = nil
+		}
+		return
+	}
+	d.own().texts = make([]string, len(d.plan.texts))
+	for i := range d.texts {
+		d.texts[i] = unknownText
+	}
+}
+
+// seenAt is the event time of a value, Unix ms, numbers first, then texts; 0: never reported. The times are
+// numbers, which hold every millisecond, for the sake of a single slice.
+func (d *device) seenAt(i int) int64 { return int64(d.nums[:cap(d.nums)][len(d.nums)+i]) }
+
+func (d *device) see(i int, at int64) { d.nums[:cap(d.nums)][len(d.nums)+i] = float64(at) }
 
 type episodeState uint8
 
@@ -82,57 +167,59 @@ const (
 
 // An episode is a device's side of one rule. Rules whose condition is false have none.
 type episode struct {
+	start int64 // Unix ms
 	rule  int32 // in the plan
 	state episodeState
-	start int64 // Unix ms
-	key   string
 }
 
 func newShard(e *Engine, _ int) *shard {
-	s := &shard{e: e, devices: map[string]*device{}, bound: (e.cfg.MaxDevices + e.cfg.Partitions - 1) / e.cfg.Partitions}
+	s := &shard{e: e, devices: newTable(), homes: map[string]*home{}, roomy: 1024, bound: (e.cfg.MaxDevices + e.cfg.Partitions - 1) / e.cfg.Partitions}
 	s.frame = frame{cfg: &e.cfg, sun: &s.sun}
-	s.count.rules = make([]ruleCounts, len(e.prog.set.Rules))
+	s.count.rules, s.count.quick = make([]ruleCounts, len(e.prog.set.Rules)), make([]uint64, len(e.prog.quick))
 	return s
 }
 
 func (s *shard) find(id, domain string) *device {
-	d := s.devices[id]
-	for d != nil && d.domain != domain {
-		d = d.next
+	return s.devices.find(s.devices.tag(id, s.devices.salt(domain)), id, domain)
+}
+
+// home is a domain's.
+func (s *shard) home(domain string) *home {
+	h := s.homes[domain]
+	if h == nil {
+		if len(s.homes) >= s.roomy { // anybody may invent domains: those of no device go
+			clear(s.homes)
+			for d := range s.devices.all() {
+				s.homes[d.domain] = d.home
+			}
+			s.roomy = max(1024, 2*len(s.homes))
+		}
+		domain = strings.Clone(domain)
+		h = &home{domain: domain, plan: s.e.prog.plan(domain), salt: s.devices.salt(domain)}
+		s.homes[domain] = h
 	}
-	return d
+	return h
 }
 
 // device returns the state of a device and makes it where there is none.
-func (s *shard) device(id, domain string, pl *plan) *device {
+func (s *shard) device(id, domain string) *device {
 	if d := s.find(id, domain); d != nil {
 		return d
 	}
-	if len(s.devices) >= s.bound {
+	if s.devices.n >= s.bound {
 		s.evict()
 	}
-	d := &device{id: id, domain: domain, plan: pl, next: s.devices[id]}
-	d.nums, d.texts, d.seen = emptySlots(pl)
-	s.devices[id] = d
+	d := &device{id: strings.Clone(id), home: s.home(domain)}
+	d.empty()
+	s.devices.add(s.devices.tag(id, d.salt), d)
 	s.refresh(d)
 	return d
-}
-
-func emptySlots(pl *plan) ([]float64, []string, []int64) {
-	nums, texts := make([]float64, len(pl.nums)), make([]string, len(pl.texts))
-	for i := range nums {
-		nums[i] = nan
-	}
-	for i := range texts {
-		texts[i] = unknownText
-	}
-	return nums, texts, make([]int64, len(nums)+len(texts))
 }
 
 // refresh looks the device up again if the registry has changed since.
 func (s *shard) refresh(d *device) {
 	if r := s.e.cfg.Registry; r != nil {
-		if v := r.Version(); d.asset == nil || d.version != v {
+		if v := uint32(r.Version()); d.asset == nil || d.version != v {
 			old := d.asset
 			d.asset, d.version = r.Lookup(d.id), v
 			if d.tuned != 0 || tuned(d.asset) {
@@ -148,33 +235,41 @@ func (e *Engine) Apply(partition int, seq uint64, o *batch.Observations) {
 	s := e.shards[partition]
 	s.seq, s.n, s.live = seq, 0, false
 	s.begin(o)
-	metrics := len(o.Metric.Values)
-	for i, n := 0, o.Len(); i < n; {
+	n := o.Len()
+	metrics, lateness := len(o.Metric.Values), e.cfg.Lateness.Milliseconds()
+	doms, devs, times, receipts := o.Domain.Index[:n], o.Device.Index[:n], o.Time[:n], o.Received[:n]
+	for i := 0; i < n; {
 		first := i
-		dom, dev, at, received := o.Domain.Index[i], o.Device.Index[i], o.Time[i], o.Received[i]
-		s.stamp++
-		quality := uint8(0)
-		for ; i < n && o.Device.Index[i] == dev && o.Time[i] == at && o.Received[i] == received && o.Domain.Index[i] == dom; i++ {
-			// A metric for the second time begins the device's next message.
-			if m := o.Metric.Index[i]; s.stamps[m] == s.stamp {
-				break
-			} else {
-				s.stamps[m] = s.stamp
-			}
-			quality |= o.Quality[i]
+		dom, dev, at, received := doms[i], devs[i], times[i], receipts[i]
+		quality := o.Quality[i]
+		if i++; i < n && devs[i] == dev && times[i] == at && receipts[i] == received && doms[i] == dom {
+			i, quality = s.messageEnd(o, first)
 		}
 		s.count.messages++
 		if quality&devices.QualityClock != 0 {
 			at = received
 		}
 		s.received = received
-		s.advance(min(at, received) - e.cfg.Lateness.Milliseconds())
-		s.winClock.moved(min(at, received)-e.cfg.Lateness.Milliseconds(), received)
-		pl := s.plans[dom]
-		if len(pl.rules) == 0 {
+		to := min(at, received) - lateness
+		if to > s.clock {
+			s.advance(to)
+		}
+		s.winClock.moved(to, received)
+		h := s.homed[dom]
+		if len(h.plan.rules) == 0 {
 			continue
 		}
-		s.message(pl, messageRows{o, first, i, int(dom) * metrics}, at, quality)
+		table := int(dom) * metrics
+		if i == first+1 {
+			m := s.metrics[table+int(o.Metric.Index[first])]
+			if m == nil {
+				m = s.metric(h.plan, o, first, table)
+			}
+			if m.quick && s.quick(o, first, h, m, at) {
+				continue
+			}
+		}
+		s.message(h.plan, messageRows{o, first, i, table}, at, quality)
 	}
 	s.closeWindows()
 	s.count.observations += uint64(o.Len())
@@ -184,17 +279,76 @@ func (e *Engine) Apply(partition int, seq uint64, o *batch.Observations) {
 	}
 }
 
+// messageEnd is where the message that begins at row first ends, and its quality. A metric for the second
+// time begins the device's next message.
+func (s *shard) messageEnd(o *batch.Observations, first int) (end int, quality uint8) {
+	s.stamp++
+	dom, dev, at, received := o.Domain.Index[first], o.Device.Index[first], o.Time[first], o.Received[first]
+	i, n := first, o.Len()
+	for ; i < n && o.Device.Index[i] == dev && o.Time[i] == at && o.Received[i] == received && o.Domain.Index[i] == dom; i++ {
+		if m := o.Metric.Index[i]; s.stamps[m] == s.stamp {
+			break
+		} else {
+			s.stamps[m] = s.stamp
+		}
+		quality |= o.Quality[i]
+	}
+	return i, quality
+}
+
 // begin looks up what the batch's dictionaries name.
 func (s *shard) begin(o *batch.Observations) {
-	s.plans = s.plans[:0]
+	s.homed = s.homed[:0]
 	for _, domain := range o.Domain.Values {
-		s.plans = append(s.plans, s.e.prog.plan(domain))
+		s.homed = append(s.homed, s.home(domain))
 	}
 	s.held = zeroed(s.held, len(o.Device.Values))
+	s.lookUp(o)
 	s.metrics = zeroed(s.metrics, len(o.Domain.Values)*len(o.Metric.Values))
 	s.stamps = zeroed(s.stamps, len(o.Metric.Values))
 	s.stamp = 0
 }
+
+// lookUp finds the devices of a batch that are known. It goes step by step for all of them and not device by
+// device: so the processor waits for many places of memory at once.
+func (s *shard) lookUp(o *batch.Observations) {
+	all := s.wanted[:0]
+	for i, code := range o.Device.Index {
+		if s.held[code] == nil {
+			s.held[code] = sought
+			if all = append(all, wanted{code: code, home: s.homed[o.Domain.Index[i]]}); len(all) == len(s.wanted) {
+				s.lookUpAll(o, all)
+				all = all[:0]
+			}
+		}
+	}
+	s.lookUpAll(o, all)
+	for i, d := range s.held {
+		if d == sought {
+			s.held[i] = nil
+		}
+	}
+}
+
+func (s *shard) lookUpAll(o *batch.Observations, all []wanted) {
+	for i := range all {
+		w := &all[i]
+		w.tag = s.devices.tag(o.Device.Values[w.code], w.home.salt)
+	}
+	for i := range all {
+		all[i].maybe = s.devices.first(all[i].tag)
+	}
+	for i := range all {
+		w := &all[i]
+		d := w.maybe
+		if d != nil && d.home == w.home && d.id == o.Device.Values[w.code] {
+			s.held[w.code] = d // the others deviceOf looks for
+		}
+	}
+}
+
+// sought stands for a device that lookUp is looking for.
+var sought = &device{}
 
 // zeroed is n zeros, in the memory of s where that is enough.
 func zeroed[T any](s []T, n int) []T {
@@ -203,8 +357,6 @@ func zeroed[T any](s []T, n int) []T {
 	clear(s)
 	return s
 }
-
-var noMetric = &metricPlan{num: -1, text: -1}
 
 // messageRows are the rows of one message, and where the metrics of its domain begin in the shard's table.
 type messageRows struct {
@@ -215,7 +367,7 @@ type messageRows struct {
 // message applies one message to its device.
 func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 	o, first, end, table := rows.o, rows.first, rows.end, rows.table
-	d := s.deviceOf(pl, o, first)
+	d := s.deviceOf(o, first)
 	now := max(at, d.time)
 	if len(d.episodes) > 0 {
 		s.beforeMessage(d, now)
@@ -226,15 +378,11 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 	s.dirty = s.dirty[:pl.words]
 	copy(s.dirty, pl.always)
 	for i := first; i < end; i++ {
-		code := o.Metric.Index[i]
-		m := s.metrics[table+int(code)]
+		m := s.metrics[table+int(o.Metric.Index[i])]
 		if m == nil {
-			if m = pl.metrics[o.Metric.Values[code]]; m == nil {
-				m = noMetric
-			}
-			s.metrics[table+int(code)] = m
+			m = s.metric(pl, o, i, table)
 		}
-		if m != noMetric && s.set(d, m, at, o.Value[i], o.Text.At(i)) {
+		if m != pl.unread && s.set(d, m, at, o.Value[i], o.Text.At(i)) {
 			s.dirty.or(m.rules)
 			if m.series != nil {
 				s.takeSeries(d, m, at, o.Value[i])
@@ -259,17 +407,28 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 	s.judge(d, pl)
 }
 
-func (s *shard) deviceOf(pl *plan, o *batch.Observations, row int) *device {
+// metric is what row i's is to a plan, looked up for the first time in the batch.
+func (s *shard) metric(pl *plan, o *batch.Observations, i, table int) *metricPlan {
+	code := o.Metric.Index[i]
+	m := pl.metrics[o.Metric.Values[code]]
+	if m == nil {
+		m = pl.unread
+	}
+	s.metrics[table+int(code)] = m
+	return m
+}
+
+func (s *shard) deviceOf(o *batch.Observations, row int) *device {
 	code := o.Device.Index[row]
-	domain := o.Domain.Values[o.Domain.Index[row]]
-	if d := s.held[code]; d != nil && d.domain == domain && !d.gone {
+	h := s.homed[o.Domain.Index[row]]
+	if d := s.held[code]; d != nil && d.home == h && !d.gone {
 		s.refresh(d)
 		return d
 	}
 	id := o.Device.Values[code]
-	d := s.find(id, domain)
+	d := s.find(id, h.domain)
 	if d == nil {
-		d = s.device(id, domain, pl)
+		d = s.device(id, h.domain)
 		d.received = s.received
 		s.watch(d)
 	} else {
@@ -283,20 +442,22 @@ func (s *shard) deviceOf(pl *plan, o *batch.Observations, row int) *device {
 func (s *shard) set(d *device, m *metricPlan, at int64, v float64, text string) bool {
 	taken := false
 	if m.num >= 0 {
-		if at >= d.seen[m.num] {
+		if at >= d.seenAt(m.num) {
 			if v == v || text != "" {
-				d.nums[m.num], d.seen[m.num], taken = v, at, true
+				d.nums[m.num], taken = v, true
+				d.see(m.num, at)
 			}
 		} else {
 			s.count.late++
 		}
 	}
 	if m.text >= 0 {
-		if i := len(d.nums) + m.text; at >= d.seen[i] {
+		if i := len(d.nums) + m.text; at >= d.seenAt(i) {
 			if v == v {
 				text = unknownText
 			}
-			d.texts[m.text], d.seen[i], taken = text, at, true
+			d.texts[m.text], taken = text, true
+			d.see(i, at)
 		} else if m.num < 0 {
 			s.count.late++
 		}
@@ -326,7 +487,7 @@ func (s *shard) evaluate(d *device, r *bound) {
 		}
 		return
 	}
-	switch r.bare.when(f) {
+	switch r.test.eval(f) {
 	case yes:
 		c.matches++
 		s.holds(d, r, ep)
@@ -363,7 +524,7 @@ func (s *shard) holds(d *device, r *bound, ep *episode) {
 		s.raise(d, r, ep, start)
 		return
 	}
-	s.timers.push(timer{at: start + r.forMs, dev: d, rule: ep.rule, start: start})
+	s.timers.push(due{start + r.forMs, d})
 }
 
 func (s *shard) raise(d *device, r *bound, ep *episode, at int64) {
@@ -452,12 +613,16 @@ func (s *shard) advance(to int64) {
 		if t.dev.gone {
 			continue
 		}
-		ep := t.dev.episode(int(t.rule))
-		if ep == nil || ep.state != pending || ep.start != t.start || !t.dev.stands(t.at) {
-			continue // over, or to be decided by the next reading
+		if !t.dev.stands(t.at) {
+			continue // to be decided by the next reading
 		}
-		s.frameOf(t.dev, t.at)
-		s.raise(t.dev, t.dev.plan.rules[t.rule], ep, t.at)
+		for i := range t.dev.episodes {
+			ep := &t.dev.episodes[i]
+			if r := t.dev.plan.rules[ep.rule]; ep.state == pending && r.Absent == 0 && ep.start+r.forMs == t.at {
+				s.frameOf(t.dev, t.at)
+				s.raise(t.dev, r, ep, t.at)
+			}
+		}
 	}
 }
 
@@ -488,19 +653,7 @@ func (s *shard) remove(d *device, at int64, reason string) {
 	s.closeAll(d, at, reason)
 	s.dropBaselines(d.series)
 	d.gone = true
-	first := s.devices[d.id]
-	if first == d {
-		if d.next == nil {
-			delete(s.devices, d.id)
-		} else {
-			s.devices[d.id] = d.next
-		}
-		return
-	}
-	for first.next != d {
-		first = first.next
-	}
-	first.next = d.next
+	s.devices.remove(s.devices.tag(d.id, d.salt), d)
 }
 
 func (s *shard) closeAll(d *device, at int64, reason string) {
@@ -526,8 +679,14 @@ func (s *shard) closeAll(d *device, at int64, reason string) {
 // episode if there is any.
 func (s *shard) evict() {
 	var oldest, idle *device
-	n := 0
-	for _, d := range s.devices {
+	// The sample is what lies behind a random place.
+	all := &s.devices
+	begin, n := rand.IntN(len(all.tags)), 0
+	for i := range all.tags {
+		d := all.devs[(begin+i)%len(all.devs)]
+		if d == nil {
+			continue
+		}
 		if oldest == nil || d.received < oldest.received {
 			oldest = d
 		}
@@ -549,13 +708,13 @@ func (s *shard) evict() {
 
 // forget drops devices not heard since before (processing time) that have no open episode.
 func (s *shard) forget(before int64) {
-	for _, first := range s.devices {
-		for d := first; d != nil; {
-			next := d.next
-			if d.received < before && len(d.episodes) == 0 && !d.raisedWindows() {
-				s.remove(d, d.time, "")
-			}
-			d = next
+	var quiet []*device
+	for d := range s.devices.all() {
+		if d.received < before && len(d.episodes) == 0 && !d.raisedWindows() {
+			quiet = append(quiet, d)
 		}
+	}
+	for _, d := range quiet {
+		s.remove(d, d.time, "")
 	}
 }

@@ -104,7 +104,7 @@ func (r *bound) keyOf(f *frame) (string, bool) {
 func (s *shard) joins(d *device, r *bound, ep *episode) {
 	key, ok := r.keyOf(&s.frame)
 	if ep != nil {
-		if ok && ep.key == key {
+		if ok && d.keyOf(ep.rule) == key {
 			return
 		}
 		s.leaves(d, r, ep, "")
@@ -113,13 +113,15 @@ func (s *shard) joins(d *device, r *bound, ep *episode) {
 		s.count.rules[r.global].undecided(&s.frame)
 		return
 	}
-	d.episodes = append(d.episodes, episode{rule: int32(r.index), state: member, start: s.frame.now, key: key})
+	d.episodes = append(d.episodes, episode{rule: int32(r.index), state: member, start: s.frame.now})
+	d.join(int32(r.index), key)
 	s.move(d, r, key, true, "")
 }
 
 // leaves notes that the device's condition no longer holds for the key it joined.
 func (s *shard) leaves(d *device, r *bound, ep *episode, reason string) {
-	key := ep.key
+	key := d.keyOf(ep.rule)
+	d.join(ep.rule, "")
 	d.drop(r.index)
 	s.move(d, r, key, false, reason)
 }

@@ -64,37 +64,48 @@ func (s *shard) heard(d *device, r *bound, ep *episode) {
 	s.silence.push(timer{at: max(s.received, s.e.since) + r.absent, dev: d, rule: int32(r.index)})
 }
 
-// A timer looks at a device's rule at a time, Unix ms. It may be out of date: whoever takes it
+// A timer looks at a device's rule of silence at a time, Unix ms. It may be out of date: whoever takes it
 // compares.
 type timer struct {
-	at    int64
-	start int64 // of the episode that set it
-	dev   *device
-	rule  int32
+	at   int64
+	dev  *device
+	rule int32
 }
 
-// timers is a heap, the earliest first; ties by device and rule, so that the order is always the same.
-type timers []timer
+func (a timer) before(b timer) bool {
+	if a.at == b.at && a.dev == b.dev {
+		return a.rule < b.rule
+	}
+	return due{a.at, a.dev}.before(due{b.at, b.dev})
+}
 
-func (t timers) less(i, j int) bool {
-	a, b := &t[i], &t[j]
+// due is a device of which something pending may be raised at a time, Unix ms. It too may be out of date.
+type due struct {
+	at  int64
+	dev *device
+}
+
+func (a due) before(b due) bool {
 	switch {
 	case a.at != b.at:
 		return a.at < b.at
 	case a.dev.id != b.dev.id:
 		return a.dev.id < b.dev.id
-	case a.dev.domain != b.dev.domain:
-		return a.dev.domain < b.dev.domain
 	}
-	return a.rule < b.rule
+	return a.dev.domain < b.dev.domain
 }
 
-func (t *timers) push(x timer) {
+type ordered[T any] interface{ before(T) bool }
+
+// A heap has the earliest first; before decides ties too, so that the order is always the same.
+type heap[T ordered[T]] []T
+
+func (t *heap[T]) push(x T) {
 	*t = append(*t, x)
 	h := *t
 	for i := len(h) - 1; i > 0; {
 		up := (i - 1) / 2
-		if !h.less(i, up) {
+		if !h[i].before(h[up]) {
 			break
 		}
 		h[i], h[up] = h[up], h[i]
@@ -102,12 +113,12 @@ func (t *timers) push(x timer) {
 	}
 }
 
-func (t *timers) pop() timer {
+func (t *heap[T]) pop() T {
 	h := *t
 	top := h[0]
 	last := len(h) - 1
 	h[0] = h[last]
-	h[last] = timer{}
+	clear(h[last:])
 	h = h[:last]
 	*t = h
 	for i := 0; ; {
@@ -115,10 +126,10 @@ func (t *timers) pop() timer {
 		if next >= last {
 			return top
 		}
-		if next+1 < last && h.less(next+1, next) {
+		if next+1 < last && h[next+1].before(h[next]) {
 			next++
 		}
-		if !h.less(next, i) {
+		if !h[next].before(h[i]) {
 			return top
 		}
 		h[i], h[next] = h[next], h[i]

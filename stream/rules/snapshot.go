@@ -190,12 +190,7 @@ func (s *shard) write(w *writer) {
 	w.base = s.received
 	w.int(s.received)
 	w.time(s.clock)
-	var all []*device
-	for _, first := range s.devices {
-		for d := first; d != nil; d = d.next {
-			all = append(all, d)
-		}
-	}
+	all := slices.AppendSeq(make([]*device, 0, s.devices.n), s.devices.all())
 	slices.SortFunc(all, func(a, b *device) int {
 		if c := strings.Compare(a.id, b.id); c != 0 {
 			return c
@@ -227,12 +222,12 @@ func (s *shard) write(w *writer) {
 		w.time(d.time)
 		w.time(d.received)
 		for i, v := range d.nums {
-			if w.seen(d.seen[i]) {
+			if w.seen(d.seenAt(i)) {
 				w.number(v)
 			}
 		}
 		for i, t := range d.texts {
-			if w.seen(d.seen[len(d.nums)+i]) {
+			if w.seen(d.seenAt(len(d.nums) + i)) {
 				if t == unknownText {
 					w.text("")
 					w.uint(0)
@@ -248,7 +243,7 @@ func (s *shard) write(w *writer) {
 			w.uint(uint64(ep.rule))
 			w.uint(uint64(ep.state))
 			w.time(ep.start)
-			w.text(ep.key)
+			w.text(d.keyOf(ep.rule))
 		}
 	}
 	w.windowClock(&s.winClock)
@@ -307,37 +302,43 @@ func (s *shard) read(r *reader, seq uint64) {
 		}
 		plans = append(plans, pl)
 	}
-	fate := map[[2]*plan][]fate{}
+	type move struct {
+		from *plan
+		to   *home
+	}
+	homes := map[move]*home{} // of the snapshot, whose plans are not those that run
+	fate := map[move][]fate{}
 	var all []*device
 	for range r.count() {
-		d := &device{id: r.text(), domain: r.text()}
+		d := &device{id: r.text()}
+		to := s.home(r.text())
 		p := r.uint()
 		if r.bad || p >= uint64(len(plans)) {
 			r.bad = true
 			return
 		}
-		d.plan = plans[p]
+		m := move{plans[p], to}
+		if d.home = homes[m]; d.home == nil {
+			d.home = &home{domain: to.domain, plan: m.from, salt: to.salt}
+			homes[m], fate[m] = d.home, fates(m.from, to.plan, s.e.cfg.faults)
+		}
 		d.time, d.received = r.time(), r.time()
 		if !r.readValues(d) {
 			return
 		}
 		for range r.count() {
-			ep := episode{rule: int32(r.uint()), state: episodeState(r.uint()), start: r.time(), key: r.text()}
+			ep := episode{rule: int32(r.uint()), state: episodeState(r.uint()), start: r.time()}
+			key := r.text()
 			if ep.rule < 0 || int(ep.rule) >= len(d.plan.rules) || ep.state > closed {
 				r.bad = true
 				return
 			}
 			d.episodes = append(d.episodes, ep)
+			d.join(ep.rule, key)
 		}
-		d.next = s.devices[d.id]
-		s.devices[d.id] = d
+		s.devices.add(s.devices.tag(d.id, to.salt), d)
 		s.refresh(d)
-		pl := s.e.prog.plan(d.domain)
-		pair := [2]*plan{d.plan, pl}
-		if fate[pair] == nil {
-			fate[pair] = fates(d.plan, pl, s.e.cfg.faults)
-		}
-		s.carry(d, pl, fate[pair], s.received)
+		s.carry(d, to, fate[m], s.received)
 		all = append(all, d)
 	}
 	if r.version == 1 {
@@ -357,15 +358,16 @@ func (s *shard) read(r *reader, seq uint64) {
 }
 
 func (r *reader) readValues(d *device) bool {
-	d.nums, d.texts, d.seen = emptySlots(d.plan)
+	d.empty()
 	for i := range d.nums {
 		if at, ok := r.seen(); ok {
-			d.seen[i], d.nums[i] = at, r.number()
+			d.nums[i] = r.number()
+			d.see(i, at)
 		}
 	}
 	for i := range d.texts {
 		if at, ok := r.seen(); ok {
-			d.seen[len(d.nums)+i] = at
+			d.see(len(d.nums)+i, at)
 			if t := r.text(); r.uint() == 1 {
 				d.texts[i] = t
 			}

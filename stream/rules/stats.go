@@ -71,6 +71,7 @@ func (c *ruleCounts) undecided(f *frame) {
 type shardCounts struct {
 	batches, messages, observations, late, windowLate, evicted, keysRefused, baselinesRefused uint64
 	rules                                                                                     []ruleCounts // by place in the set
+	quick                                                                                     []uint64     // by metric of the program: evaluations of all its tests
 }
 
 // counts is what Stats reads, from any goroutine.
@@ -161,7 +162,7 @@ func (c *counts) take(s *shardCounts) {
 		}
 	}
 	clear(s.rules)
-	*s = shardCounts{rules: s.rules}
+	*s = shardCounts{rules: s.rules, quick: s.quick}
 }
 
 func (c *counts) event(ev *batch.Event) {

@@ -140,7 +140,7 @@ func (s *winState) about() *device {
 	if s.rule.Key == "zone" {
 		a.Zone = s.key
 	}
-	return &device{domain: s.domain, asset: a}
+	return &device{home: &home{domain: s.domain}, more: nothing, asset: a}
 }
 
 // readWindows gives rows [first, end) of o, one message, to the windows they are in. Windows are of
@@ -228,7 +228,7 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 		s.readShared(d, r, at)
 	} else {
 		if d.windows == nil {
-			d.windows = make([]*winState, d.plan.windows)
+			d.own().windows = make([]*winState, d.plan.windows)
 		}
 		w := d.windows[r.window.slot]
 		if w == nil {
@@ -312,7 +312,9 @@ func (s *shard) endWindows(d *device, at int64, reason string) {
 			s.endWindow(w, at, reason)
 		}
 	}
-	d.windows = nil
+	if len(d.windows) > 0 {
+		d.windows = nil
+	}
 }
 
 func (s *shard) endWindow(w *winState, at int64, reason string) {
@@ -350,7 +352,7 @@ func (d *device) raisedWindows() bool {
 
 func (d *device) hashed() uint64 {
 	if d.hash == 0 {
-		d.hash = hashText(d.id)
+		d.own().hash = hashText(d.id)
 	}
 	return d.hash
 }
@@ -451,7 +453,7 @@ func (s *shared) endWindow(w *winState, now int64, reason string) {
 	if w.raised {
 		s.frame.window = span{}
 		s.frame.nums, s.frame.texts, s.frame.now = unknownLets(w.rule), unknownSteps(w.rule), max(now, w.start)
-		s.frame.dev = &device{domain: w.domain}
+		s.frame.dev = &device{home: &home{domain: w.domain}, more: nothing}
 		s.emitWindow(w, "cleared", s.frame.now, ^uint64(0), reason)
 	}
 	s.dropWindow(w)

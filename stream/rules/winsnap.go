@@ -214,7 +214,7 @@ func (s *shard) readOpenWindows(r *reader) {
 		}
 		w.rule = pl.rules[i]
 		if w.dev.windows == nil {
-			w.dev.windows = make([]*winState, pl.windows)
+			w.dev.own().windows = make([]*winState, pl.windows)
 		}
 		w.dev.windows[w.rule.window.slot] = w
 		s.windows.calendar.arm(w, w.due(s.windows.clock))

@@ -1,0 +1,259 @@
+package rules
+
+import (
+	"math"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+
+	"panormus/stream/batch"
+)
+
+// Most readings are of a message of their own or of a few, find no episode of their device and make no
+// condition true. The quick way is for those: the rules of a metric lie in a row, the commonest
+// conditions as bounds of a slot and not as closures, and nothing is counted rule by rule. What is
+// otherwise, in any respect, goes the long way of shard.message; both give the same.
+
+// bounds is a comparison of one metric with a constant: true from lo to hi, or outside where not is set.
+type bounds struct {
+	lo, hi float64
+	slot   int32
+	not    bool
+}
+
+func (b *bounds) eval(nums []float64) tri {
+	v := nums[b.slot]
+	if v >= b.lo && v <= b.hi {
+		return truth(!b.not)
+	}
+	if v != v {
+		return undecided
+	}
+	return truth(b.not)
+}
+
+type testForm uint8
+
+const (
+	formOther testForm = iota // a closure
+	formOne
+	formAnd
+	formOr
+)
+
+// A test is a rule's condition in the form that is quickest to evaluate.
+type test struct {
+	a, b bounds // b of formAnd and formOr
+	form testForm
+	rule *bound
+}
+
+func (t *test) eval(f *frame) tri {
+	switch t.form {
+	case formOne:
+		return t.a.eval(f.nums)
+	case formAnd, formOr:
+		return t.both(f.nums)
+	}
+	return t.rule.bare.when(f)
+}
+
+// both is formAnd or formOr: one of them decides alone, no or yes.
+func (t *test) both(nums []float64) tri {
+	decides := no
+	if t.form == formOr {
+		decides = yes
+	}
+	a := t.a.eval(nums)
+	if a == decides {
+		return a
+	}
+	if b := t.b.eval(nums); b == decides || a != undecided {
+		return b
+	}
+	return undecided
+}
+
+// test gives a rule's condition its quickest form.
+func (b *binder) test(r *bound, e *expr) test {
+	out := test{rule: r}
+	if e == nil || b.onlyCEL {
+		return out
+	}
+	t := typed{b, e, e.ast.NativeRep()}
+	root := t.rep.Expr()
+	if one, ok := t.bounds(root); ok {
+		out.form, out.a = formOne, one
+		return out
+	}
+	if root.Kind() != ast.CallKind {
+		return out
+	}
+	call := root.AsCall()
+	form, ok := map[string]testForm{operators.LogicalAnd: formAnd, operators.LogicalOr: formOr}[call.FunctionName()]
+	if !ok {
+		return out
+	}
+	x, okx := t.bounds(call.Args()[0])
+	y, oky := t.bounds(call.Args()[1])
+	if okx && oky {
+		out.form, out.a, out.b = form, x, y
+	}
+	return out
+}
+
+// bounds is a comparison of a metric with a finite constant as bounds.
+func (t typed) bounds(e ast.Expr) (bounds, bool) {
+	if e.Kind() != ast.CallKind || len(e.AsCall().Args()) != 2 {
+		return bounds{}, false
+	}
+	op, a, b := e.AsCall().FunctionName(), e.AsCall().Args()[0], e.AsCall().Args()[1]
+	if _, ok := literalNum(a); ok {
+		a, b, op = b, a, mirrored[op]
+	}
+	v, isVar := t.variable(a)
+	limit, isNum := literalNum(b)
+	if !isVar || v.source != fromMetric || v.kind != kindNum || !isNum || limit-limit != 0 {
+		return bounds{}, false
+	}
+	out := bounds{lo: math.Inf(-1), hi: math.Inf(1), slot: int32(t.binder.num[v.name])}
+	switch op {
+	case operators.Greater:
+		out.lo = math.Nextafter(limit, math.Inf(1))
+	case operators.GreaterEquals:
+		out.lo = limit
+	case operators.Less:
+		out.hi = math.Nextafter(limit, math.Inf(-1))
+	case operators.LessEquals:
+		out.hi = limit
+	case operators.Equals, operators.NotEquals:
+		out.lo, out.hi, out.not = limit, limit, op == operators.NotEquals
+	default:
+		return bounds{}, false
+	}
+	return out, true
+}
+
+// layQuick puts the rules of each metric in a row, once all are bound.
+func (pl *plan) layQuick() {
+	everyMessage := false // concerns some rule
+	for i := range pl.always {
+		everyMessage = everyMessage || pl.always[i]|pl.counting[i] != 0
+	}
+	for _, m := range pl.metrics {
+		m.quick = !everyMessage && m.text < 0 && m.series == nil && m.windows == nil
+		m.pure = true
+		for i, r := range pl.rules {
+			if m.rules[i/64]>>(i%64)&1 == 1 {
+				m.tests = append(m.tests, r.test)
+				m.pure = m.pure && r.test.form != formOther
+			}
+		}
+	}
+	pl.unread.quick = !everyMessage
+}
+
+// quick takes the message that is row i alone, if it can; it returns false, and has done nothing, where
+// the long way is to be gone.
+func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at int64) bool {
+	d, v := s.held[o.Device.Index[i]], o.Value[i]
+	if d == nil || d.home != h || d.gone || len(d.episodes) != 0 || v != v {
+		return false
+	}
+	n := uint(len(m.tests))
+	if s.judged%sampleEvery+n >= sampleEvery {
+		return false // one of them is timed
+	}
+	s.refresh(d)
+	if d.retuned || d.tuned != 0 {
+		return false // some of the rules may not be for it
+	}
+	now := max(at, d.time)
+	d.received, d.time = max(d.received, s.received), now
+	if m.num < 0 {
+		return true
+	}
+	if at < d.seenAt(m.num) {
+		s.count.late++
+		return true
+	}
+	d.nums[m.num] = v
+	d.see(m.num, at)
+	if n == 0 {
+		return true
+	}
+	s.judged += n
+	s.count.quick[m.id]++
+	f := &s.frame
+	if !m.pure {
+		f.nums, f.texts, f.dev, f.now, f.quality = d.nums, d.texts, d, now, o.Quality[i]
+		for next := 0; next < len(m.tests); {
+			next = s.testFrom(d, m, next)
+		}
+		return true
+	}
+	nums := d.nums
+	for j := range m.tests {
+		t := &m.tests[j]
+		var v tri
+		if t.form == formOne {
+			v = t.a.eval(nums)
+		} else {
+			v = t.both(nums)
+		}
+		if v != no {
+			f.nums, f.texts, f.dev, f.now, f.quality, f.failed = d.nums, d.texts, d, now, o.Quality[i], false
+			s.tested(d, t.rule, v)
+		}
+	}
+	return true
+}
+
+// testFrom is the guarded loop over tests of which some are closures: as judgeFrom.
+func (s *shard) testFrom(d *device, m *metricPlan, from int) (next int) {
+	f := &s.frame
+	defer func() {
+		if p := recover(); p != nil {
+			r := m.tests[next].rule
+			f.broke(r.Rule, p)
+			s.count.rules[r.global].undecided(f)
+			f.why = ""
+			next++
+		}
+	}()
+	for next = from; next < len(m.tests); next++ {
+		t := &m.tests[next]
+		f.failed = false
+		if v := t.eval(f); v != no {
+			s.tested(d, t.rule, v)
+		}
+		if f.why != "" {
+			f.afford(t.rule.Rule)
+			f.why = ""
+		}
+	}
+	return next
+}
+
+// tested takes the result of a condition of a rule that has no episode.
+func (s *shard) tested(d *device, r *bound, v tri) {
+	c := &s.count.rules[r.global]
+	if v != yes {
+		c.undecided(&s.frame)
+		return
+	}
+	c.matches++
+	s.holds(d, r, nil)
+}
+
+// foldQuick adds the evaluations of the quick way to the counts of the rules.
+func (s *shard) foldQuick() {
+	for id, n := range s.count.quick {
+		if n > 0 {
+			for _, t := range s.e.prog.quick[id].tests {
+				s.count.rules[t.rule.global].evaluations += n
+			}
+		}
+	}
+	clear(s.count.quick)
+}
