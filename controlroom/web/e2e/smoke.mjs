@@ -298,14 +298,14 @@ try {
     for (let i = 0; i < 200 && (await keys.evaluate(() => document.activeElement?.dataset.state)) !== 'unacked'; i++) await keys.keyboard.press('ArrowDown');
     const id = await keys.evaluate(() => document.activeElement?.dataset.id);
     await keys.keyboard.press('c');
+    await until(keys, () => ['INPUT', 'TEXTAREA'].includes(document.activeElement?.tagName ?? ''), null, 'keyboard: C asks for the comment');
     await keys.keyboard.type('seen by keyboard');
     await keys.keyboard.press('Enter');
     await appears(keys, `[data-testid=alarm][data-id="${id}"]:has-text("seen by keyboard")`, 'keyboard: C comments');
-    await keys.waitForTimeout(500);
-    check((await keys.evaluate(() => document.activeElement?.dataset.id)) === id, 'keyboard: it is back at the alarm');
+    await until(keys, (alarm) => document.activeElement?.dataset.id === alarm, id, 'keyboard: it is back at the alarm');
     await keys.keyboard.press('a');
     await until(keys, async (alarm) => ['acked', 'normal', 'returned'].includes((await (await fetch(`/api/v1/alarms/${alarm}`)).json()).state), id, 'keyboard: A acknowledges');
-    check((await focused()) === 'alarm', 'keyboard: it stays in the list');
+    await until(keys, () => document.activeElement?.dataset.testid === 'alarm', null, 'keyboard: it stays in the list');
     await shot(keys, 'alarms-acked-1280x720');
   }
 } catch (err) {
