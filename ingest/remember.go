@@ -17,8 +17,10 @@ const (
 	rememberLater = 8192
 	rememberPiece = 512
 	rememberBytes = 256 << 20
-	// rememberWait is how long the first batch of a piece may take: all may have been purged.
-	rememberWait = 2 * time.Second
+	// rememberWait is how long a batch that is said to be there may take. The log's newest always stays,
+	// so only somebody who emptied it by hand waits in vain; a machine that is slow to start must not
+	// forget what came before.
+	rememberWait = time.Minute
 )
 
 // fingerprinted are the kinds of batches that say which messages they are of.

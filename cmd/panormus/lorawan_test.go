@@ -241,18 +241,7 @@ func TestLoRaWAN(t *testing.T) {
 	a.frame(join, 1)
 
 	// A copy that comes more than the window after the first, as on a busy machine, is dropped and counted.
-	late := func() (n int64) {
-		t.Helper()
-		b, err := c.get("/metrics")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, rest, found := strings.Cut(string(b), "\npanormus_ingest_lorawan_late_copies_total ")
-		if _, err := fmt.Sscan(rest, &n); err != nil || !found {
-			t.Fatalf("no metric of late copies: %v", err)
-		}
-		return n
-	}
+	late := func() int64 { return c.metric("panormus_ingest_lorawan_late_copies_total") }
 	c.eventually("every reception", func() error {
 		got, err := c.sqlInt("SELECT count() FROM uplinks WHERE device IN ('lw-lamp', 'lw-probe')")
 		if dropped := late(); err == nil && got+dropped != 4*n {

@@ -325,3 +325,17 @@ func firstChdbd(pids []string) int {
 	}
 	return 0
 }
+
+// metric is the value of a counter, with its labels, in what /metrics answers.
+func (c *instance) metric(name string) (n int64) {
+	c.t.Helper()
+	text, err := c.get("/metrics")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "\n"+name+" ")
+	if _, err := fmt.Sscan(rest, &n); err != nil || !found {
+		c.t.Fatalf("no metric %s: %v", name, err)
+	}
+	return n
+}

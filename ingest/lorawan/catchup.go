@@ -11,8 +11,9 @@ import (
 	"panormus/stream/log"
 )
 
-// catchUpWait is how long to wait for a batch that is said to be there.
-const catchUpWait = 2 * time.Second
+// catchUpWait is how long to wait for a batch that is said to be there: long, since without it frames
+// that came before would be let in again.
+const catchUpWait = time.Minute
 
 // CatchUp raises the counters that Load read to those of the uplinks on the log after seq. Call it
 // before Follow.
