@@ -36,9 +36,6 @@ type Rollup struct {
 	Max8h          float64 // greatest running mean of 8 hours, NaN where none has 6
 }
 
-// Mean is the mean of the hourly means.
-func (h Rollup) Mean() float64 { return h.Sum / float64(h.Hours) }
-
 // Rollups answers q, a row for each device and metric that has readings, in order of both.
 func (db *DB) Rollups(ctx context.Context, q RollupQuery) ([]Rollup, error) {
 	if !q.From.Before(q.To) || q.To.Sub(q.From) > MaxRollupSpan {

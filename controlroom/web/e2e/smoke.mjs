@@ -160,6 +160,30 @@ try {
     await shot(page, `table-${size.name}`);
     await accessible(page, `${size.name} table`);
 
+    // A domain has its address, its figures, its devices and its groups.
+    await page.getByTestId('nav-domains').click();
+    await appears(page, '[data-testid=domain-row] a', at('the domains are listed'));
+    await page.locator('[data-testid=domain-row][data-id=lighting] a').click();
+    check(new URL(page.url()).pathname === '/domains/lighting', at('a domain has an address'));
+    await appears(page, '[data-testid=figures][data-ready=true]', at('the figures of the lighting are told'));
+    await page.getByTestId('groups-by').selectOption('street');
+    await appears(page, '[data-testid=group-row]', at('the lighting is summed up by street'));
+    await until(page, () => Number(document.querySelector('[data-figure=devices]')?.textContent?.replace(/\D/g, '')) > 0, null, at('the lamps are counted'));
+    await fits(page, `${size.name} lighting`);
+    await shot(page, `lighting-${size.name}`);
+    await accessible(page, `${size.name} lighting`);
+    if (size === sizes[1]) {
+      for (const [domain, shown] of [['mobility', '[data-testid=list-buses]'], ['environment', '[data-testid=air]'], ['waste', '[data-testid=round]'], ['parking', '[data-testid=list-areas]'], ['water', '[data-testid=figures]']]) {
+        await page.goto(`${base}/domains/${domain}`);
+        await appears(page, `[data-testid=domain][data-domain=${domain}] ${shown}`, at(`the domain ${domain} is shown`));
+        await fits(page, `${size.name} ${domain}`);
+        await shot(page, `${domain}-${size.name}`);
+        await accessible(page, `${size.name} ${domain}`);
+      }
+      await page.goto(`${base}/table`);
+    }
+    await page.getByTestId('count-all').click();
+
     // The cameras view has its address, with or without cameras.
     await page.getByTestId('nav-cameras').click();
     await appears(page, '[data-testid=cameras-total]', at('the cameras view counts cameras'));

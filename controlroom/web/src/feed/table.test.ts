@@ -87,6 +87,23 @@ describe('the table', () => {
     expect(ids({ text: ' CASSO ' })).toEqual(['bin']);
     expect(t.rows({ sort: 'id', descending: false, offset: 0, limit: 1 }).total).toBe(4);
   });
+
+  it('answers by a metric, with the values asked for', () => {
+    const t = new AssetTable();
+    const bin = (id: string, values: Record<string, string | number>, zone = 'north') => t.apply({ id, domain: 'waste', zone, values }, true);
+    bin('half', { filling_level: 0.5, status: 'ok', temperature: 20 });
+    bin('full', { filling_level: 1, status: 'ok' }, 'south');
+    bin('burnt', { filling_level: 0.8, status: 'fire' });
+    bin('mute', { temperature: 20 });
+    const ids = (q: object) => t.rows({ sort: 'value', descending: true, offset: 0, limit: 10, has: 'filling_level', ...q }).rows.map((r) => r.id);
+    expect(ids({})).toEqual(['full', 'burnt', 'half']);
+    expect(ids({ descending: false })).toEqual(['half', 'burnt', 'full']);
+    expect(ids({ atLeast: 0.8 })).toEqual(['full', 'burnt']);
+    expect(ids({ zone: 'north' })).toEqual(['burnt', 'half']);
+    expect(ids({ has: 'status', not: 'ok' })).toEqual(['burnt']);
+    const { rows } = t.rows({ sort: 'id', descending: false, offset: 0, limit: 1, has: 'status', metrics: ['temperature', 'status'] });
+    expect(rows[0].values).toEqual({ status: 'fire' });
+  });
 });
 
 describe('the points', () => {

@@ -48,16 +48,27 @@ export interface Patch {
 export type SortKey = 'severity' | 'id' | 'domain' | 'zone' | 'seen';
 
 export interface RowQuery {
-  sort: SortKey;
+  /** a column, or the metric `has` by its number */
+  sort: SortKey | 'value';
   descending: boolean;
   offset: number;
   limit: number;
   domain?: string;
   text?: string;
   abnormal?: boolean;
+  zone?: string;
+  /** only assets that have this metric */
+  has?: string;
+  /** and of them those whose number is this or more, or whose text is another than `not` */
+  atLeast?: number;
+  not?: string;
+  /** metrics to be told in the rows' `values` */
+  metrics?: readonly string[];
 }
 
-export type Row = Omit<Asset, 'slot' | 'values' | 'generation'>;
+export interface Row extends Omit<Asset, 'slot' | 'values' | 'generation'> {
+  values?: Record<string, Value>;
+}
 
 /**
  * Every asset's last state, filled from the feed. Slots are stable while an asset lives, so the map's
@@ -225,13 +236,23 @@ export class AssetTable {
     for (const a of this.#byID.values()) {
       if (q.domain && a.domain !== q.domain) continue;
       if (q.abnormal && a.severity === 0) continue;
+      if (q.zone && a.zone !== q.zone) continue;
+      if (q.has !== undefined) {
+        const v = a.values[q.has];
+        if (v === undefined || v === null || v === q.not) continue;
+        if (q.atLeast !== undefined && !(Number(v) >= q.atLeast)) continue;
+      }
       if (text && !a.id.toLowerCase().includes(text) && !a.name.toLowerCase().includes(text)) continue;
       found.push(a);
     }
-    const by = compare[q.sort];
+    const number = (a: Asset) => Number(a.values[q.has ?? '']);
+    const by = q.sort === 'value' ? (a: Asset, b: Asset) => number(a) - number(b) : compare[q.sort];
     const sign = q.descending ? -1 : 1;
     found.sort((a, b) => sign * by(a, b) || byID(a, b));
-    const rows = found.slice(q.offset, q.offset + q.limit).map(({ slot: _s, values: _v, generation: _g, ...row }) => row);
+    const rows = found.slice(q.offset, q.offset + q.limit).map(({ slot: _s, values, generation: _g, ...row }): Row => {
+      if (!q.metrics) return row;
+      return { ...row, values: Object.fromEntries(q.metrics.filter((m) => m in values).map((m) => [m, values[m]])) };
+    });
     return { rows, total: found.length };
   }
 

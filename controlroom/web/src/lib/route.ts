@@ -1,7 +1,7 @@
 import routes from '../routes.json';
 
-/** health is a part of the alarms: it has an address, and no place of its own in the menu */
-export const views = ['map', 'table', 'alarms', 'health', 'rules', 'cameras', 'radio'] as const;
+/** health is a part of the alarms: it has an address, and no place of its own in the menu; nor has the statement */
+export const views = ['map', 'table', 'domains', 'alarms', 'health', 'rules', 'cameras', 'radio', 'statement'] as const;
 export type View = (typeof views)[number];
 
 /** Where the page is. Every view is an address: it can be sent to a colleague or opened on the wall. */
@@ -11,7 +11,7 @@ export interface Route {
   asset: string | null;
   /** the rule that is open, in the view of rules */
   rule: string | null;
-  /** '' shows all domains */
+  /** '' shows all domains; in the view of domains it is the one that is open */
   domain: string;
 }
 
@@ -36,6 +36,9 @@ export function parseRoute(pathname: string, search: string): Route {
   } else if (pathname.startsWith(routes.rule)) {
     route.view = 'rules';
     route.rule = named(pathname, routes.rule);
+  } else if (pathname.startsWith(routes.domain)) {
+    route.view = 'domains';
+    route.domain = named(pathname, routes.domain) ?? route.domain;
   } else {
     route.view = views.find((v) => v !== 'map' && pathname === routes[v]) ?? 'map';
   }
@@ -51,6 +54,8 @@ export function formatRoute(route: Route): string {
     if (route.view === 'rules' && route.rule !== null) params.set('rule', route.rule);
   } else if (route.view === 'rules' && route.rule !== null) {
     path = routes.rule + encodeURIComponent(route.rule);
+  } else if (route.view === 'domains' && route.domain) {
+    return routes.domain + encodeURIComponent(route.domain);
   }
   if (route.domain) params.set('domain', route.domain);
   return params.size > 0 ? `${path}?${params}` : path;
