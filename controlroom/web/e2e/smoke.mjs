@@ -286,6 +286,38 @@ try {
   await dark.waitForTimeout(1500);
   await shot(dark, 'dark-1280x720');
   await accessible(dark, 'dark');
+  // The other theme than the system's is kept over a reload; back again follows the system.
+  await dark.getByTestId('theme').click();
+  await until(dark, () => document.documentElement.dataset.theme === 'light' && getComputedStyle(document.body).color === 'rgb(26, 26, 26)', null, 'the theme is switched to light');
+  await dark.goto(`${base}/domains/environment`);
+  await until(dark, () => document.documentElement.dataset.theme === 'light', null, 'the theme is kept');
+  await dark.getByTestId('theme').click();
+  await until(dark, () => document.documentElement.dataset.theme === 'dark', null, 'the theme is switched back');
+  await appears(dark, '[data-testid=air]', 'dark: air and noise are shown');
+  await accessible(dark, 'dark environment');
+  await dark.getByTestId('sound').click();
+  await appears(dark, '[data-testid=sound][aria-pressed=true]', 'the sound is on');
+  await dark.getByTestId('nav-statement').click();
+  await appears(dark, '[data-testid=statement] h3', 'the accessibility statement is shown');
+  check(new URL(dark.url()).pathname === '/accessibility', 'the statement has an address');
+  await accessible(dark, 'dark statement');
+
+  // The wall: a round of views, no bars to scroll, larger on a larger display; it can be held and left.
+  await dark.setViewportSize({ width: 1920, height: 1080 });
+  await dark.goto(`${base}/wall?views=domains/lighting,alarms&seconds=600`);
+  await appears(dark, '[data-testid=wall][data-view=domains]', 'the wall shows its first view');
+  await appears(dark, '[data-testid=figures][data-ready=true]', 'the wall shows figures');
+  check((await dark.locator('nav[aria-label]').count()) === 1, 'the wall has no menu, only the domains');
+  check(await dark.evaluate(() => document.querySelector('h2').getBoundingClientRect().height > 30), 'the wall is large');
+  await fits(dark, 'wall');
+  await shot(dark, 'wall-1920x1080');
+  await accessible(dark, 'wall');
+  await dark.getByTestId('wall-next').click();
+  await appears(dark, '[data-testid=wall][data-view=alarms]', 'the wall goes on');
+  check(new URL(dark.url()).pathname === '/wall', 'the wall keeps its address');
+  await dark.getByTestId('wall-leave').click();
+  await appears(dark, '[data-testid=nav-alarms][aria-current=page]', 'the wall is left where it was');
+  await dark.setViewportSize({ width: 1280, height: 720 });
   await dark.goto(`${base}/?renderer=canvas`);
   await appears(dark, '[data-testid=map][data-renderer=canvas]', 'the map is drawn on a canvas');
   await until(dark, () => Number(document.querySelector('[data-testid=map]')?.dataset.placed) > 0, null, 'canvas: assets are on the map');

@@ -26,6 +26,8 @@ export class Alarms {
   underWay = $state(0);
   /** the newest alarm that must be said at once */
   announced = $state.raw<Alarm | undefined>();
+  /** the newest alarm that calls for somebody by its sound: major ones too */
+  rang = $state.raw<Alarm | undefined>();
 
   readonly waiting = $derived([...this.open.values()].filter(calls).length);
   readonly oldest = $derived(oldestWaiting(this.open.values()));
@@ -39,7 +41,10 @@ export class Alarms {
   take(alarms: readonly Alarm[], all: boolean): void {
     if (all) this.#told = new Map();
     for (const a of alarms) {
-      if (!all && a.state === 'unacked' && a.severity === 'critical' && this.#told.get(a.id)?.state !== 'unacked') this.announced = a;
+      if (!all && a.state === 'unacked' && this.#told.get(a.id)?.state !== 'unacked') {
+        if (a.severity === 'critical') this.announced = a;
+        if (a.severity === 'critical' || a.severity === 'major') this.rang = a;
+      }
       if (a.state === 'normal') this.#told.delete(a.id);
       else this.#told.set(a.id, a);
     }

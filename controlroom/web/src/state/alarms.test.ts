@@ -102,3 +102,19 @@ describe('the feed', () => {
     expect([...alarms.open.keys()]).toEqual(['d']);
   });
 });
+
+describe('a new alarm', () => {
+  it('sounds once from major on, and is said where it is critical', () => {
+    const alarms = new Alarms();
+    alarms.take([alarm('old')], true);
+    expect(alarms.rang).toBeUndefined(); // what was there when the page opened calls by its place in the list
+    alarms.take([{ ...alarm('minor'), severity: 'warning' }], false);
+    expect(alarms.rang).toBeUndefined();
+    alarms.take([alarm('a')], false);
+    expect(alarms.rang?.id).toBe('a');
+    expect(alarms.announced).toBeUndefined();
+    alarms.take([{ ...alarm('b'), severity: 'critical' }, alarm('a', 2)], false);
+    expect(alarms.rang?.id).toBe('b');
+    expect(alarms.announced?.id).toBe('b');
+  });
+});

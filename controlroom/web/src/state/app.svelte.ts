@@ -2,7 +2,10 @@ import type { Feature } from 'geojson';
 import { api } from '../api/client';
 import type { Key } from '../i18n/en';
 import { pickLang, translate, type Lang, type Params } from '../i18n/translate';
+import { Bell } from '../lib/bell';
 import { formatRoute, parseRoute, type Route } from '../lib/route';
+import { parseWall, type WallPlan } from '../lib/wall';
+import routes from '../routes.json';
 import { alarms } from './alarms.svelte';
 import { EventList } from './eventlist.svelte';
 import { Feed } from './feed.svelte';
@@ -15,7 +18,15 @@ class App {
   now = $state(Date.now());
   zones = $state.raw<Feature[]>([]);
   zoneNames = $derived(new Map(this.zones.map((z) => [String(z.properties?.id ?? z.id ?? ''), String(z.properties?.name ?? '')])));
-  dark = $state(false);
+  /** as the system has it, unless this page is told otherwise */
+  theme = $state<'' | 'light' | 'dark'>(stored('panormus.theme') === 'dark' ? 'dark' : stored('panormus.theme') === 'light' ? 'light' : '');
+  #systemDark = $state(false);
+  readonly dark = $derived(this.theme === '' ? this.#systemDark : this.theme === 'dark');
+  /** alarms sound; off until somebody wants it */
+  sound = $state(stored('panormus.sound') === 'on');
+  /** the round of views on a wall display; null: an ordinary page */
+  wall = $state.raw<WallPlan | null>(location.pathname === routes.wall ? parseWall(location.search) : null);
+  readonly bell = new Bell();
   readonly feed = new Feed();
   readonly events = new EventList();
 
@@ -23,8 +34,9 @@ class App {
     setInterval(() => (this.now = Date.now()), 1000);
     addEventListener('popstate', () => (this.route = parseRoute(location.pathname, location.search)));
     const scheme = matchMedia('(prefers-color-scheme: dark)');
-    this.dark = scheme.matches;
-    scheme.addEventListener('change', () => (this.dark = scheme.matches));
+    this.#systemDark = scheme.matches;
+    scheme.addEventListener('change', () => (this.#systemDark = scheme.matches));
+    for (const touch of ['pointerdown', 'keydown']) addEventListener(touch, () => this.sound && this.bell.wake(), { capture: true, passive: true });
     this.feed.onEvents(
       (events) => this.events.add(events),
       () => void this.events.load(),
@@ -47,11 +59,30 @@ class App {
 
   setLang(lang: Lang): void {
     this.lang = lang;
-    try {
-      localStorage.setItem('panormus.lang', lang);
-    } catch {
-      // private browsing: the choice lasts as long as the page
-    }
+    store('panormus.lang', lang);
+  }
+
+  /** The other theme than the one shown; what the system has needs no keeping. */
+  switchTheme(): void {
+    const dark = !this.dark;
+    this.theme = dark === this.#systemDark ? '' : dark ? 'dark' : 'light';
+    store('panormus.theme', this.theme);
+  }
+
+  switchSound(): void {
+    this.sound = !this.sound;
+    if (this.sound) this.bell.wake();
+    store('panormus.sound', this.sound ? 'on' : '');
+  }
+
+  /** Shows a view without making it the page's address: on the wall the address is the round. */
+  show(route: Route): void {
+    this.route = route;
+  }
+
+  leaveWall(): void {
+    this.wall = null;
+    this.go({});
   }
 
   /** Goes to a route; what is left out stays as it is. */
@@ -83,6 +114,14 @@ function stored(key: string): string | null {
     return localStorage.getItem(key);
   } catch {
     return null;
+  }
+}
+
+function store(key: string, value: string): void {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // private browsing: the choice lasts as long as the page
   }
 }
 
