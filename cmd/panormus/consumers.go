@@ -45,7 +45,7 @@ func (n *node) startConsumers(ctx context.Context) error {
 	}
 	n.parts.store = &rules.Store{
 		Dir: n.cfg.Rules.Dir, Defaults: true, Bucket: bucket, Log: n.log, Known: func() []string { return rules.KnownMetrics(n.registry.Profiles()) },
-		Overrides: n.registry,
+		Overrides: n.registry, Profiles: n.registry.Profiles,
 	}
 	read := make(chan struct{})
 	n.base.again("rule files", func(ctx context.Context) error { return n.parts.store.Run(ctx, onceClosed(read)) })

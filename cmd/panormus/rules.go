@@ -55,13 +55,13 @@ func rulesCheck(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var known []string
+	var profiles []*devices.Profile
 	if *data != "" || *at != "" {
 		c, err := newAPIClient(*at, *data, *token)
 		if err != nil {
 			return err
 		}
-		if known, err = knownMetrics(ctx, c); err != nil {
+		if profiles, err = allProfiles(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -72,7 +72,7 @@ func rulesCheck(ctx context.Context, args []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		problems := rules.Check(file, b, known)
+		problems := rules.CheckFor(file, b, profiles)
 		for _, p := range problems {
 			level := "error"
 			if p.Warning {
@@ -83,7 +83,7 @@ func rulesCheck(ctx context.Context, args []string, out io.Writer) error {
 			}
 			fmt.Fprintf(out, "%s: %s\n", level, p)
 		}
-		set, err := rules.Parse(file, b)
+		set, err := rules.ParseFor(file, b, profiles)
 		if err != nil {
 			continue // said above
 		}
@@ -130,9 +130,9 @@ func ruleFiles(names []string) ([]string, error) {
 	return files, nil
 }
 
-// knownMetrics asks a running process for the metrics of its profiles.
-func knownMetrics(ctx context.Context, c apiClient) ([]string, error) {
-	var all []*devices.Profile
+// allProfiles asks a running process for its profiles.
+func allProfiles(ctx context.Context, c apiClient) ([]*devices.Profile, error) {
+	all := []*devices.Profile{} // none is not the same as not known
 	for next := ""; ; {
 		path := "/api/v1/profiles?limit=1000"
 		if next != "" {
@@ -151,7 +151,7 @@ func knownMetrics(ctx context.Context, c apiClient) ([]string, error) {
 		}
 		all = append(all, page.Profiles...)
 		if next = page.Next; next == "" {
-			return rules.KnownMetrics(all), nil
+			return all, nil
 		}
 	}
 }

@@ -36,6 +36,10 @@ type ruleShape struct {
 	Let      map[string]string `json:"let,omitempty" doc:"aggregates of the window's readings, by name"`
 	Sequence []stepShape       `json:"sequence,omitempty"`
 	Unless   *stepShape        `json:"unless,omitempty"`
+	Schedule *scheduleShape    `json:"schedule,omitempty" doc:"when the rule is judged, in the city's legal time"`
+	Profile  string            `json:"profile,omitempty" doc:"whose devices it is about; none: all"`
+	ForEach  *forEachShape     `json:"for_each,omitempty" doc:"makes the rule a template: one rule a profile, or a metric"`
+	Template string            `json:"template,omitempty" doc:"read only: the template that it comes of"`
 	Params   map[string]any    `json:"params,omitempty" doc:"named numbers and texts that devices, zones and profiles may override"`
 	Enabled  bool              `json:"enabled,omitempty"`
 	Hold     string            `json:"hold,omitempty"`
@@ -50,6 +54,18 @@ type stepShape struct {
 	As     string `json:"as,omitempty"`
 	Within string `json:"within,omitempty"`
 	When   string `json:"when" doc:"CEL"`
+}
+
+type scheduleShape struct {
+	Days     []string `json:"days,omitempty" doc:"mon, or mon-fri"`
+	Hours    []string `json:"hours,omitempty" doc:"08:00-19:00"`
+	Holidays string   `json:"holidays,omitempty" enum:"include,exclude,only"`
+	Calendar string   `json:"calendar,omitempty"`
+}
+
+type forEachShape struct {
+	Profile []string `json:"profile,omitempty" doc:"ids, * for any"`
+	Metric  []string `json:"metric,omitempty" doc:"names, * for any"`
 }
 
 type windowShape struct {

@@ -78,8 +78,7 @@
 // three such hours were seen (three weeks); a worker with a database begins with the six weeks before.
 // Config.MaxBaselines are kept, 2.2 kB each; what has no room is counted and stays unknown.
 // in_zone("id") and distance_m(lat, lon), in metres, are of where the device is: its metrics position_lat
-// and position_lon, else the registry's place. is_holiday() is Italy's national holidays and Palermo's
-// 15 July, by the city's time.
+// and position_lon, else the registry's place.
 //
 // # Parameters
 //
@@ -88,6 +87,18 @@
 // 60}}}`; `{"enabled": false}` exempts it from the rule. A change counts at the device's next message or
 // the worker's next tick, for what stands then. The context of an event has the values used. In
 // conditions about windows whose key spans devices, a parameter is the rule's own.
+//
+// # Schedules and templates
+//
+// `schedule` says when a rule is judged, in the city's legal time. Outside of it the rule is not judged,
+// and what is open ends at the very end, in event time: by the device's next message or the clock, whichever
+// passes it first. When it begins again a device is judged at its next message. Windows are of the
+// readings inside, and judged if they end inside; a sequence ends with its hold. is_holiday() and
+// working_hours() are of the city's calendar or of one that is named.
+//
+// A rule with `for_each` is a template: text with placeholders that stands for a rule a profile, or a
+// metric, under ids that stay the same. The Store expands it anew when the registry's profiles change. `profile`
+// is whose devices a rule is about. See docs/rules.md.
 //
 // # Rows
 //

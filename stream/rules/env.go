@@ -31,7 +31,10 @@ var fields = map[string]kind{
 }
 
 // calls without arguments that stand for a variable: the local time of the reading.
-var clockCalls = []string{"hour", "minute", "weekday", "day", "month", "is_holiday"}
+var clockCalls = []string{"hour", "minute", "weekday", "day", "month"}
+
+// dayCalls are of a calendar, the city's unless one is named.
+var dayCalls = []string{"is_holiday", "working_hours"}
 
 // flagNames are the arguments of flagged(), by bit of devices.Quality.
 var flagNames = []string{"clock", "range", "stuck", "identity", "late", "unknown"}
@@ -59,7 +62,7 @@ func divide(a, b float64) float64 {
 
 // functionNames are all that may be called by name, for "did you mean".
 func functionNames() []string {
-	names := slices.Concat(clockCalls, textCalls, seriesCalls, baselineCalls, []string{"in_zone", "distance_m", "flagged", "metric", "size", "string", "double", "has"})
+	names := slices.Concat(clockCalls, dayCalls, textCalls, seriesCalls, baselineCalls, []string{"in_zone", "distance_m", "flagged", "metric", "size", "string", "double", "has"})
 	for n := range numFunc1 {
 		names = append(names, n)
 	}

@@ -34,6 +34,7 @@ type eventContext struct {
 	Thresholds json.RawMessage   `json:"thresholds,omitempty"`
 	For        string            `json:"for,omitempty"`
 	Absent     string            `json:"absent,omitempty"`
+	Schedule   *Schedule         `json:"schedule,omitempty"`
 	Hold       string            `json:"hold,omitempty"`   // of rules about rows
 	KeyOf      string            `json:"key_of,omitempty"` // what the key is, where that is not the device
 	Since      string            `json:"since"`
@@ -132,7 +133,7 @@ func (r *bound) event(state, key string, start, at, received int64, v evidence, 
 	c := eventContext{
 		Values: v.values, When: r.When, Clear: r.Clear, Thresholds: r.thresholds(v.values), Overridden: v.tuned, Since: formatTime(start),
 		Episode: eventID(r.ID, key, start, "episode"), Devices: devices, Window: v.bounds, Reason: reason, Title: r.Title,
-		Chain: v.chain,
+		Chain: v.chain, Schedule: r.Schedule,
 	}
 	if r.For > 0 {
 		c.For = formatDuration(r.For)

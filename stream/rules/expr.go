@@ -31,12 +31,13 @@ var celTypes = map[kind]*cel.Type{kindNum: cel.DoubleType, kindText: cel.StringT
 type variable struct {
 	source source
 	kind   kind
-	name   string // the metric, field or clock call; the flag
-	bit    uint8  // of the flag
-	series series // of fromSeries
-	zone   string // of fromZone: its id
-	rule   string // of fromParam: whose it is,
-	def    any    // and what it says itself: float64 or string
+	name   string   // the metric, field or clock call; the flag
+	bit    uint8    // of the flag
+	series series   // of fromSeries
+	zone   string   // of fromZone: its id
+	rule   string   // of fromParam: whose it is,
+	def    any      // and what it says itself: float64 or string
+	days   *almanac // of fromCalendar
 }
 
 type source uint8
@@ -50,6 +51,7 @@ const (
 	fromZone
 	fromPosition // of the device, as it said or else as the registry says
 	fromParam
+	fromCalendar
 )
 
 // An expr is one checked expression of a rule.

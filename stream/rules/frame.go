@@ -20,6 +20,9 @@ type frame struct {
 	quality uint8 // of the message in hand, its rows together
 	failed  bool  // set by what is an error and not merely unknown
 	window  span  // that is judged
+	// stretches are of the rules' schedules, by place in the set.
+	stretches []stretch
+	working   stretch // of the calendar last asked
 
 	why    string // of what failed, where cel-go says
 	costly bool   // an expression cost more than it may
@@ -34,7 +37,10 @@ type frame struct {
 	clockDone bool
 }
 
-type localClock struct{ hour, minute, weekday, day, month, holiday float64 }
+type localClock struct {
+	hour, minute, weekday, day, month float64
+	year                              int
+}
 
 var noAsset devices.Asset
 
@@ -79,9 +85,7 @@ func (f *frame) clock() *localClock {
 		hour: float64(t.Hour()), minute: float64(t.Minute()), weekday: float64((int(t.Weekday())+6)%7 + 1),
 		day: float64(t.Day()), month: float64(t.Month()),
 	}
-	if isHoliday(t.Year(), t.Month(), t.Day()) {
-		f.clockNow.holiday = 1
-	}
+	f.clockNow.year = t.Year()
 	f.clockAt, f.clockDone = minute, true
 	return &f.clockNow
 }

@@ -2,13 +2,11 @@ package rules
 
 import "time"
 
-// isHoliday reports whether a day is an Italian national holiday, Easter Monday among them, or the
-// feast of Palermo's patron. Sundays are no holidays of themselves: weekday() tells them.
-func isHoliday(year int, month time.Month, day int) bool {
+// nationalHoliday reports whether a day is an Italian national holiday, Easter Monday among them. Sundays
+// are no holidays of themselves: weekday() tells them.
+func nationalHoliday(year int, month time.Month, day int) bool {
 	switch month*100 + time.Month(day) {
 	case 101, 106, 425, 501, 602, 815, 1101, 1208, 1225, 1226: // of the law of 1949
-		return true
-	case 715: // Santa Rosalia
 		return true
 	case 1004: // Saint Francis, again a holiday from 2026
 		return year >= 2026

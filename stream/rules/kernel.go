@@ -187,6 +187,8 @@ func (t typed) numVar(v variable) numFunc {
 	switch v.source {
 	case fromParam:
 		return v.num()
+	case fromCalendar:
+		return v.ofDay()
 	case fromSeries:
 		of, z := v.series, v.series.fn == "baseline_z"
 		if z {
@@ -228,8 +230,6 @@ func (t typed) numVar(v variable) numFunc {
 		return func(f *frame) float64 { return f.clock().day }
 	case "month":
 		return func(f *frame) float64 { return f.clock().month }
-	case "is_holiday":
-		return func(f *frame) float64 { return f.clock().holiday }
 	}
 	panic("BUG: no number is called " + v.name)
 }

@@ -1,12 +1,14 @@
 package rules
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"cel.dev/cel-go/common/ast"
 	"go.yaml.in/yaml/v3"
@@ -113,7 +115,13 @@ func overridesHash(a *devices.Asset) uint64 {
 
 // override is what the device of the frame has of a rule in place of its own.
 func (f *frame) override(rule, name string) (devices.Override, bool) {
-	o, ok := f.asset().Overrides[rule][name]
+	all := f.asset().Overrides
+	o, ok := all[rule][name]
+	if !ok { // of all the rules of its template
+		if template, _, of := strings.Cut(rule, "@"); of {
+			o, ok = all[template][name]
+		}
+	}
 	return o, ok
 }
 
@@ -203,7 +211,8 @@ func (s *shard) retune(d *device) {
 		if r.windowed() || r.Absent > 0 {
 			continue
 		}
-		if _, named := d.overrides()[r.ID]; named || len(r.Params) > 0 || d.episode(r.index) != nil {
+		_, named := d.overrides()[r.ID]
+		if named || r.Template != "" || len(r.Params) > 0 || d.episode(r.index) != nil {
 			s.dirty.set(r.index)
 		}
 	}
@@ -316,9 +325,13 @@ const maxOverrideProblems = 100
 // there, values of another kind. They are warnings, and the rest of an override counts all the same.
 func CheckOverrides(set *Set, all Overrider) []Problem {
 	var out []Problem
-	ids := make([]string, len(set.Rules))
+	ids, templates := make([]string, len(set.Rules)), map[string]*Rule{}
 	for i, r := range set.Rules {
 		ids[i] = r.ID
+		if r.Template != "" {
+			templates[r.Template] = r
+			ids = append(ids, r.Template)
+		}
 	}
 	all.EachOverride(func(kind, id string, rules map[string]devices.RuleOverride) bool {
 		say := func(rule, format string, args ...any) {
@@ -326,7 +339,7 @@ func CheckOverrides(set *Set, all Overrider) []Problem {
 				Message: kind + " " + id + ": " + fmt.Sprintf(format, args...)})
 		}
 		for _, rule := range slices.Sorted(maps.Keys(rules)) {
-			r := set.Rule(rule)
+			r := cmp.Or(set.Rule(rule), templates[rule])
 			if r == nil {
 				say("", "rules: no rule %q%s", rule, didYouMean(rule, ids))
 				continue

@@ -29,7 +29,7 @@ const (
 // Parse reads and compiles a rule file: a mapping with a list `rules`, or a single rule. The error
 // is a Problems where the file is at fault. A file with one bad rule is refused whole.
 func Parse(file string, data []byte) (*Set, error) {
-	rules, problems := parse(file, data, nil)
+	rules, problems := parse(file, data, nil, environment{})
 	if bad := problems.errors(); len(bad) > 0 {
 		return nil, bad
 	}
@@ -39,8 +39,28 @@ func Parse(file string, data []byte) (*Set, error) {
 // Check reports all that is wrong with a rule file, warnings included; known are the metrics that
 // profiles have, nil to take any name for one.
 func Check(file string, data []byte, known []string) Problems {
-	_, problems := parse(file, data, known)
+	_, problems := parse(file, data, known, environment{})
 	return problems
+}
+
+// ParseFor is Parse with the profiles that templates are about. Without them a template is checked and
+// stands for no rules.
+func ParseFor(file string, data []byte, profiles []*devices.Profile) (*Set, error) {
+	rules, problems := parse(file, data, nil, environment{profiles: profiles})
+	if bad := problems.errors(); len(bad) > 0 {
+		return nil, bad
+	}
+	return NewSet(rules...), nil
+}
+
+// CheckFor is Check with the profiles that there are, whose metrics are the known ones.
+func CheckFor(file string, data []byte, profiles []*devices.Profile) Problems {
+	_, problems := parse(file, data, KnownMetrics(profiles), environment{profiles: profiles})
+	return problems
+}
+
+func newParser(file string, known []string, env environment) *parser {
+	return &parser{file: file, known: known, env: env, calendars: map[string]*almanac{}}
 }
 
 // KnownMetrics lists the metrics of profiles, for Check and Store.Known; nil where there are none, so
@@ -57,17 +77,28 @@ func KnownMetrics(profiles []*devices.Profile) []string {
 
 // parser collects what is wrong with one file.
 type parser struct {
-	file     string
-	lines    []string
-	known    []string
-	problems Problems
-	rule     string         // the id of the rule being read
-	id       string         // of a rule that names none; "" for none
-	params   map[string]any // of the rule being read
+	file      string
+	lines     []string
+	known     []string
+	env       environment
+	problems  Problems
+	rule      string                // the id of the rule being read
+	template  string                // that is the whole of a file
+	id        string                // of a rule that names none; "" for none
+	params    map[string]any        // of the rule being read
+	uses      map[string]*almanac   // calendars that the rule being read depends on
+	calendars map[string]*almanac   // of the file
+	swaps     map[*yaml.Node][]swap // what templates replaced
 }
 
-func parse(file string, data []byte, known []string) ([]*Rule, Problems) {
-	p := &parser{file: file, known: known}
+// environment is what a rule file may name beside metrics.
+type environment struct {
+	profiles  []*devices.Profile // for templates; nil where they are not known
+	calendars map[string]*almanac
+}
+
+func parse(file string, data []byte, known []string, env environment) ([]*Rule, Problems) {
+	p := newParser(file, known, env)
 	rules := p.parse(data)
 	p.problems.sort()
 	return rules, p.problems
@@ -124,13 +155,25 @@ func (p *parser) parse(data []byte) []*Rule {
 		return nil
 	}
 	if hasKey(root, "id") || p.id != "" && !hasKey(root, "rules") {
+		if isTemplate(root) {
+			p.template = cmp.Or(idOf(root), p.id)
+			return p.expand(root)
+		}
 		if r := p.parseRule(root); r != nil {
 			return []*Rule{r}
 		}
 		return nil
 	}
+	for i := 0; i+1 < len(root.Content); i += 2 { // the calendars first: rules name them
+		if root.Content[i].Value == "calendars" {
+			p.parseCalendars(root.Content[i+1])
+		}
+	}
 	var rules []*Rule
-	p.eachKey(root, []string{"rules"}, nil, func(key string, k, v *yaml.Node) {
+	p.eachKey(root, []string{"rules", "calendars"}, nil, func(key string, k, v *yaml.Node) {
+		if key == "calendars" {
+			return
+		}
 		if v.Kind == yaml.ScalarNode && v.Tag == "!!null" {
 			return
 		}
@@ -145,16 +188,31 @@ func (p *parser) parse(data []byte) []*Rule {
 		first := map[string]int{}
 		for _, n := range v.Content {
 			p.rule = ""
-			r := p.parseRule(n)
-			if r == nil {
-				continue
+			if n.Kind == yaml.AliasNode && n.Alias != nil {
+				n = n.Alias
 			}
-			if line, twice := first[r.ID]; twice {
-				p.fail(r.Line, 1, "the id is taken by the rule on line %d, want each once", line)
-				continue
+			read := []*Rule{nil}
+			if isTemplate(n) {
+				read = p.expand(n)
+			} else {
+				read[0] = p.parseRule(n)
 			}
-			first[r.ID] = r.Line
-			rules = append(rules, r)
+			for _, r := range read {
+				if r == nil {
+					continue
+				}
+				if line, twice := first[r.ID]; twice {
+					p.rule = r.ID
+					p.fail(r.Line, 1, "the id is taken by the rule on line %d, want each once", line)
+					continue
+				}
+				first[r.ID] = r.Line
+				rules = append(rules, r)
+			}
+			if len(rules) > maxFileRules {
+				p.failAt(v, "rules: more than %d with those of templates, want at most so many a file", maxFileRules)
+				return
+			}
 		}
 		for _, r := range rules {
 			if p.rule = r.ID; !slices.Contains(r.names(), r.ID) { // which is said already
@@ -169,9 +227,9 @@ func (p *parser) parse(data []byte) []*Rule {
 }
 
 // laterKeys are the contract's keys whose time has not come.
-var laterKeys = []string{"schedule", "template"}
+var laterKeys = []string{"template"}
 
-var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "window", "let", "sequence", "unless", "params", "enabled", "mode"}
+var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "window", "let", "sequence", "unless", "params", "schedule", "profile", "for_each", "enabled", "mode"}
 
 func hasKey(n *yaml.Node, key string) bool {
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -244,7 +302,7 @@ func (p *parser) scalar(key string, v *yaml.Node, limit int) (string, bool) {
 	return v.Value, true
 }
 
-var idForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+var idForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@-]{0,255}$`)
 
 func (p *parser) parseRule(n *yaml.Node) *Rule {
 	if n.Kind == yaml.AliasNode && n.Alias != nil {
@@ -255,6 +313,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		return nil
 	}
 	before := len(p.problems.errors())
+	p.uses = nil
 	r := &Rule{Severity: "warning", On: onObservations, Key: "device", File: p.file, Line: n.Line}
 	at := map[string]*yaml.Node{}
 	for i := 0; i+1 < len(n.Content); i += 2 { // the id first: it names the rule in every message
@@ -275,6 +334,10 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 			p.parseUnless(r, v, at)
 		case "params":
 			p.parseParams(r, v)
+		case "schedule":
+			p.parseSchedule(r, v)
+		case "for_each":
+			p.failAt(k, "for_each: found in a rule that is not one of a list `rules`")
 		default:
 			p.parseKey(r, key, v)
 		}
@@ -317,6 +380,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 	if len(p.problems.errors()) > before {
 		return nil
 	}
+	r.calendars = p.calendarsUsed()
 	r.stamp()
 	return r
 }
@@ -384,6 +448,10 @@ func (p *parser) parseKey(r *Rule, key string, v *yaml.Node) {
 		r.Key = strings.TrimSpace(s)
 	case "text":
 		r.Text = s
+	case "profile":
+		if r.Profile = s; devices.CheckID(s) != nil {
+			p.failAt(v, "profile: %v", devices.CheckID(s))
+		}
 	case "mode":
 		if s != "live" && s != "shadow" {
 			p.failAt(v, "mode: found %q%s; want live or shadow", clip(s, 40), didYouMean(s, []string{"live", "shadow"}))
@@ -427,6 +495,7 @@ func (p *parser) place(n *yaml.Node, line, column int) (int, int) {
 	if n == nil {
 		return 1, 1
 	}
+	line, column = p.unswapped(n, line, column)
 	switch n.Style &^ (yaml.TaggedStyle) {
 	case yaml.LiteralStyle, yaml.FoldedStyle:
 		// The text begins on the line below its | or >, where its first line is indented.

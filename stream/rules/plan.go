@@ -20,6 +20,7 @@ type plan struct {
 	// hasWindows says whether any rule has windows, keys that span partitions among them.
 	hasWindows bool
 	absent     []int // rules of silence
+	scheduled  bool  // any rule has a schedule
 	series     []seriesPlan
 	words      int         // of a bitset
 	unread     *metricPlan // of the metrics that no rule reads
@@ -60,6 +61,7 @@ type bound struct {
 	key    textFunc                       // nil: device, zone or domain
 	forMs  int64
 	absent int64 // ms
+	gated  bool  // it is judged at certain hours, or on a profile's devices, only
 	text   []boundPiece
 	shows  []shown
 	limits json.RawMessage // of the context
@@ -197,6 +199,8 @@ func (pl *plan) layOut(b *binder, r *bound) {
 
 func (pl *plan) bind(b *binder, r *bound) {
 	c := r.code
+	r.gated = r.Schedule != nil || r.Profile != ""
+	pl.scheduled = pl.scheduled || r.Schedule != nil
 	r.forMs, r.absent = r.For.Milliseconds(), r.Absent.Milliseconds()
 	slow := b.slow
 	if r.windowed() {

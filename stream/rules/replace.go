@@ -124,8 +124,14 @@ func (s *shard) carry(d *device, to *home, fates []fate, now int64) {
 func (s *shard) arm(d *device) {
 	for i := range d.episodes {
 		ep := &d.episodes[i]
-		if r := d.plan.rules[ep.rule]; ep.state == pending {
+		r := d.plan.rules[ep.rule]
+		if ep.state == pending {
 			s.timers.push(due{ep.start + r.forMs, d})
+		}
+		if r.Absent > 0 {
+			s.armSilenceEnd(d, r, s.received)
+		} else {
+			s.armEnd(d, r, ep.start)
 		}
 	}
 	for _, i := range d.plan.absent {

@@ -150,6 +150,9 @@ func (w *rewriter) call(e ast.Expr, locals []string) {
 		w.vars["@"+fn] = variable{source: fromClock, kind: kindNum, name: fn}
 		e.SetKindCase(w.fac.NewIdent(e.ID(), "@"+fn))
 		return
+	case slices.Contains(dayCalls, fn) && !call.IsMemberFunction():
+		w.dayCall(e, fn, args)
+		return
 	case fn == "flagged" && !call.IsMemberFunction():
 		name, _ := literalText(args)
 		bit := slices.Index(flagNames, name)

@@ -198,7 +198,7 @@ func (e *RowEngine) Apply(seq uint64, row *Row) {
 	}
 	for _, r := range d.plan.rules {
 		switch {
-		case row.comesOf(r.Rule):
+		case row.comesOf(r.Rule) || r.gated && !(f.inForce(r, now) && f.ofProfile(r)):
 		case r.windowed():
 			f.now = at // a clock that runs ahead fills no windows of the future
 			e.takeWindow(r, row, at)
@@ -279,9 +279,8 @@ func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 	}
 	k := rowKey{r.ID, key}
 	ep := e.episodes[k]
-	hold := r.holdMs()
-	if ep != nil && ep.State == raised && now-ep.Last > hold { // over, though the clock has not come to it
-		e.end(r, k, ep, ep.Last+hold, row.Received, noMore)
+	if ep != nil && ep.State == raised && now > e.over(r, ep) { // over, though the clock has not come to it
+		e.endOver(r, k, ep, row.Received)
 		ep = nil
 	}
 	if ep != nil && ep.State == closed && now > ep.Start {
@@ -295,7 +294,7 @@ func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 		}
 		ep = &rowEpisode{State: pending, Start: now, Last: now}
 		e.episodes[k] = ep
-	case ep.State == pending && now-ep.Last > hold:
+	case ep.State == pending && now > e.over(r, ep):
 		ep.Start, ep.Last, ep.Chain = now, now, nil
 	case now < ep.Last:
 		return // late: what came after it has been said
@@ -307,7 +306,7 @@ func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 	if r.Key == "zone" {
 		ep.Zone = key
 	}
-	e.next = min(e.next, ep.Last+hold)
+	e.next = min(e.next, e.over(r, ep))
 	if ep.State == pending && now >= ep.Start+r.forMs {
 		v := r.evidence(f, key, ep.Start)
 		ep.State, ep.Text, ep.Values, ep.Shadow = raised, v.text, v.values, r.Shadow
@@ -392,10 +391,10 @@ func (e *RowEngine) advance(to, received int64) {
 	var over []rowKey
 	for k, ep := range e.episodes {
 		r := e.rule(k.Rule, ep.Domain)
-		if r == nil || ep.Last+r.holdMs() <= to {
+		if r == nil || e.over(r, ep) <= to {
 			over = append(over, k)
 		} else {
-			e.next = min(e.next, ep.Last+r.holdMs())
+			e.next = min(e.next, e.over(r, ep))
 		}
 	}
 	slices.SortFunc(over, func(a, b rowKey) int {
@@ -407,7 +406,7 @@ func (e *RowEngine) advance(to, received int64) {
 	for _, k := range over {
 		ep := e.episodes[k]
 		if r := e.rule(k.Rule, ep.Domain); r != nil && ep.State == raised {
-			e.end(r, k, ep, ep.Last+r.holdMs(), received, noMore)
+			e.endOver(r, k, ep, received)
 		}
 		e.drop(k)
 	}

@@ -33,6 +33,9 @@ type Rule struct {
 	Sequence []Step            // nil for none
 	Unless   *Step             // nil for none
 	Params   map[string]any    // named constants, float64 or string, that the registry may override
+	Schedule *Schedule         // nil for always
+	Profile  string            // whose devices it is about; "" for all
+	Template string            // that it is one of the rules of; "" for none
 	Disabled bool
 	Shadow   bool // mode: shadow: judged and counted, and no alarm of anyone's
 
@@ -43,6 +46,8 @@ type Rule struct {
 
 	logic string // hash of what decides, without words and severity
 	code  *code
+	// calendars are those that it depends on, as they were written.
+	calendars []any
 }
 
 type ruleJSON struct {
@@ -63,6 +68,9 @@ type ruleJSON struct {
 	Sequence []stepJSON        `json:"sequence,omitempty"`
 	Unless   *stepJSON         `json:"unless,omitempty"`
 	Params   map[string]any    `json:"params,omitempty"`
+	Schedule *Schedule         `json:"schedule,omitempty"`
+	Profile  string            `json:"profile,omitempty"`
+	Template string            `json:"template,omitempty"`
 	Enabled  bool              `json:"enabled"`
 	Mode     string            `json:"mode,omitempty"` // shadow; "" for live
 	Version  string            `json:"version,omitempty"`
@@ -74,7 +82,7 @@ type ruleJSON struct {
 func (r *Rule) json() ruleJSON {
 	j := ruleJSON{
 		ID: r.ID, Title: r.Title, Domain: r.Domain, Severity: r.Severity, On: r.On, When: r.When, Clear: r.Clear,
-		Key: r.Key, Text: r.Text, Let: r.Let, Params: r.Params, Enabled: !r.Disabled, Version: r.Version, File: r.File, Line: r.Line, Metrics: r.Metrics,
+		Key: r.Key, Text: r.Text, Let: r.Let, Params: r.Params, Schedule: r.Schedule, Profile: r.Profile, Template: r.Template, Enabled: !r.Disabled, Version: r.Version, File: r.File, Line: r.Line, Metrics: r.Metrics,
 	}
 	if r.For > 0 {
 		j.For = formatDuration(r.For)
@@ -130,7 +138,7 @@ type windowJSON struct {
 // Written is the rule in JSON as it was written, which Parse and the API take.
 func (r *Rule) Written() json.RawMessage {
 	j := r.json()
-	j.Version, j.File, j.Line, j.Metrics = "", "", 0, nil
+	j.Version, j.File, j.Line, j.Metrics, j.Template = "", "", 0, nil, ""
 	return plainJSON(j)
 }
 
@@ -141,9 +149,16 @@ func (r *Rule) MarshalJSON() ([]byte, error) { return json.Marshal(r.json()) }
 func (r *Rule) stamp() {
 	j := r.json()
 	j.Version, j.File, j.Line, j.Metrics = "", "", 0, nil
-	r.Version = shortHash(j)
+	j.Template = ""
+	hash := func() string {
+		if len(r.calendars) > 0 {
+			return shortHash([]any{j, r.calendars})
+		}
+		return shortHash(j)
+	}
+	r.Version = hash()
 	j.Title, j.Severity, j.Text = nil, "", ""
-	r.logic = shortHash(j)
+	r.logic = hash()
 }
 
 func shortHash(v any) string {

@@ -113,7 +113,7 @@ func TestHolidays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := isHoliday(d.Year(), d.Month(), d.Day()); got != want {
+		if got := builtCalendars()["city"].holiday(d.Year(), d.Month(), d.Day()); got != want {
 			t.Errorf("%s: %v, want %v", day, got, want)
 		}
 	}

@@ -472,10 +472,7 @@ func (s *shard) evaluate(d *device, r *bound) {
 	f := &s.frame
 	f.failed = false
 	ep := d.episode(r.index)
-	if d.tuned != 0 && r.exempt(f) {
-		if ep != nil {
-			s.ends(d, r, ep, exemptReason)
-		}
+	if r.gated && !s.open(d, r, ep) || d.tuned != 0 && s.exempts(d, r, ep) {
 		return
 	}
 	if ep != nil && r.clear != nil && (ep.state == raised || ep.state == member) {
@@ -520,11 +517,34 @@ func (s *shard) holds(d *device, r *bound, ep *episode) {
 	}
 	d.episodes = append(d.episodes, episode{rule: int32(r.index), state: pending, start: start})
 	ep = &d.episodes[len(d.episodes)-1]
+	s.armEnd(d, r, start)
 	if r.forMs == 0 {
 		s.raise(d, r, ep, start)
 		return
 	}
 	s.timers.push(due{start + r.forMs, d})
+}
+
+// open reports whether a rule of certain hours or of a profile is judged now. What was open when its
+// schedule ended is ended by then.
+func (s *shard) open(d *device, r *bound, ep *episode) bool {
+	if r.Profile != "" && s.frame.asset().Profile != r.Profile {
+		if ep != nil {
+			s.ends(d, r, ep, "the device has another profile")
+		}
+		return false
+	}
+	return s.frame.inForce(r, s.frame.now)
+}
+
+func (s *shard) exempts(d *device, r *bound, ep *episode) bool {
+	if !r.exempt(&s.frame) {
+		return false
+	}
+	if ep != nil {
+		s.ends(d, r, ep, exemptReason)
+	}
+	return true
 }
 
 func (s *shard) raise(d *device, r *bound, ep *episode, at int64) {
@@ -580,10 +600,13 @@ func (s *shard) beforeMessage(d *device, now int64) {
 			continue
 		}
 		// What is due now is for the message to decide.
-		if due := ep.start + r.forMs; due < now && d.stands(due) {
+		if due := ep.start + r.forMs; due < now && d.stands(due) && (r.Schedule == nil || due < s.frame.scheduleEnd(r, ep.start)) {
 			s.frameOf(d, due)
 			s.raise(d, r, ep, due)
 		}
+	}
+	if d.plan.scheduled {
+		s.endScheduled(d, now)
 	}
 	if !d.stands(now) {
 		kept := d.episodes[:0]
@@ -612,6 +635,9 @@ func (s *shard) advance(to int64) {
 		t := s.timers.pop()
 		if t.dev.gone {
 			continue
+		}
+		if t.dev.plan.scheduled {
+			s.endScheduled(t.dev, t.at)
 		}
 		if !t.dev.stands(t.at) {
 			continue // to be decided by the next reading

@@ -115,6 +115,7 @@ func (s *shard) joins(d *device, r *bound, ep *episode) {
 	}
 	d.episodes = append(d.episodes, episode{rule: int32(r.index), state: member, start: s.frame.now})
 	d.join(int32(r.index), key)
+	s.armEnd(d, r, s.frame.now)
 	s.move(d, r, key, true, "")
 }
 
@@ -184,7 +185,7 @@ func (s *shared) apply(m *transition) {
 		s.groups[k] = g
 	}
 	g.time = max(g.time, m.at)
-	if g.state == pending && g.start+r.forMs < g.time {
+	if due := g.start + r.forMs; g.state == pending && due < g.time && due < s.frame.scheduleEnd(r, g.start) {
 		s.raise(r, k, g, g.start+r.forMs, m.seq, m.received)
 	}
 	g.domain, g.device, g.zone, g.evidence = m.domain, m.device, m.zone, m.evidence
@@ -261,7 +262,9 @@ func (s *shared) advance(to int64, seq uint64, received int64) {
 		if r == nil || g.state != pending {
 			continue
 		}
-		if at := g.start + r.forMs; at <= to {
+		if at := g.start + r.forMs; at >= s.frame.scheduleEnd(r, g.start) {
+			continue // its members leave with the schedule
+		} else if at <= to {
 			due = append(due, dueGroup{at, k})
 		} else {
 			s.next = min(s.next, at)

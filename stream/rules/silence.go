@@ -18,10 +18,19 @@ func (s *shard) tick(now int64) {
 	for len(s.silence) > 0 && s.silence[0].at <= now {
 		t := s.silence.pop()
 		d := t.dev
-		if d.gone || d.episode(int(t.rule)) != nil {
-			continue // raised already; its end starts the clock again
+		if d.gone {
+			continue
 		}
 		r := d.plan.rules[t.rule]
+		if ep := d.episode(int(t.rule)); ep != nil || t.ends {
+			if ep != nil && t.ends {
+				s.endSilence(d, r, ep, t.at)
+			}
+			continue // raised already; its end starts the clock again
+		}
+		if s.outOfHours(d, r, now) {
+			continue
+		}
 		due := max(d.received, s.e.since) + r.absent
 		if due > now {
 			s.silence.push(timer{at: due, dev: d, rule: t.rule})
@@ -50,6 +59,10 @@ func (s *shard) tick(now int64) {
 			}
 			c.matches++
 		}
+		if r.Schedule != nil {
+			due = max(due, s.frame.stretch(r, now).from)
+			s.armSilenceEnd(d, r, now)
+		}
 		d.episodes = append(d.episodes, episode{rule: t.rule, state: raised, start: d.received})
 		s.emit(d, r, "raised", d.received, due, "")
 	}
@@ -70,6 +83,7 @@ type timer struct {
 	at   int64
 	dev  *device
 	rule int32
+	ends bool // with the rule's schedule
 }
 
 func (a timer) before(b timer) bool {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"panormus/devices"
 )
 
 //go:embed defaults/*.yaml
@@ -79,33 +81,37 @@ type Store struct {
 	Log   *slog.Logger // nil for none
 	// Metrics, known to profiles, for warnings; nil to take any name.
 	Known func() []string
+	// Profiles are what templates are about; nil for none. Rules of templates follow their changes.
+	Profiles func() []*devices.Profile
 	// Overrides are the registry's, for warnings about those that mean nothing; nil for none.
 	Overrides Overrider
 
 	mu      sync.Mutex
 	shipped []*Rule
 	files   map[string]*ruleFile
-	api     map[string]*Rule
+	api     map[string]*keptRule
 	apiBad  map[string]Problems
 	dirBad  error
+	env     string // what files may name, as it was when they were read
 	set     *Set
 	changed chan struct{}
 }
 
 type ruleFile struct {
-	size     int64
-	modified time.Time
-	rested   bool // read since it last changed
-	data     []byte
-	rules    []*Rule
-	problems Problems
+	size      int64
+	modified  time.Time
+	rested    bool // read since it last changed
+	data      []byte
+	rules     []*Rule
+	calendars map[string]*almanac
+	problems  Problems
 }
 
 func (s *Store) init() {
 	if s.changed != nil {
 		return
 	}
-	s.changed, s.files, s.api, s.apiBad = make(chan struct{}), map[string]*ruleFile{}, map[string]*Rule{}, map[string]Problems{}
+	s.changed, s.files, s.api, s.apiBad = make(chan struct{}), map[string]*ruleFile{}, map[string]*keptRule{}, map[string]Problems{}
 	if s.Defaults {
 		s.shipped = Defaults().Rules
 	}
@@ -120,6 +126,7 @@ func (s *Store) Run(ctx context.Context, ready func()) error {
 	s.mu.Lock()
 	s.init()
 	s.look(true)
+	s.lookAround()
 	s.mu.Unlock()
 	if s.Every <= 0 {
 		s.Every = time.Second
@@ -150,6 +157,7 @@ func (s *Store) Run(ctx context.Context, ready func()) error {
 		case <-tick.C:
 			s.mu.Lock()
 			s.look(false)
+			s.lookAround()
 			s.mu.Unlock()
 		}
 	}
@@ -218,18 +226,34 @@ func (s *Store) read(name string, f *ruleFile) bool {
 		s.Log.Error("a rule file cannot be read; what it held before goes on", "file", path, "error", err)
 		return false
 	}
+	return s.take(name, f, data)
+}
+
+// take parses what a file holds and reports whether its rules changed.
+func (s *Store) take(name string, f *ruleFile, data []byte) bool {
+	path := filepath.Join(s.Dir, name)
 	if f.data != nil && bytes.Equal(data, f.data) {
 		return false
 	}
 	f.data = data
-	rules, problems := parse(path, data, s.known())
+	rules, calendars, problems := s.parse(path, data)
 	f.problems = problems
 	if bad := problems.errors(); len(bad) > 0 {
 		s.Log.Error("a rule file is refused; what it held before goes on", "file", path, "problems", len(bad), "first", bad[0].String())
 		return false
 	}
-	f.rules = rules
+	f.rules, f.calendars = rules, calendars
 	return true
+}
+
+// lookAround reads again what depends on profiles and calendars that have changed. A first time for
+// calendars that a later file holds.
+func (s *Store) lookAround() {
+	for range 2 {
+		if s.follow() {
+			s.publish()
+		}
+	}
 }
 
 func (s *Store) known() []string {
@@ -258,36 +282,49 @@ func (s *Store) apply(key string, value []byte) {
 		s.publish()
 		return
 	}
-	r, problems := parseOne(id, value, s.known())
+	if s.keep(id, value) {
+		s.publish()
+	}
+}
+
+// keep parses what the API was given and reports whether its rules changed.
+func (s *Store) keep(id string, body []byte) bool {
+	rules, problems := parseOne(id, body, s.known(), s.environment())
 	if bad := problems.errors(); len(bad) > 0 {
 		s.apiBad[id] = bad
 		s.Log.Error("a kept rule is refused; what it was before goes on", "rule", id, "first", bad[0].String())
-		return
+		return false
 	}
-	if old := s.api[id]; old != nil && old.Version == r.Version {
-		return
-	}
-	s.api[id] = r
-	s.publish()
+	delete(s.apiBad, id)
+	old := s.api[id]
+	s.api[id] = &keptRule{body, rules}
+	return old == nil || !sameRules(old.rules, rules)
 }
 
 // ParseRule reads one rule, YAML or JSON, called id; a body without an id takes this one. The error is a
 // Problems.
 func ParseRule(id string, body []byte) (*Rule, error) {
-	r, problems := parseOne(id, body, nil)
+	rules, problems := parseOne(id, body, nil, environment{})
+	if len(rules) == 0 && len(problems.errors()) == 0 {
+		problems = Problems{{File: "api/" + id, Line: 1, Column: 1, Rule: id, Message: "for_each: found a template, want one rule"}}
+	}
 	if bad := problems.errors(); len(bad) > 0 {
 		return nil, bad
 	}
-	return r, nil
+	return rules[0], nil
 }
 
-// parseOne reads the one rule of an API request.
-func parseOne(id string, body []byte, known []string) (*Rule, Problems) {
-	p := &parser{file: "api/" + id, known: known, id: id}
+// parseOne reads the one rule of an API request, or the rules that it stands for as a template.
+func parseOne(id string, body []byte, known []string, env environment) ([]*Rule, Problems) {
+	p := newParser("api/"+id, known, env)
+	p.id = id
 	rules := p.parse(body)
 	p.problems.sort()
 	if len(p.problems.errors()) > 0 {
 		return nil, p.problems
+	}
+	if p.template != "" && p.template == id {
+		return rules, p.problems
 	}
 	if len(rules) != 1 {
 		p.fail(1, 1, "%d rules, want one", len(rules))
@@ -297,7 +334,7 @@ func parseOne(id string, body []byte, known []string) (*Rule, Problems) {
 		p.fail(rules[0].Line, 1, "id: found %q, want %q as in the address", rules[0].ID, id)
 		return nil, p.problems
 	}
-	return rules[0], p.problems
+	return rules, p.problems
 }
 
 // publish makes the set anew and wakes those who wait for a change.
@@ -319,8 +356,8 @@ func (s *Store) publish() {
 		}
 		all = append(all, f.rules...)
 	}
-	for _, r := range s.api {
-		all = append(all, r)
+	for _, k := range s.api {
+		all = append(all, k.rules...)
 	}
 	next := NewSet(all...)
 	if next.Version == s.set.Version {
@@ -375,7 +412,7 @@ func (s *Store) Problems() []Problem {
 }
 
 // Put keeps a rule, YAML or JSON, under id; it is in force when the bucket tells of it, here when
-// Put returns. A body without an id takes this one. The error is a Problems where the rule is at
+// Put returns. A body without an id takes this one; of a template the first of its rules is returned. The error is a Problems where the rule is at
 // fault; warnings are returned beside the rule.
 func (s *Store) Put(ctx context.Context, id string, body []byte) (*Rule, Problems, error) {
 	if s.Bucket == nil {
@@ -384,19 +421,24 @@ func (s *Store) Put(ctx context.Context, id string, body []byte) (*Rule, Problem
 	if !idForm.MatchString(id) {
 		return nil, nil, Problems{{File: "api", Line: 1, Column: 1, Message: fmt.Sprintf("id: found %q, want 1 to 128 letters, digits, _ . and -", clip(id, 40))}}
 	}
-	r, problems := parseOne(id, body, s.known())
+	s.mu.Lock()
+	s.init()
+	env := s.environment()
+	s.mu.Unlock()
+	made, problems := parseOne(id, body, s.known(), env)
 	if bad := problems.errors(); len(bad) > 0 {
 		return nil, nil, bad
 	}
-	if what := circles(NewSet(append(slices.Clone(s.Set().Rules), r)...).Rules)[id]; what != "" {
+	r := &Rule{ID: id, Template: id, Severity: "warning", On: onObservations, Key: "device", File: "api/" + id} // of a template without any
+	if len(made) > 0 {
+		r = made[0]
+	}
+	if what := circles(NewSet(append(slices.Clone(s.Set().Rules), made...)...).Rules)[r.ID]; what != "" {
 		return nil, nil, Problems{{File: r.File, Line: r.Line, Column: 1, Rule: id, Message: what}}
 	}
 	if err := s.Bucket.Put(ctx, ruleKey+id, body); err != nil {
 		return nil, nil, fmt.Errorf("keep rule %s: %w", id, err)
 	}
-	s.mu.Lock()
-	s.init()
-	s.mu.Unlock()
 	s.apply(ruleKey+id, body)
 	return r, problems, nil
 }

@@ -103,6 +103,9 @@ func (w *windows) judge(s *winState, end int64, f *frame, counts []ruleCounts, e
 	from, to, some := s.close(end, w.lets, w.cells, w.values)
 	f.nums, f.texts, f.dev, f.now, f.quality, f.failed = w.lets, nil, s.about(), end, 0, false
 	f.window = span{from, to}
+	if r.Schedule != nil && !w.inHours(s, end, f, emit) {
+		return
+	}
 	c := &counts[r.global]
 	c.evaluations++
 	over, reason := no, ""
@@ -216,7 +219,7 @@ func (s *shard) readFrom(d *device, pl *plan, at int64, from int) (next int) {
 // argument fails are counted, and are in no window.
 func (s *shard) readInto(d *device, r *bound, at int64) {
 	f, c := &s.frame, &s.count.rules[r.global]
-	if d.tuned != 0 && r.exempt(f) {
+	if d.tuned != 0 && r.exempt(f) || r.gated && !(f.inForce(r, at) && f.ofProfile(r)) {
 		return // as if nothing came
 	}
 	if r.window.late(at, s.winClock.at) {

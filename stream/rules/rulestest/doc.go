@@ -10,6 +10,8 @@
 //	                              lon, period (how often it reports), tag.NAME and rule:RULE:PARAMETER, what
 //	                              it has in place of a rule's own (rule:RULE:enabled=false: the rule is not
 //	                              for it)
+//	profile ID DOMAIN METRIC=MIN..MAX…
+//	                              enters a profile, for rules that are templates, which are then read again
 //	zone ID LAT,LON LAT,LON…      enters a zone with the corners of its shape
 //	remove ID                     takes one out
 //	load DOMAIN/ID TIME METRIC=VALUE…

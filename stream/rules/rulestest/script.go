@@ -84,9 +84,10 @@ func Run(file, text string) (got string, failures []Failure, err error) {
 
 // registry is the script's.
 type registry struct {
-	assets  map[string]*devices.Asset
-	zones   map[string]*devices.Zone
-	version uint64
+	profiles []*devices.Profile
+	assets   map[string]*devices.Asset
+	zones    map[string]*devices.Zone
+	version  uint64
 }
 
 func (r *registry) Lookup(id string) *devices.Asset { return r.assets[id] }
@@ -106,6 +107,7 @@ type script struct {
 	now      int64                       // processing time, as far as it was advanced
 	held     map[int]*batch.Observations // by partition, not applied yet
 	happened []string
+	again    func() error // reads the rules again, for other profiles
 	ids      map[string]bool
 }
 
@@ -248,7 +250,7 @@ func split(line string) ([]string, error) {
 	return words, nil
 }
 
-var commands = []string{"rules", "device", "zone", "remove", "load", "row", "advance", "restart", "expect"}
+var commands = []string{"rules", "device", "profile", "zone", "remove", "load", "row", "advance", "restart", "expect"}
 
 func (s *script) command(line int, words, block []string) error {
 	name, args := words[0], words[1:]
@@ -270,6 +272,8 @@ func (s *script) command(line int, words, block []string) error {
 		return s.rulesAre(line, args, block)
 	case name == "device" && len(args) >= 2:
 		return s.device(args)
+	case name == "profile" && len(args) >= 2:
+		return s.profile(args)
 	case name == "zone" && len(args) >= 4:
 		return s.zone(args)
 	case name == "remove" && len(args) == 1:
@@ -314,7 +318,7 @@ func (s *script) rulesAre(line int, args, block []string) error {
 	switch {
 	case len(args) == 0:
 		// Empty lines above keep the lines of its problems those of the script.
-		set, err = rules.Parse(s.file, []byte(strings.Repeat("\n", line+1)+strings.Join(block, "\n")))
+		set, err = rules.ParseFor(s.file, []byte(strings.Repeat("\n", line+1)+strings.Join(block, "\n")), s.registry.profiles)
 	case len(args) == 1 && len(block) == 0:
 		path := args[0]
 		if !filepath.IsAbs(path) {
@@ -322,7 +326,7 @@ func (s *script) rulesAre(line int, args, block []string) error {
 		}
 		var data []byte
 		if data, err = readFile(path, maxRuleBytes); err == nil {
-			set, err = rules.Parse(path, data)
+			set, err = rules.ParseFor(path, data, s.registry.profiles)
 		}
 	default:
 		return errors.New("want rules FILE, or rules with indented lines under it")
@@ -330,6 +334,7 @@ func (s *script) rulesAre(line int, args, block []string) error {
 	if err != nil {
 		return err
 	}
+	s.again = func() error { return s.rulesAre(line, args, block) }
 	s.engine.Replace(set, s.now)
 	for on, e := range s.rows {
 		e.Replace(set, s.now)
@@ -546,4 +551,35 @@ func override(a *devices.Asset, of, value string) error {
 	}
 	a.Overrides[rule][name] = o
 	return nil
+}
+
+// profile enters a profile: its metrics, each with its least and greatest value, either of which may be
+// missing. The rules are read again, as the store does.
+func (s *script) profile(args []string) error {
+	p := &devices.Profile{ID: args[0], Domain: args[1], Metrics: map[string]devices.Metric{}}
+	for _, kv := range args[2:] {
+		k, v, _ := strings.Cut(kv, "=")
+		least, most, ok := strings.Cut(v, "..")
+		if !ok {
+			return fmt.Errorf("profile: found %q, want METRIC=MIN..MAX", kv)
+		}
+		m := devices.Metric{}
+		for text, bound := range map[string]**float64{least: &m.Min, most: &m.Max} {
+			if text == "" {
+				continue
+			}
+			number, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				return fmt.Errorf("profile: %s: found %q, want a number", k, text)
+			}
+			*bound = &number
+		}
+		p.Metrics[k] = m
+	}
+	s.registry.profiles = append(slices.DeleteFunc(s.registry.profiles, func(o *devices.Profile) bool { return o.ID == p.ID }), p)
+	slices.SortFunc(s.registry.profiles, func(a, b *devices.Profile) int { return strings.Compare(a.ID, b.ID) })
+	if s.again == nil {
+		return nil
+	}
+	return s.again()
 }
