@@ -74,7 +74,7 @@ func (n *node) startConsumers(ctx context.Context) error {
 			Log: n.stream, Rules: n.parts.store, Engine: rules.Config{Registry: n.registry}, Hours: n.hours(), Logger: n.log, Metrics: n.reg,
 		})
 		n.reads.again("rules", n.parts.rules.Run)
-		for _, on := range []string{rules.OnDetections, rules.OnTracks, rules.OnCounts, rules.OnUplinks, rules.OnEvents} {
+		for _, on := range []string{rules.OnDetections, rules.OnTracks, rules.OnCounts, rules.OnUplinks, rules.OnEvents, rules.OnJoined} {
 			w := rules.NewRowWorker(rules.RowWorkerConfig{
 				Log: n.stream, Rules: n.parts.store, On: on, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
 			})

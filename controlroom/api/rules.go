@@ -52,6 +52,7 @@ type ruleShape struct {
 
 type stepShape struct {
 	As     string `json:"as,omitempty"`
+	On     string `json:"on,omitempty" doc:"what the step is about, where that is not what the rule is"`
 	Within string `json:"within,omitempty"`
 	When   string `json:"when" doc:"CEL"`
 }

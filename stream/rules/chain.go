@@ -43,12 +43,6 @@ func (r *Rule) chain(of []string) []string {
 	return joinChains(of, []string{r.ID})
 }
 
-// takes reports whether rows of a kind concern the rule.
-func (r *Rule) takes(on string) bool { return r.On == on }
-
-// runs reports whether an engine judges the rule by rows, or messages, of a kind.
-func (r *Rule) runs(engine, on string) bool { return r.On == engine && r.takes(on) }
-
 // namedRules are the ids that an expression holds `rule` against: rule == "a", rule in ["a", "b"].
 func namedRules(e *expr) []string {
 	var out []string

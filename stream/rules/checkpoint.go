@@ -119,7 +119,7 @@ func (r *run) readEvents(ctx context.Context, after uint64) error {
 // judges reports whether a rule is, or may have been, this worker's: one about rows is not.
 func (r *run) judges(rule string) bool {
 	found := r.engine.Set().Rule(rule)
-	return found == nil || found.On == onObservations
+	return found == nil || found.engine() == onObservations
 }
 
 // reopen takes up the silences that were raised after the checkpoint: no replay of messages can

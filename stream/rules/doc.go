@@ -63,6 +63,13 @@
 // context have the times of the steps by their names. A key holds 4,096 messages that the clock has not
 // passed; more are left out, and counted by rule.
 //
+// A step may say what it is `on`; the key joins them, and is the registry's zone where none is said, since a
+// camera is no door. Where it does not say so and has none of the variables of the kind that the rule is about,
+// nor anything near one, it is of observations; and in a rule that says nothing either, one that names class,
+// track, camera or what, and only columns of detections, is of those. Such sequences are judged by a worker
+// that reads all these kinds in the order in which the log stored them, when the kind furthest behind, by 10
+// minutes at most, has passed.
+//
 // # Functions
 //
 // rate(x, 10m), delta(x, 10m), ewma(x, 5m), zscore(x, 1h) and stuck(x, 2h) are of a metric's readings over

@@ -69,10 +69,11 @@ type code struct {
 	reads            map[string]kind // metrics of when, clear and key: a message with one of them evaluates the rule
 	shows            map[string]kind // metrics of the text; kindNone where it may be either
 	limits           []limit
-	lets             []let   // of a window
-	steps            []*expr // of a sequence, then of unless
-	ends             *expr   // clear of a sequence
-	counts           bool    // a let takes messages whatever their metrics
+	lets             []let                  // of a window
+	steps            []*expr                // of a sequence, then of unless
+	ends             *expr                  // clear of a sequence
+	counts           bool                   // a let takes messages whatever their metrics
+	joined           map[string]*joinedCode // of a sequence over several kinds, by kind
 }
 
 // A limit is a comparison with a constant in `when`, for people to see what decided.

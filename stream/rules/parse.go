@@ -366,6 +366,9 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 	}
 	p.checkSequence(r, at)
 	p.checkParams(r, at)
+	if r.Sequence != nil && len(p.problems.errors()) == before {
+		p.settleSteps(r, at)
+	}
 	switch p.checkWindow(r, n, at); {
 	case at["sequence"] != nil:
 		p.compileSequence(r, at, before)

@@ -8,6 +8,7 @@ import (
 
 // A plan is the rules that concern one domain, and where its devices keep the values they read.
 type plan struct {
+	on      string // what it is about
 	domain  string // "" for the plan of all domains that no rule names
 	rules   []*bound
 	nums    []string // metric by slot
@@ -128,7 +129,7 @@ func (p *program) number(pl *plan) {
 }
 
 func newPlan(set *Set, engine, on, domain string, onlyCEL bool) *plan {
-	pl := &plan{domain: domain, metrics: map[string]*metricPlan{}, unread: &metricPlan{num: -1, text: -1}}
+	pl := &plan{on: on, domain: domain, metrics: map[string]*metricPlan{}, unread: &metricPlan{num: -1, text: -1}}
 	b := &binder{num: map[string]int{}, text: map[string]int{}, onlyCEL: onlyCEL, plan: pl}
 	for global, r := range set.Rules {
 		if !r.runs(engine, on) || r.Disabled || r.Domain != "" && r.Domain != domain {
@@ -166,8 +167,9 @@ func (pl *plan) layOut(b *binder, r *bound) {
 		}
 		return m
 	}
-	for _, metric := range r.Metrics {
-		m := slot(metric, r.code.reads[metric])
+	reads := r.code.readsOn(pl.on)
+	for _, metric := range slices.Sorted(maps.Keys(reads)) {
+		m := slot(metric, reads[metric])
 		switch {
 		case r.windowed():
 			if m.windows == nil {
@@ -204,8 +206,8 @@ func (pl *plan) bind(b *binder, r *bound) {
 	r.forMs, r.absent = r.For.Milliseconds(), r.Absent.Milliseconds()
 	slow := b.slow
 	if r.windowed() {
-		if c.key != nil {
-			r.key = guardedText(r.Rule, b.string(c.key))
+		if key := c.keyOn(pl.on); key != nil {
+			r.key = guardedText(r.Rule, b.string(key))
 		}
 		if r.Window != nil {
 			b = pl.bindWindow(b, r)
@@ -292,7 +294,7 @@ func (pl *plan) either(b *binder, r *bound, metric string) (num numFunc, text te
 func (pl *plan) bindShown(b *binder, r *bound) {
 	var exprs []*expr
 	for _, e := range []*expr{r.code.when, r.code.clear, r.code.key} {
-		if e != nil && (e != r.code.key || r.Window == nil) { // the key of a window is of readings, not of the window
+		if e != nil && (e != r.code.key || !r.windowed()) { // the key of a window is of readings, not of the window
 			exprs = append(exprs, e)
 		}
 	}

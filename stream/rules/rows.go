@@ -123,9 +123,6 @@ func (e *RowEngine) adopt(set *Set) {
 	clear(e.devices)
 }
 
-// inputsOf are the kinds of rows that rules of an engine are about.
-func inputsOf(_ *Set, engine string) []string { return []string{engine} }
-
 // Idle reports whether no rule is about these rows.
 func (e *RowEngine) Idle() bool {
 	for _, p := range e.programs {
@@ -367,7 +364,7 @@ func (e *RowEngine) zoneKey(row *Row) string {
 	if k := rowKinds[row.On]; k != nil && k.columns["zone"] == kindText && e.on == row.On {
 		return row.column("zone")
 	}
-	return e.frame.asset().Zone
+	return e.zoneOf(row) // of several kinds: a camera's own zones are nobody else's
 }
 
 // zoneOf is the zone that an event about the row is of: the registry's, or an event's own.
@@ -477,10 +474,20 @@ func (e *RowEngine) Settle() []batch.Event {
 // Tick moves the clock where no rows come; now is processing time, Unix ms. Call it only with all
 // that the log holds applied.
 func (e *RowEngine) Tick(now int64) {
+	for on := range e.programs {
+		e.TickOn(on, now)
+	}
+}
+
+// TickOn moves the clock of one of several kinds.
+func (e *RowEngine) TickOn(on string, now int64) {
 	e.received = max(e.received, now)
-	for _, c := range e.clocks {
+	if c := e.clocks[on]; c != nil {
 		c.ticked(now)
 	}
 	e.advance(now-e.lateness(rowKinds[e.on]), now)
 	e.closeWindows()
 }
+
+// Inputs are the kinds of rows that the rules are about now.
+func (e *RowEngine) Inputs() []string { return inputsOf(e.set, e.on) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -26,12 +27,13 @@ type RowWorkerConfig struct {
 	Metrics    prometheus.Registerer
 }
 
-// A RowWorker reads one kind of rows from the log, evaluates the rules about them and publishes
-// events. As with Worker, events are on the log before the checkpoint moves: after a crash it replays
-// and skips those that are there already. State and position are one object, so they never part.
+// A RowWorker reads one kind of rows from the log, or of OnJoined those that its rules are about,
+// evaluates the rules about them and publishes events. As with Worker, events are on the log before the
+// checkpoint moves: after a crash it replays and skips those that are there already. State and positions
+// are one object, so they never part.
 type RowWorker struct {
 	cfg       RowWorkerConfig
-	applied   atomic.Uint64
+	applied   map[string]*atomic.Uint64 // by kind of rows
 	engine    atomic.Pointer[RowEngine]
 	published atomic.Int64
 	metrics   rowMetrics
@@ -54,7 +56,10 @@ func NewRowWorker(cfg RowWorkerConfig) *RowWorker {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	w := &RowWorker{cfg: cfg, every: time.Second}
+	w := &RowWorker{cfg: cfg, every: time.Second, applied: map[string]*atomic.Uint64{}}
+	for _, on := range ons {
+		w.applied[on] = &atomic.Uint64{}
+	}
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "panormus_rules_rows_" + name, Help: help, ConstLabels: prometheus.Labels{"on": cfg.On}})
 	}
@@ -88,11 +93,23 @@ func (w *RowWorker) Stats() []RuleStats {
 
 // Lag is how many batches of the log are not evaluated yet.
 func (w *RowWorker) Lag(ctx context.Context) (int64, error) {
-	last, err := w.cfg.Log.LastSeq(ctx, rowKinds[w.cfg.On].kind)
-	if err != nil {
-		return 0, err
+	lag := int64(0)
+	for _, on := range inputsOf(w.cfg.Rules.Set(), w.cfg.On) {
+		last, err := w.cfg.Log.LastSeq(ctx, batchKind(on))
+		if err != nil {
+			return 0, err
+		}
+		lag += int64(last - min(last, w.applied[on].Load()))
 	}
-	return int64(last - min(last, w.applied.Load())), nil
+	return lag, nil
+}
+
+// batchKind is where rows of a kind lie on the log.
+func batchKind(on string) batch.Kind {
+	if k := rowKinds[on]; k != nil {
+		return k.kind
+	}
+	return batch.KindObservations
 }
 
 func (w *RowWorker) consumer() string { return Consumer + "-" + w.cfg.On }
@@ -107,9 +124,10 @@ func (w *RowWorker) step(name string) error {
 
 // rowCheckpoint is what is kept.
 type rowCheckpoint struct {
-	Seq    uint64          `json:"seq"`
-	Events uint64          `json:"events"` // the replay need not look at events up to here
-	State  json.RawMessage `json:"state"`
+	Seq    uint64            `json:"seq"`            // of the one kind
+	Seqs   map[string]uint64 `json:"seqs,omitempty"` // of several
+	Events uint64            `json:"events"`         // the replay need not look at events up to here
+	State  json.RawMessage   `json:"state"`
 }
 
 // rowRun is the state of one Run.
@@ -117,11 +135,9 @@ type rowRun struct {
 	*RowWorker
 	eventSink
 	engine   *RowEngine
-	seq      uint64
+	inputs   []*rowInput
 	repeats  uint64 // the position of events that a further replay needs, until this one is over
 	replayed bool
-	end      uint64 // of the log when Run began
-	kept     uint64
 }
 
 // Run evaluates until ctx ends, then keeps its state and returns. Any error ends it; a new Run takes
@@ -136,8 +152,11 @@ func (w *RowWorker) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := r.loop(ctx); err != nil {
-		return err
+	for again := true; again; {
+		var err error
+		if again, err = r.loop(ctx); err != nil {
+			return err
+		}
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -153,7 +172,7 @@ func (r *rowRun) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var c rowCheckpoint
+	c := rowCheckpoint{Seqs: map[string]uint64{}}
 	if ok {
 		if err = json.Unmarshal(data, &c); err == nil {
 			err = r.engine.Restore(c.State)
@@ -162,36 +181,43 @@ func (r *rowRun) restore(ctx context.Context) error {
 			r.cfg.Logger.Error("a checkpoint is unreadable; its rules start without state", "on", r.cfg.On, "error", err)
 		}
 	}
-	r.seq, r.kept, r.events, r.repeats = c.Seq, c.Seq, c.Events, c.Events
+	if r.cfg.On != OnJoined {
+		c.Seqs = map[string]uint64{r.cfg.On: c.Seq}
+	}
+	r.events, r.repeats = c.Events, c.Events
+	if err := r.open(ctx, c.Seqs, ok); err != nil {
+		return err
+	}
 	if err := r.setPositions(ctx, c); err != nil { // from now on the log keeps what a replay will need
 		return err
 	}
-	if r.end, err = r.cfg.Log.LastSeq(ctx, rowKinds[r.cfg.On].kind); err != nil {
-		return err
-	}
-	r.applied.Store(r.seq)
 	return r.known(ctx, c.Events, func(seq uint64, err error) {
 		r.cfg.Logger.Error("a batch of events cannot be read", "sequence", seq, "error", err)
 	}, func(*batch.Event) {})
 }
 
 func (r *rowRun) setPositions(ctx context.Context, c rowCheckpoint) error {
-	if r.cfg.On == OnEvents { // one position for both: what it judges and what it has raised
-		return r.cfg.Log.SetPosition(ctx, r.consumer(), batch.KindEvents, streamlog.Position{Seq: min(c.Seq, c.Events)})
+	events := c.Events
+	for on, seq := range c.Seqs {
+		if on == OnEvents { // one position for both: what it judges and what it has raised
+			events = min(events, seq)
+			continue
+		}
+		if err := r.cfg.Log.SetPosition(ctx, r.consumer(), batchKind(on), streamlog.Position{Seq: seq}); err != nil {
+			return err
+		}
 	}
-	if err := r.cfg.Log.SetPosition(ctx, r.consumer(), rowKinds[r.cfg.On].kind, streamlog.Position{Seq: c.Seq}); err != nil {
-		return err
-	}
-	return r.cfg.Log.SetPosition(ctx, r.consumer(), batch.KindEvents, streamlog.Position{Seq: c.Events})
+	return r.cfg.Log.SetPosition(ctx, r.consumer(), batch.KindEvents, streamlog.Position{Seq: events})
 }
 
-func (r *rowRun) loop(ctx context.Context) error {
-	messages, failed, stop, err := follow(ctx, r.cfg.Log, rowKinds[r.cfg.On].kind, r.seq, nil)
+// loop evaluates until ctx ends, or, again, until the rules want other kinds.
+func (r *rowRun) loop(ctx context.Context) (again bool, err error) {
+	messages, failed, stop, err := r.follow(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return false, nil
 		}
-		return err
+		return false, err
 	}
 	defer stop()
 	tick := time.NewTicker(r.every)
@@ -199,50 +225,71 @@ func (r *rowRun) loop(ctx context.Context) error {
 	keep := time.NewTicker(r.cfg.Checkpoint)
 	defer keep.Stop()
 	changed := r.cfg.Rules.Changed()
+	if set := r.cfg.Rules.Set(); set.Version != r.engine.set.Version {
+		if again, err := r.replace(ctx); again || err != nil {
+			return again, err
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return false, nil
 		case err := <-failed:
 			if ctx.Err() != nil {
-				return nil
+				return false, nil
 			}
-			return err
+			return false, err
 		case m := <-messages:
-			err = r.round(ctx, collect(m, messages, roundBatches))
+			err = r.round(ctx, collectRows(m, messages))
 		case <-changed:
 			changed = r.cfg.Rules.Changed()
-			r.engine.Replace(r.cfg.Rules.Set(), time.Now().UnixMilli())
-			err = r.publish(ctx, r.engine.Settle())
+			if again, err := r.replace(ctx); again || err != nil {
+				return again, err
+			}
 		case <-tick.C:
 			err = r.tick(ctx)
 		case <-keep.C:
 			err = r.keep(ctx)
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
 }
 
+// replace makes the rules in force those of the engine; again where they are about other kinds.
+func (r *rowRun) replace(ctx context.Context) (again bool, err error) {
+	r.engine.Replace(r.cfg.Rules.Set(), time.Now().UnixMilli())
+	if err := r.publish(ctx, r.engine.Settle()); err != nil {
+		return false, err
+	}
+	if slices.EqualFunc(r.inputs, r.engine.Inputs(), func(in *rowInput, on string) bool { return in.on == on }) {
+		return false, nil
+	}
+	if err := r.open(ctx, nil, true); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
 // round evaluates batches in the log's order and publishes what came of them.
-func (r *rowRun) round(ctx context.Context, all []streamlog.Message) error {
+func (r *rowRun) round(ctx context.Context, all []rowMessage) error {
 	if err := r.step("round"); err != nil {
 		return err
 	}
 	evaluated, matched := r.engine.evaluated, r.engine.matched
-	each := rowKinds[r.cfg.On].each
 	for i := range all {
+		m := &all[i]
 		if r.engine.Idle() {
 			break
 		}
-		seq, rows := all[i].Seq, 0
-		if err := each(all[i].Data, func(row *Row) {
+		rows := 0
+		if err := m.in.each(m.Data, func(row *Row) {
 			rows++
-			r.engine.Apply(seq, row)
+			r.engine.Apply(m.Seq, row)
 		}); err != nil {
 			r.metrics.unreadable.Inc()
-			r.cfg.Logger.Error("a batch of the log cannot be read and is not judged", "kind", r.cfg.On, "sequence", seq, "error", err)
+			r.cfg.Logger.Error("a batch of the log cannot be read and is not judged", "kind", m.in.on, "sequence", m.Seq, "error", err)
 		}
 		r.metrics.rows.Add(float64(rows))
 	}
@@ -253,29 +300,41 @@ func (r *rowRun) round(ctx context.Context, all []streamlog.Message) error {
 	if err := r.publish(ctx, r.engine.Settle()); err != nil {
 		return err
 	}
-	r.seq = all[len(all)-1].Seq
-	r.applied.Store(r.seq)
-	if r.seq >= r.end && !r.replayed {
+	for i := range all {
+		all[i].in.seq = all[i].Seq
+	}
+	over := true
+	for _, in := range r.inputs {
+		r.applied[in.on].Store(in.seq)
+		over = over && in.seq >= in.end
+	}
+	if over && !r.replayed {
 		r.replayed, r.remember = true, false
 	}
 	return nil
 }
 
-// tick ends what nothing keeps up, once everything is evaluated.
+// tick ends what nothing keeps up, of each kind of which everything is evaluated.
 func (r *rowRun) tick(ctx context.Context) error {
-	now := time.Now().UnixMilli()
-	last, err := r.cfg.Log.LastSeq(ctx, rowKinds[r.cfg.On].kind)
-	if err != nil {
-		if ctx.Err() == nil {
-			r.cfg.Logger.Warn("asking for the end of the log", "error", err)
+	caughtUp := true
+	for _, in := range r.inputs {
+		now := time.Now().UnixMilli()
+		last, err := r.cfg.Log.LastSeq(ctx, in.kind)
+		if err != nil {
+			if ctx.Err() == nil {
+				r.cfg.Logger.Warn("asking for the end of the log", "error", err)
+			}
+			return nil
 		}
-		return nil
+		if last > in.seq {
+			caughtUp = false
+			continue
+		}
+		r.engine.TickOn(in.on, now)
 	}
-	if last > r.seq {
-		return nil
+	if caughtUp {
+		r.replayed, r.remember = true, false
 	}
-	r.replayed, r.remember = true, false
-	r.engine.Tick(now)
 	return r.publish(ctx, r.engine.Settle())
 }
 
@@ -285,14 +344,22 @@ func (r *rowRun) keep(ctx context.Context) error {
 	if r.replayed {
 		r.passEvents(ctx)
 	}
-	if r.seq == r.kept && r.events == r.repeats {
+	pctx, cancel := withGrace(ctx, stopTimeout)
+	defer cancel()
+	if r.cfg.On == OnJoined {
+		if err := r.release(pctx); err != nil {
+			return err
+		}
+	}
+	if r.events == r.repeats && !slices.ContainsFunc(r.inputs, func(in *rowInput) bool { return in.seq != in.kept }) {
 		return nil
 	}
 	state, err := r.engine.Snapshot()
 	if err != nil {
 		return err
 	}
-	c := rowCheckpoint{Seq: r.seq, Events: r.repeats, State: state}
+	c := rowCheckpoint{Seqs: r.seqs(), Events: r.repeats, State: state}
+	c.Seq = c.Seqs[r.cfg.On]
 	if r.replayed {
 		c.Events = r.events
 	}
@@ -303,8 +370,6 @@ func (r *rowRun) keep(ctx context.Context) error {
 	if err := r.step("checkpoint"); err != nil {
 		return err
 	}
-	pctx, cancel := withGrace(ctx, stopTimeout)
-	defer cancel()
 	objects, err := r.cfg.Log.Objects(pctx, Consumer)
 	if err != nil {
 		return err
@@ -318,6 +383,9 @@ func (r *rowRun) keep(ctx context.Context) error {
 	if err := r.setPositions(pctx, c); err != nil {
 		return err
 	}
-	r.kept, r.repeats = c.Seq, c.Events
+	for _, in := range r.inputs {
+		in.kept = c.Seqs[in.on]
+	}
+	r.repeats = c.Events
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"panormus/devices"
 	"panormus/stream/batch"
 	streamlog "panormus/stream/log"
 	"panormus/stream/log/logtest"
@@ -137,15 +138,92 @@ func TestEventWorkerKilled(t *testing.T) {
 	killRows(t, OnEvents, eventRules, func(l *streamlog.Log) { alarming(t, l, 5, 400) })
 }
 
+const joinedRules = `
+rules:
+  - {id: door, sequence: [{as: a, when: 'class == "person"'}, {as: b, within: 20s, when: door_open == 1}], unless: {within: 5s, when: badge_ok == 1}, hold: 5s}
+  - {id: tampered, key: domain, on: detections, sequence: [{as: a, when: value == 1}, {as: b, within: 2m, when: door_open == 1}], clear: guard_there == 1, hold: 10m}
+`
+
+// And so does one of sequences over several kinds, which it reads side by side.
+func TestJoinedWorkerKilled(t *testing.T) {
+	killRows(t, OnJoined, joinedRules, func(l *streamlog.Log) {
+		rnd := rand.New(rand.NewPCG(6, 6))
+		for i, d := range street(3, 300) {
+			putDetections(t, l, []*batch.Detections{d})
+			o := &batch.Observations{}
+			at := d.Received[0] + int64(rnd.IntN(2000))
+			metric := []string{"door_open", "badge_ok", "guard_there", "noise"}[rnd.IntN(4)]
+			o.Append(o.Begin(at, at+20, "safety", fmt.Sprintf("d%d", rnd.IntN(3))), metric, float64(rnd.IntN(2)), "", 0)
+			data, err := o.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Publish(within(t), batch.KindObservations, i%l.Partitions(), "", data); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// A worker of sequences over several kinds reads those that its rules are about, as they change.
+func TestJoinedWorkerFollowsItsRules(t *testing.T) {
+	l := logtest.New(t, nil)
+	source := &changing{set: mustParse(t, `{id: other, when: x > 1}`), changed: make(chan struct{})}
+	w := NewRowWorker(RowWorkerConfig{Log: l, Rules: source, On: OnJoined, Checkpoint: 5 * time.Millisecond})
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	source.put(mustParse(t, `{id: door, key: domain, sequence: [{as: a, when: 'class == "person"'}, {as: b, within: 20s, when: door_open == 1}], hold: 1d}`))
+	until := func(state string, each func(round int64)) {
+		t.Helper()
+		for round := int64(0); !strings.Contains(strings.Join(rowEvents(t, l), "\n"), " door "+state+" safety "); round++ {
+			if ctx.Err() != nil {
+				t.Fatalf("not %s: %q", state, rowEvents(t, l))
+			}
+			each(round)
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	until("raised", func(round int64) { // the first ones come before it has begun to read
+		for _, second := range []int64{0, 120} {
+			at := rowStart + round*600_000 + second*1000
+			d, row := &batch.Detections{}, batch.Absent()
+			row.Time, row.Received, row.Camera, row.Class = at, at, "cam", "person"
+			d.Append(&row)
+			putDetections(t, l, []*batch.Detections{d})
+			o := &batch.Observations{}
+			o.Append(o.Begin(at+1000, at+1000, "safety", "door"), "door_open", 1, "", 0)
+			data, err := o.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Publish(within(t), batch.KindObservations, 0, "", data); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	source.put(mustParse(t, `{id: other, when: x > 1}`))
+	until("cleared", func(int64) {})
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func killRows(t *testing.T, on, rules string, put func(*streamlog.Log)) {
 	set := mustParse(t, rules)
+	zoned := &testRegistry{assets: map[string]*devices.Asset{}}
+	for i, id := range []string{"cam-0", "cam-1", "d0", "d1", "d2"} {
+		zoned.assets[id] = &devices.Asset{Device: devices.Device{ID: id, Domain: "safety", Zone: fmt.Sprintf("z%d", i%2)}}
+	}
 	through := func(kill bool) []string {
 		l := logtest.New(t, nil)
 		put(l)
-		kind := rowKinds[on].kind
+		inputs := inputsOf(set, on)
 		rnd := rand.New(rand.NewPCG(1, 1))
 		for kills := 0; ; kills++ {
-			w := NewRowWorker(RowWorkerConfig{Log: l, Rules: FixedSource{set}, On: on, Checkpoint: 3 * time.Millisecond})
+			w := NewRowWorker(RowWorkerConfig{Log: l, Rules: FixedSource{set}, On: on, Checkpoint: 3 * time.Millisecond, Engine: Config{Registry: zoned}})
 			// Its own clock must end nothing: the rows lie far ahead of it, and a tick is far behind them.
 			left := int64(1 + rnd.IntN(25))
 			var steps atomic.Int64
@@ -165,9 +243,14 @@ func killRows(t *testing.T, on, rules string, put func(*streamlog.Log)) {
 				select {
 				case err = <-done:
 				case <-time.After(2 * time.Millisecond):
-					// On events the end moves with what it publishes itself.
-					end, endErr := l.LastSeq(ctx, kind)
-					if endErr != nil || w.applied.Load() < end {
+					over := true
+					for _, on := range inputs {
+						// First how far it is, then the end: on events that moves with what it publishes itself.
+						applied := w.applied[on].Load()
+						end, err := l.LastSeq(ctx, batchKind(on))
+						over = over && err == nil && applied >= end
+					}
+					if !over {
 						continue
 					}
 					cancel()
@@ -193,8 +276,17 @@ func killRows(t *testing.T, on, rules string, put func(*streamlog.Log)) {
 			t.Errorf("%s has raised nothing, want every rule to", r.ID)
 		}
 	}
+	if on == OnJoined { // several kinds come in no certain order; what is raised is the same
+		slices.Sort(got)
+		slices.Sort(want)
+	}
 	if !slices.Equal(got, want) {
-		t.Errorf("%d events after kills:\n%s\nwant %d:\n%s", len(got), strings.Join(got, "\n"), len(want), strings.Join(want, "\n"))
+		i := 0
+		for i < min(len(got), len(want)) && got[i] == want[i] {
+			i++
+		}
+		t.Errorf("%d events after kills, want %d; from event %d on\n%s\nwant\n%s", len(got), len(want), i,
+			strings.Join(got[i:min(i+10, len(got))], "\n"), strings.Join(want[i:min(i+10, len(want))], "\n"))
 	}
 }
 

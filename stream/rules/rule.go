@@ -44,6 +44,8 @@ type Rule struct {
 	Version string   // short hash of all that was written of the rule
 	Metrics []string // what it reads, sorted
 
+	clearOn string // what clear of a sequence is about; "" for what the rule is
+
 	logic string // hash of what decides, without words and severity
 	code  *code
 	// calendars are those that it depends on, as they were written.
@@ -116,12 +118,13 @@ func (r *Rule) json() ruleJSON {
 
 type stepJSON struct {
 	As     string `json:"as,omitempty"`
+	On     string `json:"on,omitempty"`
 	Within string `json:"within,omitempty"`
 	When   string `json:"when"`
 }
 
 func (s Step) json() stepJSON {
-	j := stepJSON{As: s.As, When: s.When}
+	j := stepJSON{As: s.As, On: s.On, When: s.When}
 	if s.Within > 0 {
 		j.Within = formatDuration(s.Within)
 	}
@@ -188,7 +191,7 @@ func (r *Rule) windowed() bool { return r.Window != nil || r.Sequence != nil }
 
 // sameKeys reports whether episodes of old mean the same under r.
 func (r *Rule) sameKeys(old *Rule) bool {
-	return r.Key == old.Key && r.Domain == old.Domain && r.On == old.On && r.Shadow == old.Shadow && (r.Absent > 0) == (old.Absent > 0) &&
+	return r.Key == old.Key && r.Domain == old.Domain && r.engine() == old.engine() && r.Shadow == old.Shadow && (r.Absent > 0) == (old.Absent > 0) &&
 		(r.Window == nil) == (old.Window == nil) && (r.Sequence == nil) == (old.Sequence == nil)
 }
 

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 // A Step is one of a sequence, or what must not come after it.
 type Step struct {
 	As     string        // its name in text and context; "" for `unless`
+	On     string        // what it is about; "" for what the rule is
 	When   string        // CEL, of what a message itself says
 	Within time.Duration // of the step before; 0 for the first
 }
@@ -210,7 +212,7 @@ func (pl *plan) bindSequence(b *binder, r *bound) *binder {
 	for i, step := range r.Sequence {
 		p.names = append(p.names, step.As)
 		p.within = append(p.within, step.Within.Milliseconds())
-		p.conds = append(p.conds, b.condition(r.code.steps[i]))
+		p.conds = append(p.conds, pl.stepCondition(b, r, i))
 		over.text[step.As] = i
 		r.shows = append(r.shows, shown{name: step.As, text: func(f *frame) (string, bool) {
 			if i < len(f.texts) {
@@ -222,16 +224,24 @@ func (pl *plan) bindSequence(b *binder, r *bound) *binder {
 	p.conds = append(p.conds, nil, nil)
 	if r.Unless != nil {
 		p.unless = r.Unless.Within.Milliseconds()
-		p.conds[p.unlessBit()] = b.condition(r.code.steps[len(r.Sequence)])
+		p.conds[p.unlessBit()] = pl.stepCondition(b, r, len(r.Sequence))
 	}
-	if r.code.ends != nil {
-		p.clears, p.conds[p.clearBit()] = true, b.condition(r.code.ends)
+	if p.clears = r.code.ends != nil; p.clears && r.endsOn() == pl.on {
+		p.conds[p.clearBit()] = b.condition(r.code.ends)
 	}
 	r.window = &windowPlan{every: 1, width: 1, slot: pl.windows, sequence: p}
 	if pl.hasWindows = true; !r.shared() {
 		pl.windows++
 	}
 	return over
+}
+
+// stepCondition binds a step's condition; nil where the step is about other than the plan.
+func (pl *plan) stepCondition(b *binder, r *bound, i int) boolFunc {
+	if r.stepOn(i) != pl.on {
+		return nil
+	}
+	return b.condition(r.code.steps[i])
 }
 
 // parseSequence reads a rule's `sequence`.
@@ -243,7 +253,7 @@ func (p *parser) parseSequence(r *Rule, n *yaml.Node, at map[string]*yaml.Node) 
 	names := map[string]bool{}
 	for i, x := range n.Content {
 		key := fmt.Sprintf("sequence.%d", i)
-		s, ok := p.parseStep(key, x, []string{"as", "within", "when"}, at)
+		s, ok := p.parseStep(key, x, []string{"as", "within", "when", "on"}, at)
 		if !ok {
 			continue
 		}
@@ -269,7 +279,7 @@ func (p *parser) parseSequence(r *Rule, n *yaml.Node, at map[string]*yaml.Node) 
 
 // parseUnless reads a rule's `unless`.
 func (p *parser) parseUnless(r *Rule, n *yaml.Node, at map[string]*yaml.Node) {
-	s, ok := p.parseStep("unless", n, []string{"within", "when"}, at)
+	s, ok := p.parseStep("unless", n, []string{"within", "when", "on"}, at)
 	if !ok {
 		return
 	}
@@ -294,6 +304,8 @@ func (p *parser) parseStep(name string, n *yaml.Node, keys []string, at map[stri
 		switch key {
 		case "as":
 			s.As = text
+		case "on":
+			s.On = text
 		case "when":
 			s.When = strings.TrimSpace(text)
 		default:
@@ -334,28 +346,35 @@ func (p *parser) compileSequence(r *Rule, at map[string]*yaml.Node, before int) 
 	if bad > before {
 		return
 	}
-	of := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, columns: columnsOf(r.On), ofReadings: true}
-	var all []*parsed
-	condition := func(key, src string) *parsed {
-		e := of.parse(at[key], "when", src, max(strings.Index(at[key].Value, src), 0))
-		all = append(all, e)
+	of := map[string]*compiler{}       // by what they are about
+	group := map[*compiler][]*parsed{} // their conditions, and the key
+	condition := func(on, key, as, src string) *parsed {
+		c := of[on]
+		if c == nil {
+			c = &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: on, columns: columnsOf(on), ofReadings: true}
+			of[on] = c
+		}
+		e := c.parse(at[key], as, src, max(strings.Index(at[key].Value, src), 0))
+		group[c] = append(group[c], e)
 		return e
 	}
+	var steps []*parsed
 	for i, s := range r.Sequence {
-		condition(fmt.Sprintf("sequence.%d.when", i), s.When)
+		steps = append(steps, condition(r.stepOn(i), fmt.Sprintf("sequence.%d.when", i), "when", s.When))
 	}
 	if r.Unless != nil {
-		condition("unless.when", r.Unless.When)
+		steps = append(steps, condition(r.stepOn(len(r.Sequence)), "unless.when", "when", r.Unless.When))
 	}
-	steps := len(all)
-	var ends, key *parsed
+	var ends *parsed
 	if at["clear"] != nil {
-		ends = condition("clear", r.Clear)
+		ends = condition(r.endsOn(), "clear", "when", r.Clear)
 		ends.key = "clear"
 	}
+	keys := map[string]*parsed{}
 	if at["key"] != nil && !slices.Contains(plainKeys, r.Key) {
-		key = of.parse(at["key"], "key", r.Key, max(strings.Index(at["key"].Value, r.Key), 0))
-		all = append(all, key)
+		for _, on := range slices.Sorted(maps.Keys(of)) {
+			keys[on] = condition(on, "key", "key", r.Key)
+		}
 	}
 	over := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: "the steps",
 		columns: map[string]kind{}}
@@ -369,27 +388,50 @@ func (p *parser) compileSequence(r *Rule, at map[string]*yaml.Node, before int) 
 			shows = append(shows, pieces[i].parsed)
 		}
 	}
-	checked, ok1 := of.settle(r, all, len(all), before)
-	texts, ok2 := over.settle(r, shows, 0, before)
-	if !ok1 || !ok2 {
+	checked, ok := map[*parsed]*expr{}, true
+	for _, on := range slices.Sorted(maps.Keys(of)) {
+		c := of[on]
+		some, fine := c.settle(r, group[c], len(group[c]), before)
+		maps.Copy(checked, some)
+		ok = ok && fine
+	}
+	texts, fine := over.settle(r, shows, 0, before)
+	if !ok || !fine {
 		return
 	}
 	if r.shared() {
 		over.checkShared(r, shows)
 	}
 	out := &code{reads: map[string]kind{}, shows: map[string]kind{}}
-	for i, e := range all {
+	take := func(on string, e *parsed) *expr {
 		x := checked[e]
-		of.takeCondition(&code{}, e, x) // says what is no condition
-		switch {
-		case i < steps:
-			out.steps = append(out.steps, x)
-			out.counts = out.counts || x != nil && !readsMetric(x)
-		case e == ends:
-			out.ends = x
-			out.counts = out.counts || x != nil && !readsMetric(x)
-		case e == key:
-			out.key = x
+		of[on].takeCondition(&code{}, e, x) // says what is no condition
+		return x
+	}
+	for i, e := range steps {
+		x := take(r.stepOn(i), e)
+		out.steps = append(out.steps, x)
+		out.counts = out.counts || x != nil && !readsMetric(x)
+	}
+	if ends != nil {
+		out.ends = take(r.endsOn(), ends)
+		out.counts = out.counts || out.ends != nil && !readsMetric(out.ends)
+	}
+	mixed := r.mixed()
+	if mixed {
+		out.joined = map[string]*joinedCode{}
+	}
+	for on, c := range of {
+		j := &joinedCode{reads: map[string]kind{}}
+		if e := keys[on]; e != nil {
+			j.key = take(on, e)
+		}
+		c.readsInto(j.reads)
+		maps.Copy(out.reads, j.reads)
+		if mixed {
+			out.joined[on] = j
+		} else {
+			out.key = j.key
 		}
 	}
 	for i := range pieces {
@@ -401,6 +443,6 @@ func (p *parser) compileSequence(r *Rule, at map[string]*yaml.Node, before int) 
 		return
 	}
 	out.text = pieces
-	out.readAll(of, r)
+	r.Metrics = slices.Sorted(maps.Keys(out.reads))
 	r.code = out
 }

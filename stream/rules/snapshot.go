@@ -181,7 +181,7 @@ func (r *reader) rule() *Rule {
 		rule.Window, rule.Let = &Window{Type: j.Window.Type}, j.Let
 	}
 	for _, s := range j.Sequence {
-		rule.Sequence = append(rule.Sequence, Step{As: s.As})
+		rule.Sequence = append(rule.Sequence, Step{As: s.As, On: s.On})
 	}
 	return rule
 }

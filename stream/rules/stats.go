@@ -187,7 +187,7 @@ func (e *Engine) Stats() Stats {
 		BaselinesRefused: c.baselinesRefused.Load(), Devices: c.devices.Load(),
 	}
 	for i, r := range c.set.Rules {
-		if r.On == onObservations {
+		if r.engine() == onObservations {
 			s.Rules = append(s.Rules, c.rules[i].stats(r, e.cfg.faults))
 			s.Evaluations += c.rules[i].evaluations.Load()
 		}
@@ -211,7 +211,7 @@ func (e *RowEngine) Stats() []RuleStats {
 	var out []RuleStats
 	c := e.counts.Load()
 	for i, r := range c.set.Rules {
-		if r.On == e.on {
+		if r.engine() == e.on {
 			out = append(out, c.rules[i].stats(r, e.cfg.faults))
 		}
 	}

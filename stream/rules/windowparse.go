@@ -275,12 +275,17 @@ func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
 
 // readAll notes the metrics of what was compiled: a message with one of them concerns the rule.
 func (c *code) readAll(of *compiler, r *Rule) {
-	for _, v := range of.vars {
+	of.readsInto(c.reads)
+	r.Metrics = slices.Sorted(maps.Keys(c.reads))
+}
+
+// readsInto notes the metrics of what was compiled.
+func (c *compiler) readsInto(reads map[string]kind) {
+	for _, v := range c.vars {
 		if v.source == fromMetric {
-			c.reads[v.name] = v.kind
+			reads[v.name] = v.kind
 		}
 	}
-	r.Metrics = slices.Sorted(maps.Keys(c.reads))
 }
 
 // checkArgument reports what an aggregate cannot be of.

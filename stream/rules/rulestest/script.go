@@ -120,6 +120,7 @@ func (s *script) flush() error {
 	for _, p := range slices.Sorted(maps.Keys(s.held)) {
 		s.seq++
 		s.engine.Apply(p, s.seq, s.held[p])
+		rules.Messages(s.held[p], func(row *rules.Row) { s.rowsOn(rules.OnJoined).Apply(s.seq, row) })
 	}
 	clear(s.held)
 	events := s.engine.Settle()
@@ -127,11 +128,14 @@ func (s *script) flush() error {
 		events = append(events, s.rows[on].Settle()...)
 	}
 	// What was raised is judged by the rules on events, and so is what comes of that.
-	about := s.rowsOn(rules.OnEvents)
-	for fresh := events; len(fresh) > 0 && !about.Idle(); {
+	about, joined := s.rowsOn(rules.OnEvents), s.rowsOn(rules.OnJoined)
+	for fresh := events; len(fresh) > 0 && !(about.Idle() && joined.Idle()); {
 		s.seq++
-		rules.Events(fresh, func(row *rules.Row) { about.Apply(s.seq, row) })
-		fresh = about.Settle()
+		rules.Events(fresh, func(row *rules.Row) {
+			about.Apply(s.seq, row)
+			joined.Apply(s.seq, row)
+		})
+		fresh = append(about.Settle(), joined.Settle()...)
 		events = append(events, fresh...)
 	}
 	for i := range events {
@@ -291,7 +295,7 @@ func (s *script) command(line int, words, block []string) error {
 		s.now = max(s.now, at)
 		s.engine.Tick(at)
 		for on, e := range s.rows {
-			if on != rules.OnEvents {
+			if on != rules.OnEvents && on != rules.OnJoined {
 				e.Tick(at)
 			}
 		}
@@ -299,6 +303,7 @@ func (s *script) command(line int, words, block []string) error {
 			return err
 		}
 		s.rowsOn(rules.OnEvents).Tick(at)
+		s.rowsOn(rules.OnJoined).Tick(at)
 	case name == "restart" && len(args) == 0:
 		return s.restart()
 	case name == "expect" && len(args) == 0:
@@ -435,6 +440,7 @@ func (s *script) row(args []string) error {
 	}
 	s.seq++
 	s.rowsOn(on).Apply(s.seq, row)
+	s.rowsOn(rules.OnJoined).Apply(s.seq, row)
 	return nil
 }
 
