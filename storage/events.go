@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
 	"panormus/stream/batch"
 )
 
@@ -95,14 +97,20 @@ func (db *DB) readEvents(ctx context.Context, sql string, args ...any) ([]batch.
 	var events []batch.Event
 	for rows.Next() {
 		var e batch.Event
-		var context string
-		if err := rows.Scan(&e.Time, &e.Received, &e.ID, &e.Rule, &e.RuleVersion, &e.Severity, &e.State, &e.Domain, &e.Device, &e.Zone, &e.Key, &e.Text, &context); err != nil {
+		if err := scanEvent(rows, &e); err != nil {
 			return nil, err
 		}
-		e.Time, e.Received, e.Context = e.Time.UTC(), e.Received.UTC(), json.RawMessage(context)
 		events = append(events, e)
 	}
 	return events, rows.Err()
+}
+
+// scanEvent reads eventColumns.
+func scanEvent(rows driver.Rows, e *batch.Event) error {
+	var context string
+	err := rows.Scan(&e.Time, &e.Received, &e.ID, &e.Rule, &e.RuleVersion, &e.Severity, &e.State, &e.Domain, &e.Device, &e.Zone, &e.Key, &e.Text, &context)
+	e.Time, e.Received, e.Context = e.Time.UTC(), e.Received.UTC(), json.RawMessage(context)
+	return err
 }
 
 // A CursorError is a cursor that did not come from here.

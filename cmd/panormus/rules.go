@@ -284,7 +284,34 @@ func (n *node) backtest(ctx context.Context, rule *rules.Rule, from, to time.Tim
 	b.Read = func(ctx context.Context, p rules.Past, each func(*batch.Observations) error) (int64, error) {
 		return n.parts.db.Past(ctx, storage.PastQuery{From: p.From, To: p.To, Domain: p.Domain, Metrics: p.Metrics}, each)
 	}
+	b.ReadRows = n.pastRows
 	return b.Run(ctx)
+}
+
+// pastRows reads what the database holds of a kind of rows.
+func (n *node) pastRows(ctx context.Context, on string, p rules.Past, each func(*rules.Row) error) (leftOut int64, err error) {
+	var bad error
+	do := func(row *rules.Row) {
+		if bad == nil {
+			bad = each(row)
+		}
+	}
+	db := n.parts.db
+	switch on {
+	case rules.OnDetections:
+		return db.PastDetections(ctx, p.From, p.To, func(d *batch.Detections) error { rules.Detections(d, do); return bad })
+	case rules.OnTracks:
+		err = db.PastTracks(ctx, p.From, p.To, func(all []batch.Track) error { rules.Tracks(all, do); return bad })
+	case rules.OnCounts:
+		err = db.PastCounts(ctx, p.From, p.To, func(all []batch.Count) error { rules.Counts(all, do); return bad })
+	case rules.OnUplinks:
+		err = db.PastUplinks(ctx, p.From, p.To, func(all []batch.Uplink) error { rules.Uplinks(all, do); return bad })
+	case rules.OnEvents:
+		err = db.PastEvents(ctx, p.From, p.To, p.Domain, func(all []batch.Event) error { rules.Events(all, do); return bad })
+	default:
+		err = fmt.Errorf("BUG: no past of %s", on)
+	}
+	return 0, err
 }
 
 // hours reads what baselines learn of the past; nil without a database.

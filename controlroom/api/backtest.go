@@ -22,7 +22,7 @@ type backtestOf[R any] struct {
 	Rule        R                `json:"rule" doc:"what was tried"`
 	From        live.Stamp       `json:"from"`
 	To          live.Stamp       `json:"to"`
-	Readings    int64            `json:"readings" doc:"evaluated, those before from that the rule had to know included"`
+	Readings    int64            `json:"readings" doc:"or rows: evaluated, those before from that the rule had to know included"`
 	LeftOut     int64            `json:"left_out" doc:"readings whose event time is not known"`
 	Devices     int              `json:"devices"`
 	Evaluations uint64           `json:"evaluations"`
@@ -60,7 +60,7 @@ func (a *api) backtests() {
 	}}
 	register(a, huma.Operation{
 		Method: http.MethodPost, Path: "/api/v1/rules/{id}/backtest", Summary: "What a rule would have raised", Tags: []string{rulesTag}, Errors: []int{400, 404, 422, 429, 501, 503},
-		Description: "Evaluates the rule over the readings of the database, with the engine that evaluates the present, at most 92 days. It ends with the request.",
+		Description: "Evaluates the rule over the readings, or the rows it is about, of the database, with the engine that evaluates the present, at most 92 days. It ends with the request.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: body}}},
 		Responses:   map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{"application/json": {Schema: answer}}}},
 	}, a.backtest)

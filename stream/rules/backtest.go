@@ -24,7 +24,8 @@ type Past struct {
 	Metrics  []string
 }
 
-// A Backtest evaluates one rule over the past, with the engine that evaluates the present.
+// A Backtest evaluates one rule over the past, with the engine that evaluates the present: of readings, of
+// rows, or of a sequence over several kinds.
 //
 // Time is event time: every reading counts as received when it was measured. The past begins a while
 // before From, so that what a rule needs to know is known; a metric that was not reported in that
@@ -37,6 +38,9 @@ type Backtest struct {
 	// Read calls each for what there is, in order of event time, and returns how many readings it had
 	// to leave out. Whoever is called keeps the batch.
 	Read func(ctx context.Context, p Past, each func(*batch.Observations) error) (leftOut int64, err error)
+	// ReadRows calls each for what there is of a kind of rows, in order of event time, with that for the time
+	// of receipt. A Row is good until each returns.
+	ReadRows func(ctx context.Context, on string, p Past, each func(*Row) error) (leftOut int64, err error)
 	// Hours is as of a worker: baselines begin with the weeks before the past.
 	Hours func(ctx context.Context, q HoursQuery, each func(Hour) error) error
 }
@@ -74,8 +78,6 @@ func (e *BacktestError) Error() string { return e.Detail }
 // Check reports what is wrong with b, as a *BacktestError.
 func (b *Backtest) Check() error {
 	switch {
-	case b.Rule.On != onObservations:
-		return &BacktestError{fmt.Sprintf("a rule on %s, want one on observations: only they can be tried on the past", b.Rule.On)}
 	case !b.From.Before(b.To):
 		return &BacktestError{fmt.Sprintf("from %s is not before to %s", b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))}
 	case b.To.Sub(b.From) > MaxBacktest:
@@ -90,6 +92,13 @@ func (b *Backtest) past() Past {
 	if w := b.Rule.Window; w != nil {
 		lead += w.Size + w.Gap
 	}
+	for i := range b.Rule.Sequence {
+		lead += b.Rule.Sequence[i].Within
+	}
+	if b.Rule.Unless != nil {
+		lead += b.Rule.Unless.Within
+	}
+	lead += b.Rule.Hold
 	lead = min(lead, 24*time.Hour)
 	p := Past{From: b.From.Add(-lead), To: b.To, Domain: b.Rule.Domain}
 	c := b.Rule.code
@@ -125,13 +134,22 @@ func (b *Backtest) Run(ctx context.Context) (*BacktestResult, error) {
 	rule.Disabled, rule.Shadow = false, false
 	cfg := b.Config
 	cfg.Partitions = 1
-	r := &backtest{Backtest: b, e: New(cfg, NewSet(&rule)), out: &BacktestResult{Rule: b.Rule, From: b.From, To: b.To, Events: []batch.Event{}, Step: time.Hour}}
+	r := &backtest{Backtest: b, out: &BacktestResult{Rule: b.Rule, From: b.From, To: b.To, Events: []batch.Event{}, Step: time.Hour}}
 	if b.To.Sub(b.From) > 14*24*time.Hour {
 		r.out.Step = 24 * time.Hour
 	}
 	for at := b.From.UTC().Truncate(r.out.Step); at.Before(b.To); at = at.Add(r.out.Step) {
 		r.out.Buckets = append(r.out.Buckets, BacktestBucket{Time: at})
 	}
+	if rule.engine() != onObservations {
+		e, leftOut, err := r.rows(ctx, &rule)
+		if err != nil {
+			return nil, err
+		}
+		r.out.Devices = len(e.devices)
+		return r.end(began, leftOut, e.Stats())
+	}
+	r.e = New(cfg, NewSet(&rule))
 	past := b.past()
 	if err := r.learn(ctx, past.From); err != nil {
 		return nil, err
@@ -146,14 +164,19 @@ func (b *Backtest) Run(ctx context.Context) (*BacktestResult, error) {
 	}
 	// Whatever is due before To is raised.
 	r.tick(b.To.UnixMilli() + r.e.cfg.Lateness.Milliseconds())
-	r.settle()
-	out := r.out
-	out.LeftOut, out.Devices, out.Took = leftOut, r.e.Devices(), time.Since(began)
-	s := r.e.Stats()
-	if len(s.Rules) != 1 {
+	r.note(r.e.Settle())
+	r.out.Devices = r.e.Devices()
+	return r.end(began, leftOut, r.e.Stats().Rules)
+}
+
+// end is the result, with what the one rule has done.
+func (r *backtest) end(began time.Time, leftOut int64, stats []RuleStats) (*BacktestResult, error) {
+	if len(stats) != 1 {
 		return nil, errors.New("BUG: a backtest of other than one rule")
 	}
-	out.Evaluations, out.Matches, out.Errors, out.LastError = s.Rules[0].Evaluations, s.Rules[0].Matches, s.Rules[0].Errors, s.Rules[0].LastError
+	out, s := r.out, &stats[0]
+	out.LeftOut, out.Took = leftOut, time.Since(began)
+	out.Evaluations, out.Matches, out.Errors, out.LastError = s.Evaluations, s.Matches, s.Errors, s.LastError
 	return out, nil
 }
 
@@ -203,7 +226,7 @@ func (r *backtest) take(o *batch.Observations) {
 		}
 	}
 	r.apply(o.Slice(first, o.Len()))
-	r.settle()
+	r.note(r.e.Settle())
 }
 
 func (r *backtest) apply(o *batch.Observations) {
@@ -213,8 +236,9 @@ func (r *backtest) apply(o *batch.Observations) {
 	}
 }
 
-func (r *backtest) settle() {
-	for _, ev := range r.e.Settle() {
+// note takes the events that belong to the time asked for.
+func (r *backtest) note(events []batch.Event) {
+	for _, ev := range events {
 		if ev.Time.Before(r.From) || !ev.Time.Before(r.To) {
 			continue
 		}

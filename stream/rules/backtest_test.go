@@ -129,7 +129,7 @@ func TestBacktestRefuses(t *testing.T) {
 		from, to time.Time
 		want     string
 	}{
-		{`{id: r, on: tracks, when: score > 1}`, at, at.Add(time.Hour), "a rule on tracks"},
+		{`{id: r, on: tracks, when: score > 1}`, at, at.Add(time.Hour), "a rule about rows"},
 		{`{id: r, when: x > 1}`, at, at, "is not before"},
 		{`{id: r, when: x > 1}`, at, at.Add(93 * 24 * time.Hour), "want at most"},
 	} {

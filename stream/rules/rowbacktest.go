@@ -1,0 +1,110 @@
+package rules
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"maps"
+	"slices"
+
+	"panormus/stream/batch"
+)
+
+// rows evaluates a rule about rows; those of several kinds are read side by side and merged by event time.
+func (r *backtest) rows(ctx context.Context, rule *Rule) (*RowEngine, int64, error) {
+	if r.ReadRows == nil {
+		return nil, 0, &BacktestError{"a rule about rows, of which nothing is kept here"}
+	}
+	e := NewRowEngine(r.Config, rule.engine(), NewSet(rule))
+	n := 0
+	apply := func(row *Row) {
+		r.out.Readings++
+		e.Apply(uint64(r.out.Readings), row)
+		if n++; n%4096 == 0 {
+			r.note(e.Settle())
+		}
+	}
+	leftOut, err := r.merge(ctx, e.Inputs(), apply)
+	if err != nil {
+		return nil, 0, err
+	}
+	late := int64(0)
+	for _, on := range e.Inputs() {
+		late = max(late, e.lateness(rowKinds[on]))
+	}
+	e.Tick(r.To.UnixMilli() + late + inTransitMs)
+	r.note(e.Settle())
+	return e, leftOut, nil
+}
+
+// errEnough ends a read whose rows are not wanted any more.
+var errEnough = errors.New("enough")
+
+// merge calls apply for the rows of all kinds, in order of event time.
+func (r *backtest) merge(ctx context.Context, kinds []string, apply func(*Row)) (leftOut int64, err error) {
+	past := r.past()
+	if len(kinds) == 1 {
+		return r.readRows(ctx, kinds[0], past, func(row *Row) error {
+			apply(row)
+			return ctx.Err()
+		})
+	}
+	type source struct {
+		next func() (*Row, bool)
+		row  *Row // nil: no more
+		err  error
+	}
+	all := make([]*source, len(kinds))
+	for i, on := range kinds {
+		s := &source{}
+		next, stop := iter.Pull(func(yield func(*Row) bool) {
+			left, err := r.readRows(ctx, on, past, func(row *Row) error {
+				if !yield(row) {
+					return errEnough
+				}
+				return ctx.Err()
+			})
+			leftOut += left
+			s.err = err
+		})
+		defer stop()
+		s.next, all[i] = next, s
+		s.row, _ = next()
+	}
+	for {
+		var first *source
+		for _, s := range all {
+			if s.err != nil {
+				return leftOut, s.err
+			}
+			if s.row != nil && (first == nil || s.row.Time < first.row.Time) {
+				first = s
+			}
+		}
+		if first == nil {
+			return leftOut, nil
+		}
+		apply(first.row)
+		first.row, _ = first.next()
+	}
+}
+
+// readRows reads one kind; messages of devices come as readings do.
+func (r *backtest) readRows(ctx context.Context, on string, past Past, each func(*Row) error) (leftOut int64, err error) {
+	if on != onObservations {
+		return r.ReadRows(ctx, on, past, each)
+	}
+	past.Metrics = slices.Sorted(maps.Keys(r.Rule.code.readsOn(on)))
+	if r.Rule.code.counts {
+		past.Metrics = nil
+	}
+	return r.Read(ctx, past, func(o *batch.Observations) error {
+		var bad error
+		Messages(o, func(row *Row) {
+			if bad == nil {
+				bad = each(row)
+			}
+		})
+		return bad
+	})
+}
