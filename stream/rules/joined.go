@@ -95,7 +95,7 @@ var tellsOfDetections = []string{"class", "vendor_class", "track", "camera", "wh
 
 // kindOfStep is what a condition is about where that is not said: what the rule is about, on, unless its
 // variables are none of that; said is whether the rule says it.
-func kindOfStep(src, on string, said bool) string {
+func (p *parser) kindOfStep(src, on string, said bool) string {
 	hidden, _ := hideDurations(src)
 	a, issues := baseEnv().Parse(hidden)
 	if issues.Err() != nil {
@@ -104,6 +104,9 @@ func kindOfStep(src, on string, said bool) string {
 	var names []string
 	ast.PostOrderVisit(root(a), ast.NewExprVisitor(func(x ast.Expr) {
 		if x.Kind() != ast.IdentKind {
+			return
+		}
+		if _, isParam := p.params[x.AsIdent()]; isParam {
 			return
 		}
 		if _, isField := fields[x.AsIdent()]; !isField || columnsOf(on)[x.AsIdent()] != kindNone {
@@ -148,7 +151,7 @@ func (p *parser) settleSteps(r *Rule, at map[string]*yaml.Node) {
 	}
 	for i := range on {
 		if on[i] = step(i).On; on[i] == "" {
-			on[i] = kindOfStep(step(i).When, r.On, said)
+			on[i] = p.kindOfStep(step(i).When, r.On, said)
 		} else if !slices.Contains(ons, on[i]) {
 			p.failAt(node(i, "on"), "on: found %q%s; want one of %s", on[i], didYouMean(on[i], ons), strings.Join(ons, ", "))
 			return
@@ -167,7 +170,7 @@ func (p *parser) settleSteps(r *Rule, at map[string]*yaml.Node) {
 		}
 	}
 	if r.clearOn = ""; r.Clear != "" {
-		r.clearOn = kindOfStep(r.Clear, r.On, true)
+		r.clearOn = p.kindOfStep(r.Clear, r.On, true)
 	}
 	if r.mixed() && at["key"] == nil {
 		r.Key = "zone" // no camera is a door
