@@ -32,6 +32,7 @@ type config struct {
 	Role       string `yaml:"role"`
 	Insecure   bool   `yaml:"insecure"`
 	LogLevel   string `yaml:"log_level"`
+	file       string // the settings file, which there may not be
 
 	Web        webConfig        `yaml:"web"`
 	Broker     brokerConfig     `yaml:"broker"`
@@ -224,6 +225,7 @@ func readConfigFile(c *config, file string, environ func(string) (string, bool))
 			file = defaultConfigFile
 		}
 	}
+	c.file = file
 	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) && !wanted {
 		return nil

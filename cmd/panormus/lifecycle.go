@@ -55,24 +55,27 @@ const (
 // again runs a part, and again each time it fails, after growing, jittered pauses. This is the one
 // place where parts are retried.
 func (s *stage) again(name string, run func(context.Context) error) {
-	s.wg.Go(func() {
-		for pause := firstPause; ; pause = min(2*pause, longPause) {
-			began := time.Now()
-			err := run(s.ctx)
-			if s.ctx.Err() != nil {
-				return
-			}
-			if time.Since(began) > calm {
-				pause = firstPause
-			}
-			s.log.Error("a part failed and starts again", "part", name, "error", err, "pause", pause)
-			select {
-			case <-s.ctx.Done():
-				return
-			case <-time.After(pause/2 + rand.N(pause)):
-			}
+	s.wg.Go(func() { s.repeat(s.ctx, name, run) })
+}
+
+// repeat is again for a part of a part: it returns when ctx ends.
+func (s *stage) repeat(ctx context.Context, name string, run func(context.Context) error) {
+	for pause := firstPause; ; pause = min(2*pause, longPause) {
+		began := time.Now()
+		err := run(ctx)
+		if ctx.Err() != nil {
+			return
 		}
-	})
+		if time.Since(began) > calm {
+			pause = firstPause
+		}
+		s.log.Error("a part failed and starts again", "part", name, "error", err, "pause", pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+	}
 }
 
 // end stops the stage and waits for its parts.

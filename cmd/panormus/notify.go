@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"panormus/stream/alarms"
 	"panormus/stream/batch"
@@ -90,8 +94,14 @@ func (n *node) startNotify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var outlets *notify.Outlets
+	if n.cfg.has("rules") {
+		if outlets, err = n.outlets(ctx); err != nil {
+			return err
+		}
+	}
 	n.parts.notify, err = notify.New(notify.Config{
-		Settings: n.cfg.Notify.Settings, RouteBucket: routes, DeadBucket: dead, Suppressor: silenced{n.parts.alarms}, Logger: n.log, Metrics: n.reg,
+		Settings: n.cfg.Notify.Settings, Outlets: outlets, RouteBucket: routes, DeadBucket: dead, Suppressor: silenced{n.parts.alarms}, Logger: n.log, Metrics: n.reg,
 	})
 	if err != nil {
 		return err
@@ -104,23 +114,66 @@ func (n *node) startNotify(ctx context.Context) error {
 			return err
 		}
 	}
-	if !n.cfg.has("rules") || len(n.cfg.Notify.Receivers) == 0 {
-		return nil
+	if outlets != nil {
+		n.reads.again("notices", func(ctx context.Context) error { return n.parts.notify.Serve(ctx, n.reads.repeat) })
 	}
+	n.base.again("settings of notices", func(ctx context.Context) error {
+		return followNotify(ctx, n.cfg.file, settingsLook, n.parts.notify, n.log)
+	})
+	return nil
+}
+
+func (n *node) outlets(ctx context.Context) (*notify.Outlets, error) {
 	states, err := n.stream.Objects(ctx, "notify")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	broker := ""
+	out := &notify.Outlets{Log: n.stream, States: states}
 	if n.info.MQTT != "" && n.cfg.Broker.TLS.Cert == "" {
-		broker = "tcp://" + n.info.MQTT
+		out.Broker = "tcp://" + n.info.MQTT
 	}
-	queues, err := n.parts.notify.Queues(n.stream, states, broker)
-	if err != nil {
-		return err
+	if n.cfg.NATS != "embedded" { // else no other process has the log
+		if out.Leases, err = n.stream.KV(ctx, "notify_leases"); err != nil {
+			return nil, err
+		}
 	}
-	for _, q := range queues {
-		n.reads.again("notices to "+q.Name(), q.Run)
+	return out, nil
+}
+
+// settingsLook is how often the settings file is looked at. It counts when it was the same twice: an editor
+// may be half through.
+const settingsLook = 2 * time.Second
+
+// followNotify puts the receivers and routes of the settings file in force whenever it changes. A file that
+// cannot be used is told of and changes nothing.
+func followNotify(ctx context.Context, file string, every time.Duration, desk *notify.Desk, log *slog.Logger) error {
+	var inForce, last []byte // the first look finds again what was read at the start, or newer
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		b, err := os.ReadFile(file)
+		if err != nil { // one that is away, or about to be replaced, says nothing new
+			continue
+		}
+		same := bytes.Equal(b, last)
+		if last = b; !same || inForce != nil && bytes.Equal(b, inForce) {
+			continue
+		}
+		inForce = b
+		c := defaults()
+		if err := parseConfig(&c, file, b); err != nil {
+			log.Error("the settings file has changed and cannot be used; notices go on as they did", "error", err)
+			continue
+		}
+		if err := desk.Apply(c.Notify.Settings); err != nil {
+			log.Error("the settings of notices have changed and cannot be used; notices go on as they did", "file", file, "error", err)
+			continue
+		}
+		log.Info("receivers and routes of notices are read again", "file", file, "receivers", len(c.Notify.Receivers))
 	}
-	return nil
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,9 +21,20 @@ type Settings struct {
 	Routes    []Route    `yaml:"routes"`
 }
 
+// Outlets are what a process that sends needs; one without them only knows.
+type Outlets struct {
+	Log    *streamlog.Log
+	States States
+	// Broker is the URL of the embedded broker, empty where there is none to be reached.
+	Broker string
+	// Leases is where processes agree who sends; nil where there is no other process.
+	Leases Leases
+}
+
 // Config is what a Desk is made of.
 type Config struct {
 	Settings
+	Outlets    *Outlets   // may be nil
 	Suppressor Suppressor // may be nil
 	// RouteBucket and DeadBucket keep routes and dead letters.
 	RouteBucket, DeadBucket Bucket
@@ -32,8 +46,13 @@ type Config struct {
 // concurrent use.
 type Desk struct {
 	*Routes
-	Dead   *DeadLetters
-	queues []*Queue
+	Dead    *DeadLetters
+	cfg     Config
+	metrics *metrics
+
+	mu      sync.Mutex
+	queues  []*Queue
+	changed chan struct{} // closed when queues is another
 }
 
 // Check reports what of s is not acceptable.
@@ -55,36 +74,119 @@ func (s *Settings) Check() error {
 	return nil
 }
 
-// New makes a desk; the routes' and dead letters' Run and those of the queues start it.
+// New makes a desk; Run, the dead letters' Run and Serve start it.
 func New(cfg Config) (*Desk, error) {
-	if err := cfg.Check(); err != nil {
-		return nil, err
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	names := make([]string, len(cfg.Receivers))
-	for i := range cfg.Receivers {
-		names[i] = cfg.Receivers[i].ID
-	}
-	routes, err := NewRoutes(cfg.Routes, names, cfg.RouteBucket, cfg.Logger)
+	routes, err := NewRoutes(nil, nil, cfg.RouteBucket, cfg.Logger)
 	if err != nil {
-		return nil, fmt.Errorf("notify.routes: %w", err)
+		return nil, err
 	}
-	d := &Desk{Routes: routes, Dead: NewDeadLetters(cfg.DeadBucket, cfg.Logger)}
-	m := newMetrics(cfg.Metrics)
-	var hidden func(batch.Event) bool
-	if cfg.Suppressor != nil {
-		hidden = cfg.Suppressor.Suppressed
+	d := &Desk{Routes: routes, Dead: NewDeadLetters(cfg.DeadBucket, cfg.Logger), cfg: cfg, metrics: newMetrics(cfg.Metrics), changed: make(chan struct{})}
+	return d, d.Apply(cfg.Settings)
+}
+
+// Apply puts other settings in force, all or, with an error, none. Receivers that are as before are not
+// disturbed; one that is new, or comes again, goes on where one of its name was.
+func (d *Desk) Apply(s Settings) error {
+	if err := s.Check(); err != nil {
+		return err
 	}
-	for i := range cfg.Receivers {
-		r := &cfg.Receivers[i]
-		d.queues = append(d.queues, &Queue{
-			name: r.ID, receiver: r, maxAge: orDefault(r.MaxAge, defaultMaxAge), timeout: orDefault(r.Timeout, defaultTimeout),
-			dead: d.Dead, routes: routes.All, hidden: hidden, log: cfg.Logger, metrics: m.of(r.ID), status: Status{Receiver: r.ID, Kind: r.kind()},
-		})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var queues []*Queue
+	var names []string
+	for i := range s.Receivers {
+		r := &s.Receivers[i]
+		names = append(names, r.ID)
+		if at := slices.IndexFunc(d.queues, func(q *Queue) bool { return reflect.DeepEqual(q.receiver, r) }); at >= 0 {
+			queues = append(queues, d.queues[at])
+			continue
+		}
+		q, err := d.queue(r)
+		if err != nil {
+			return err
+		}
+		queues = append(queues, q)
 	}
-	return d, nil
+	if err := d.settle(s.Routes, names); err != nil {
+		return fmt.Errorf("notify.routes: %w", err)
+	}
+	d.queues = queues
+	close(d.changed)
+	d.changed = make(chan struct{})
+	return nil
+}
+
+func (d *Desk) queue(r *Receiver) (*Queue, error) {
+	q := &Queue{
+		name: r.ID, receiver: r, maxAge: orDefault(r.MaxAge, defaultMaxAge), timeout: orDefault(r.Timeout, defaultTimeout), dead: d.Dead,
+		routes: d.All, log: d.cfg.Logger, metrics: d.metrics.of(r.ID), status: Status{Receiver: r.ID, Kind: r.kind()},
+	}
+	if d.cfg.Suppressor != nil {
+		q.hidden = d.cfg.Suppressor.Suppressed
+	}
+	o := d.cfg.Outlets
+	if o == nil {
+		return q, nil
+	}
+	var err error
+	if q.sender, err = r.sender(o.Broker); err != nil {
+		return nil, fmt.Errorf("notify.receivers: receiver %q: %w", r.ID, err)
+	}
+	q.events, q.states = logEvents{o.Log}, o.States
+	if o.Leases != nil {
+		q.lease = &lease{o.Leases, r.ID, leaseFor, d.cfg.Logger}
+	}
+	return q, nil
+}
+
+// Serve sends to all receivers until ctx ends, also to those that come while it runs. Again is to run a queue
+// until ctx ends, and again where it fails.
+func (d *Desk) Serve(ctx context.Context, again func(ctx context.Context, name string, run func(context.Context) error)) error {
+	type serving struct {
+		stop context.CancelFunc
+		done chan struct{}
+	}
+	running := map[*Queue]serving{}
+	end := func(left []*Queue) {
+		var ended []serving
+		for q, s := range running {
+			if !slices.Contains(left, q) {
+				s.stop()
+				ended = append(ended, s)
+				delete(running, q)
+			}
+		}
+		for _, s := range ended {
+			<-s.done
+		}
+	}
+	defer end(nil)
+	for {
+		d.mu.Lock()
+		queues, changed := d.queues, d.changed
+		d.mu.Unlock()
+		end(queues)
+		for _, q := range queues {
+			if _, ok := running[q]; ok {
+				continue
+			}
+			qctx, stop := context.WithCancel(ctx)
+			s := serving{stop, make(chan struct{})}
+			running[q] = s
+			go func() {
+				defer close(s.done)
+				again(qctx, "notices to "+q.name, q.Run)
+			}()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (r *Receiver) sender(broker string) (Sender, error) {
@@ -106,26 +208,13 @@ func (r *Receiver) sender(broker string) (Sender, error) {
 	return &publisher{cfg: cfg}, nil
 }
 
-// Queues returns a queue for each receiver, which reads l and keeps its state in states. Each is to be run by
-// one process only. Broker is the URL of the embedded broker, empty where there is none to be reached.
-func (d *Desk) Queues(l *streamlog.Log, states States, broker string) ([]*Queue, error) {
-	for _, q := range d.queues {
-		var err error
-		if q.sender, err = q.receiver.sender(broker); err != nil {
-			return nil, fmt.Errorf("notify.receivers: receiver %q: %w", q.name, err)
-		}
-		q.events, q.states = logEvents{l}, states
-	}
-	return d.queues, nil
-}
-
-// Name is the receiver's.
-func (q *Queue) Name() string { return q.name }
-
 // Receivers are how all receivers do, in order of the settings.
 func (d *Desk) Receivers() []Status {
-	out := make([]Status, len(d.queues))
-	for i, q := range d.queues {
+	d.mu.Lock()
+	queues := d.queues
+	d.mu.Unlock()
+	out := make([]Status, len(queues))
+	for i, q := range queues {
 		out[i] = q.Status()
 	}
 	return out

@@ -74,6 +74,7 @@ type Queue struct {
 	hidden   func(batch.Event) bool // may be nil
 	log      *slog.Logger
 	metrics  *queueMetrics
+	lease    *lease                  // nil where no other process sends
 	hook     func(step string) error // a test's, which ends the queue there as a kill would
 
 	mu     sync.Mutex
@@ -117,12 +118,28 @@ type run struct {
 
 // Run serves the receiver until ctx ends. Any other end is an error; a new Run goes on where this one was.
 func (q *Queue) Run(ctx context.Context) error {
-	r := &run{Queue: q, t: newTray(q.name, q.routes, q.hidden)}
-	err := r.serve(ctx)
-	_ = q.sender.Close()
-	q.mu.Lock()
-	q.status.Running = false
-	q.mu.Unlock()
+	once := func(ctx context.Context) error {
+		r := &run{Queue: q, t: newTray(q.name, q.routes, q.hidden)}
+		err := r.serve(ctx)
+		_ = q.sender.Close()
+		q.mu.Lock()
+		q.status.Running = false
+		q.mu.Unlock()
+		return err
+	}
+	if q.lease == nil {
+		return q.ended(ctx, once(ctx))
+	}
+	for {
+		err := q.lease.work(ctx, once)
+		if ctx.Err() != nil || err != errLeaseLost {
+			return q.ended(ctx, err)
+		}
+		q.log.Warn("this process sends to a receiver no more; another does", "receiver", q.name)
+	}
+}
+
+func (q *Queue) ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
 	}
@@ -252,6 +269,9 @@ func (r *run) serve(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+			if context.Cause(ctx) == errLeaseLost { // what is kept is another's now
+				return errLeaseLost
+			}
 			return r.finish(ctx, sending, sent, giveUp)
 		case a := <-from:
 			if a.err != nil {

@@ -133,15 +133,12 @@ func testDeskWith(t *testing.T, l *streamlog.Log, s Settings) *Desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(Config{Settings: s, RouteBucket: routes, DeadBucket: dead, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
 	states, err := l.Objects(ctx, "notify")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Queues(l, states, ""); err != nil {
+	d, err := New(Config{Settings: s, Outlets: &Outlets{Log: l, States: states}, RouteBucket: routes, DeadBucket: dead, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return d

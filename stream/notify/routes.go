@@ -32,9 +32,9 @@ type Bucket interface {
 type Routes struct {
 	bucket    Bucket
 	log       *slog.Logger
-	receivers []string // that there are
-	file      map[string]*Route
-	own       map[string]*Route // guarded by applying
+	receivers []string          // that there are; guarded by applying, as the next two
+	file      map[string]*Route // of the settings
+	own       map[string]*Route // of the API
 	all       atomic.Pointer[[]*Route]
 
 	writing, applying sync.Mutex
@@ -42,29 +42,46 @@ type Routes struct {
 
 // NewRoutes makes them of the settings' routes; what the bucket holds is known when Run calls ready.
 func NewRoutes(file []Route, receivers []string, bucket Bucket, log *slog.Logger) (*Routes, error) {
-	r := &Routes{bucket: bucket, log: log, receivers: receivers, file: map[string]*Route{}, own: map[string]*Route{}}
+	r := &Routes{bucket: bucket, log: log, own: map[string]*Route{}}
+	return r, r.settle(file, receivers)
+}
+
+// settle puts the routes and receivers of other settings in force, all or none. Routes of the API that name a
+// receiver which is not there any more stay, and do nothing for it.
+func (r *Routes) settle(file []Route, receivers []string) error {
+	routes := map[string]*Route{}
 	for i := range file {
 		route := &file[i]
-		if err := r.Check(route); err != nil {
-			return nil, err
+		if err := check(route, receivers); err != nil {
+			return err
 		}
-		if r.file[route.ID] != nil {
-			return nil, fmt.Errorf("route %q: there are two", route.ID)
+		if routes[route.ID] != nil {
+			return fmt.Errorf("route %q: there are two", route.ID)
 		}
-		r.file[route.ID] = route
+		routes[route.ID] = route
 	}
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	r.receivers, r.file = receivers, routes
 	r.merge()
-	return r, nil
+	return nil
 }
 
 // Check reports what of route is not acceptable, a receiver that is not there too.
 func (r *Routes) Check(route *Route) error {
+	r.applying.Lock()
+	receivers := r.receivers
+	r.applying.Unlock()
+	return check(route, receivers)
+}
+
+func check(route *Route, receivers []string) error {
 	if err := route.Check(); err != nil {
 		return err
 	}
 	for _, name := range route.Receivers {
-		if !slices.Contains(r.receivers, name) {
-			return fmt.Errorf("route %q: receivers: no receiver %.100q in the settings, want any of %s", route.ID, name, strings.Join(r.receivers, ", "))
+		if !slices.Contains(receivers, name) {
+			return fmt.Errorf("route %q: receivers: no receiver %.100q in the settings, want any of %s", route.ID, name, strings.Join(receivers, ", "))
 		}
 	}
 	return nil
@@ -144,10 +161,10 @@ func (r *Routes) Delete(ctx context.Context, id string) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	r.applying.Lock()
-	own := r.own[id] != nil
+	own, file := r.own[id] != nil, r.file[id] != nil
 	r.applying.Unlock()
 	switch {
-	case !own && r.file[id] != nil:
+	case !own && file:
 		return fmt.Errorf("route %q: %w", id, ErrFromFile)
 	case !own:
 		return fmt.Errorf("route %.100q: %w", id, ErrNotFound)
