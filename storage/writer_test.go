@@ -68,7 +68,8 @@ func running(t *testing.T, db *storage.DB, l *streamlog.Log, cfg storage.WriterC
 
 func caughtUp(t *testing.T, w *storage.Writer) {
 	t.Helper()
-	ctx := within(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
 	for {
 		lag, err := w.Lag(ctx)
 		if err != nil {
@@ -239,7 +240,7 @@ func TestWriterExactlyOnceThroughKills(t *testing.T) {
 	l := logtest.New(t, nil)
 	rng := rand.New(rand.NewPCG(uint64(os.Getpid()), 1))
 	t.Logf("seed %d", os.Getpid())
-	const batches, rows = 240, 4000
+	const batches, rows = 240, 2000
 	for range batches {
 		data, err := spread(rng, rows)
 		publish(t, l, batch.KindObservations, data, err)
