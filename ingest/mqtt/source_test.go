@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -27,12 +28,7 @@ type mosquitto struct {
 
 func startMosquitto(t *testing.T, settings ...string) *mosquitto {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &mosquitto{t: t, dir: t.TempDir(), port: l.Addr().(*net.TCPAddr).Port}
-	l.Close()
+	m := &mosquitto{t: t, dir: t.TempDir(), port: freePort(t)}
 	lines := append([]string{
 		fmt.Sprintf("listener %d 127.0.0.1", m.port), "allow_anonymous true", "persistence true",
 		"persistence_location " + m.dir + "/",
@@ -46,6 +42,21 @@ func startMosquitto(t *testing.T, settings ...string) *mosquitto {
 	m.start()
 	t.Cleanup(m.stop)
 	return m
+}
+
+// freePort is below those that the kernel hands out: mosquitto takes no port 0, and while it is away no
+// connection of another test gets its port.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 20_000 + rand.IntN(12_000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }
 
 func (m *mosquitto) url() string { return fmt.Sprintf("tcp://127.0.0.1:%d", m.port) }

@@ -3,6 +3,7 @@ package mosquitto
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -30,12 +31,7 @@ func Start(t *testing.T) *Broker {
 			t.Fatal("no mosquitto on this machine: `make test` installs it")
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &Broker{Addr: l.Addr().String(), path: path, config: filepath.Join(t.TempDir(), "mosquitto.conf")}
-	_ = l.Close() // mosquitto takes no port 0, so it is given one that was free just now
+	b := &Broker{Addr: freeAddr(t), path: path, config: filepath.Join(t.TempDir(), "mosquitto.conf")}
 	_, port, _ := net.SplitHostPort(b.Addr)
 	text := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\n", port)
 	if err := os.WriteFile(b.config, []byte(text), 0o600); err != nil {
@@ -46,6 +42,21 @@ func Start(t *testing.T) *Broker {
 	return b
 }
 
+// freeAddr is an address below those that the kernel hands out: mosquitto takes no port 0, and while it
+// is away no connection of another test gets its port.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
 // Start starts a killed broker again, without memory of what it held.
 func (b *Broker) Start(t *testing.T) {
 	t.Helper()
@@ -53,7 +64,7 @@ func (b *Broker) Start(t *testing.T) {
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		c, err := net.Dial("tcp", b.Addr)
 		if err == nil {
 			_ = c.Close()
