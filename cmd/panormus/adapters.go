@@ -71,6 +71,11 @@ func (h history) Hours(ctx context.Context, domain string, metrics []string, fro
 	return out, err
 }
 
+// Changes implements api.Changes.
+func (h history) Changes(ctx context.Context, from, to time.Time, domain, after string, each func(live.Latest) (bool, error)) error {
+	return h.db.Changes(ctx, from, to, domain, after, func(l storage.Latest) (bool, error) { return each(live.Latest(l)) })
+}
+
 // Levels implements api.Rollups.
 func (h history) Levels(ctx context.Context, domain, metric string, from, to time.Time, zone *time.Location) ([]api.Level, error) {
 	found, err := h.db.Levels(ctx, domain, metric, from, to, zone)

@@ -48,7 +48,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 	}
 	cfg := api.Config{
 		Version: version, State: state, Registry: n.registry, Stats: stats, Ready: n.health,
-		Series: h, Events: h, Export: h, Rollups: h, Rules: n.parts.store, Alarms: n.parts.alarms, AlarmLog: n.parts.db, Radio: h, Video: h, K: n.privacy.least,
+		Series: h, Events: h, Export: h, Rollups: h, Changes: h, Rules: n.parts.store, Alarms: n.parts.alarms, AlarmLog: n.parts.db, Radio: h, Video: h, K: n.privacy.least,
 		Purposes: n.privacy.purposes, Audit: n.privacy.journal, Reveals: n.privacy.reveals, PlateLists: n.privacy.lists,
 		Notify: n.parts.notify, Warnings: n.warnings, CAP: n.issuer(),
 		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Who: who, Log: n.log,

@@ -37,7 +37,8 @@ type Config struct {
 	Export Exporter // nil: 501
 	// Rollups are what domains came to; nil: 501 where it is asked for.
 	Rollups Rollups
-	Rules   Rules // nil: 501
+	Changes Changes // nil: 501
+	Rules   Rules   // nil: 501
 	// Backtest evaluates a rule over the past; nil: 501. RuleStats is what rules have done; nil: nothing.
 	Backtest  func(ctx context.Context, rule *rules.Rule, from, to time.Time) (*rules.BacktestResult, error)
 	RuleStats func() []rules.RuleStats
@@ -164,6 +165,7 @@ func newAPI(cfg Config) *api {
 	a.zones()
 	a.live()
 	a.domains()
+	a.changes()
 	a.history()
 	a.alarms()
 	a.alarmHealth()
