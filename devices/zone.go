@@ -109,6 +109,24 @@ func (z Zone) Contains(lat, lon float64) bool {
 	return false
 }
 
+// Rings are the outlines of the zone and of its holes. They must not be changed.
+func (z Zone) Rings() []orb.Ring {
+	if z.feature == nil {
+		return nil
+	}
+	switch g := z.feature.Geometry.(type) {
+	case orb.Polygon:
+		return g
+	case orb.MultiPolygon:
+		var all []orb.Ring
+		for _, p := range g {
+			all = append(all, p...)
+		}
+		return all
+	}
+	return nil
+}
+
 func countPoints(p orb.Polygon) int {
 	n := 0
 	for _, ring := range p {

@@ -86,6 +86,10 @@
 // Config.MaxBaselines are kept, 2.2 kB each; what has no room is counted and stays unknown.
 // in_zone("id") and distance_m(lat, lon), in metres, are of where the device is: its metrics position_lat
 // and position_lon, else the registry's place.
+// enter("id") and leave("id", metres) are true of the message in which the device crossed a zone's border;
+// with metres it is out when it is so far from the zone. Its first position tells only where it is.
+// In let and sequence functions of a metric are as of the message, and unknown of one that is not the
+// newest: there, other than all else, the order of arrival makes a difference.
 //
 // # Parameters
 //

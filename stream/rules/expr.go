@@ -33,7 +33,8 @@ type variable struct {
 	kind   kind
 	name   string   // the metric, field or clock call; the flag
 	bit    uint8    // of the flag
-	series series   // of fromSeries
+	series series   // of fromSeries and fromFence
+	fresh  bool     // of fromSeries: known of the message that is the newest alone
 	zone   string   // of fromZone: its id
 	rule   string   // of fromParam: whose it is,
 	def    any      // and what it says itself: float64 or string
@@ -52,6 +53,7 @@ const (
 	fromPosition // of the device, as it said or else as the registry says
 	fromParam
 	fromCalendar
+	fromFence
 )
 
 // An expr is one checked expression of a rule.

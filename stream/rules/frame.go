@@ -17,6 +17,7 @@ type frame struct {
 	texts   []string  // by slot; unknownText: never reported
 	dev     *device
 	now     int64 // event time, Unix ms
+	own     int64 // event time of the message in hand as it says, Unix ms; 0: none is
 	quality uint8 // of the message in hand, its rows together
 	failed  bool  // set by what is an error and not merely unknown
 	window  span  // that is judged

@@ -150,6 +150,8 @@ func (c *compiler) inferCall(call ast.CallExpr, want kind, locals []string) kind
 			return c.used(name, want)
 		}
 		return kindNone
+	case "enter", "leave":
+		return kindBool
 	case "in_zone", "distance_m":
 		if c.columns == nil || c.ofRows() {
 			for _, name := range positionMetrics {

@@ -189,6 +189,8 @@ func (t typed) numVar(v variable) numFunc {
 		return v.num()
 	case fromCalendar:
 		return v.ofDay()
+	case fromFence:
+		return t.fence(v)
 	case fromSeries:
 		of, z := v.series, v.series.fn == "baseline_z"
 		if z {
@@ -197,6 +199,9 @@ func (t typed) numVar(v variable) numFunc {
 		slot := t.plan.seriesSlot(of)
 		return func(f *frame) float64 {
 			if s := f.dev.series; slot < len(s) {
+				if v.fresh && s[slot].at != f.own {
+					return math.NaN()
+				}
 				if z {
 					return s[slot].a
 				}

@@ -21,6 +21,7 @@ type plan struct {
 	// hasWindows says whether any rule has windows, keys that span partitions among them.
 	hasWindows bool
 	absent     []int // rules of silence
+	fences     []int // series that are fences
 	scheduled  bool  // any rule has a schedule
 	series     []seriesPlan
 	words      int         // of a bitset

@@ -141,7 +141,7 @@ func (pl *plan) layQuick() {
 		everyMessage = everyMessage || pl.always[i]|pl.counting[i] != 0
 	}
 	for _, m := range pl.metrics {
-		m.quick = !everyMessage && m.text < 0 && m.series == nil && m.windows == nil
+		m.quick = !everyMessage && m.text < 0 && m.series == nil && m.windows == nil && pl.fences == nil
 		m.pure = true
 		for i, r := range pl.rules {
 			if m.rules[i/64]>>(i%64)&1 == 1 {
@@ -150,7 +150,7 @@ func (pl *plan) layQuick() {
 			}
 		}
 	}
-	pl.unread.quick = !everyMessage
+	pl.unread.quick = !everyMessage && pl.fences == nil
 }
 
 // quick takes the message that is row i alone, if it can; it returns false, and has done nothing, where

@@ -139,6 +139,9 @@ func (pl *plan) seriesSlot(s series) int {
 	if i := slices.IndexFunc(pl.series, func(p seriesPlan) bool { return p.series == s }); i >= 0 {
 		return i
 	}
+	if s.fn == fenceFn {
+		return pl.fenceSlot(s)
+	}
 	m := pl.metrics[s.metric]
 	m.series = append(m.series, len(pl.series))
 	ms := s.span.Milliseconds()

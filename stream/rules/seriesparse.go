@@ -51,8 +51,8 @@ func inQuotes(before string) bool {
 
 // seriesCall makes a call of a metric and a time a variable.
 func (w *rewriter) seriesCall(e ast.Expr, fn string, args []ast.Expr) {
-	if w.columns != nil && !w.ofRows() || w.ofReadings {
-		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it outside of let and sequence", fn, w.place())
+	if w.columns != nil && (!w.ofRows() || w.ofReadings) {
+		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it on observations, or outside of let and sequence", fn, w.place())
 		return
 	}
 	if len(args) != 2 {
@@ -115,7 +115,7 @@ func (w *rewriter) addSeries(e ast.Expr, s series) {
 	name, fn := s.metric, s.fn
 	w.vars["@of:"+name] = variable{source: fromMetric, kind: kindNum, name: name}
 	ident := "@series:" + s.String()
-	if w.vars[ident] = (variable{source: fromSeries, kind: kindNum, name: s.String(), series: s}); w.decides {
+	if w.vars[ident] = (variable{source: fromSeries, kind: kindNum, name: s.String(), series: s, fresh: w.ofReadings}); w.decides {
 		w.reads[name] = true
 	}
 	n := 0
@@ -140,7 +140,7 @@ func (w *rewriter) place() string {
 }
 
 // hasPlace reports whether the expression is about something that is somewhere.
-func (w *rewriter) hasPlace() bool { return w.ofRows() || w.columns == nil && !w.ofReadings }
+func (w *rewriter) hasPlace() bool { return w.ofRows() || w.columns == nil }
 
 // zoneCall makes in_zone("id") a variable.
 func (w *rewriter) zoneCall(e ast.Expr, args []ast.Expr) {

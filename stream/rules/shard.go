@@ -391,6 +391,10 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 	}
 	d.received, d.time = max(d.received, s.received), now
 	f := &s.frame
+	f.own = at
+	if pl.fences != nil {
+		s.takeFences(d, pl, at)
+	}
 	if pl.hasWindows {
 		f.quality = quality
 		s.readWindows(d, pl, rows, at)
@@ -622,7 +626,7 @@ func (s *shard) beforeMessage(d *device, now int64) {
 // frameOf puts the frame on a device outside of a message.
 func (s *shard) frameOf(d *device, now int64) {
 	f := &s.frame
-	f.nums, f.texts, f.dev, f.now, f.quality = d.nums, d.texts, d, now, 0
+	f.nums, f.texts, f.dev, f.now, f.own, f.quality = d.nums, d.texts, d, now, 0, 0
 }
 
 // advance moves the event clock and raises what is due by it.

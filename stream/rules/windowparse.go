@@ -194,6 +194,9 @@ func (c *compiler) parseLets(r *Rule, at map[string]*yaml.Node) (lets []let, arg
 		e.want = kindNum
 		if agg == aggCount || agg == aggDistinct {
 			e.want = kindNone
+			if agg == aggCount && e.ast != nil && root(e.ast).Kind() == ast.CallKind && root(e.ast).AsCall().FunctionName() == "in_zone" {
+				e.want = kindBool // those inside, and not those of which it is known
+			}
 		}
 		args[name] = e
 	}
