@@ -102,6 +102,9 @@ func (b *Backtest) past() Past {
 	lead = min(lead, 24*time.Hour)
 	p := Past{From: b.From.Add(-lead), To: b.To, Domain: b.Rule.Domain}
 	c := b.Rule.code
+	if len(c.joins) > 0 {
+		p.Domain = "" // other devices may be of any
+	}
 	if b.Rule.Absent > 0 || len(c.reads) == 0 {
 		return p // every message counts
 	}
@@ -120,7 +123,11 @@ func (b *Backtest) past() Past {
 			p.Metrics = append(p.Metrics, metric)
 		}
 	}
+	for _, j := range c.joins {
+		p.Metrics = append(p.Metrics, j.metric)
+	}
 	slices.Sort(p.Metrics)
+	p.Metrics = slices.Compact(p.Metrics)
 	return p
 }
 

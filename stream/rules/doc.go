@@ -99,6 +99,17 @@
 // the worker's next tick, for what stands then. The context of an event has the values used. In
 // conditions about windows whose key spans devices, a parameter is the rule's own.
 //
+// # Other devices
+//
+// zone_avg("no2_ugm3"), neighbours_max("temp_c", 300) and of("gauge-1", "level_mm") are of other devices' latest
+// readings: the newest whose event time is not after the reading's that is judged, of the last four, if it
+// still stands: for three expected periods of its device, an hour where none is known. What the latest is
+// goes by the order of the log, across partitions too: such rules are judged by the shared shard on the
+// values that the device had, and their episodes are there, as those of keys that span partitions are. So the
+// batches, rounds and restarts make no difference, while two readings of two partitions that pass each
+// other on their way to the log may. The board of readings is in checkpoints; it holds Config.MaxDevices of them, 4,096
+// devices of a zone and metric, and forgets after Config.Forget.
+//
 // # Schedules and templates
 //
 // `schedule` says when a rule is judged, in the city's legal time. Outside of it the rule is not judged,

@@ -112,11 +112,17 @@ func (e *Engine) Settle() []batch.Event {
 	var all []made
 	var moves []transition
 	var clocks []clockMove
+	var posts []post
+	var asks []ask
 	c := e.counts.Load()
 	for _, s := range e.shards {
 		all = append(all, s.out...)
 		moves = append(moves, s.moves...)
 		clocks = append(clocks, s.clocks...)
+		posts, asks = append(posts, s.posts...), append(asks, s.asks...)
+		clear(s.posts)
+		clear(s.asks)
+		s.posts, s.asks = s.posts[:0], s.asks[:0]
 		clear(s.out)
 		clear(s.moves)
 		s.out, s.moves, s.clocks = s.out[:0], s.moves[:0], s.clocks[:0]
@@ -126,6 +132,9 @@ func (e *Engine) Settle() []batch.Event {
 	all = append(all, e.loose...)
 	e.loose = nil
 	e.shared.settleWindows(e.shards)
+	if len(posts)+len(asks) > 0 {
+		moves = append(moves, e.shared.judgeJoins(posts, asks)...)
+	}
 	all = append(all, e.shared.settle(moves, clocks)...)
 	c.take(&e.shared.count)
 	slices.SortStableFunc(all, func(a, b made) int {

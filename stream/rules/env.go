@@ -62,7 +62,7 @@ func divide(a, b float64) float64 {
 
 // functionNames are all that may be called by name, for "did you mean".
 func functionNames() []string {
-	names := slices.Concat(clockCalls, dayCalls, textCalls, seriesCalls, baselineCalls, fenceCalls, []string{"in_zone", "distance_m", "flagged", "metric", "size", "string", "double", "has"})
+	names := slices.Concat(clockCalls, dayCalls, textCalls, seriesCalls, baselineCalls, fenceCalls, joinCalls, []string{"in_zone", "distance_m", "flagged", "metric", "size", "string", "double", "has"})
 	for n := range numFunc1 {
 		names = append(names, n)
 	}

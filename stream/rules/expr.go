@@ -39,6 +39,7 @@ type variable struct {
 	rule   string   // of fromParam: whose it is,
 	def    any      // and what it says itself: float64 or string
 	days   *almanac // of fromCalendar
+	join   *join    // of fromJoin
 }
 
 type source uint8
@@ -54,6 +55,7 @@ const (
 	fromParam
 	fromCalendar
 	fromFence
+	fromJoin
 )
 
 // An expr is one checked expression of a rule.
@@ -76,6 +78,7 @@ type code struct {
 	ends             *expr                  // clear of a sequence
 	counts           bool                   // a let takes messages whatever their metrics
 	joined           map[string]*joinedCode // of a sequence over several kinds, by kind
+	joins            []*join                // what is asked of other devices
 }
 
 // A limit is a comparison with a constant in `when`, for people to see what decided.
@@ -140,6 +143,7 @@ func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node, before int) {
 			pieces[i].expr = checked[e]
 		}
 	}
+	p.checkJoins(r, at, c.vars, out)
 	if len(p.problems.errors()) > bad {
 		return
 	}

@@ -21,6 +21,9 @@ type frame struct {
 	quality uint8 // of the message in hand, its rows together
 	failed  bool  // set by what is an error and not merely unknown
 	window  span  // that is judged
+	// board is there where a rule is judged by other devices' readings, with the place of its own.
+	board    *board
+	lat, lon float64
 	// stretches are of the rules' schedules, by place in the set.
 	stretches []stretch
 	working   stretch // of the calendar last asked

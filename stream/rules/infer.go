@@ -112,6 +112,13 @@ func (c *compiler) inferCall(call ast.CallExpr, want kind, locals []string) kind
 		return kindBool
 	}
 	switch fn := call.FunctionName(); fn {
+	case "zone_avg", "zone_min", "zone_max", "zone_sum", "zone_count", "of":
+		return kindNum
+	case "neighbours_avg", "neighbours_min", "neighbours_max", "neighbours_sum", "neighbours_count":
+		for _, name := range positionMetrics {
+			c.used(name, kindNum)
+		}
+		return kindNum
 	case operators.LogicalAnd, operators.LogicalOr, operators.LogicalNot, operators.NotStrictlyFalse:
 		each(kindBool)
 		return kindBool

@@ -189,6 +189,8 @@ func (t typed) numVar(v variable) numFunc {
 		return v.num()
 	case fromCalendar:
 		return v.ofDay()
+	case fromJoin:
+		return v.ofBoard()
 	case fromFence:
 		return t.fence(v)
 	case fromSeries:

@@ -21,6 +21,8 @@ type plan struct {
 	// hasWindows says whether any rule has windows, keys that span partitions among them.
 	hasWindows bool
 	absent     []int // rules of silence
+	posts      bool  // rules of any domain ask for some of its metrics
+	joins      bool  // rules of it ask other devices
 	fences     []int // series that are fences
 	scheduled  bool  // any rule has a schedule
 	series     []seriesPlan
@@ -30,7 +32,8 @@ type plan struct {
 
 // metricPlan is what a row of one metric does.
 type metricPlan struct {
-	num, text int // slots, -1 for none
+	posts     bool // it is for the board
+	num, text int  // slots, -1 for none
 	rules     bitset
 	series    []int  // of the plan, that are of it
 	windows   bitset // rules whose windows take it; nil for none
@@ -142,6 +145,10 @@ func newPlan(set *Set, engine, on, domain string, onlyCEL bool) *plan {
 	pl.always, pl.counting = make(bitset, pl.words), make(bitset, pl.words)
 	for _, r := range pl.rules {
 		pl.layOut(b, r)
+		pl.joins = pl.joins || r.asks()
+	}
+	if engine == onObservations {
+		pl.layPosts(set, pl.slots(b))
 	}
 	for _, r := range pl.rules {
 		pl.bind(b, r)
@@ -150,9 +157,9 @@ func newPlan(set *Set, engine, on, domain string, onlyCEL bool) *plan {
 	return pl
 }
 
-// layOut gives the metrics of a rule their slots.
-func (pl *plan) layOut(b *binder, r *bound) {
-	slot := func(metric string, k kind) *metricPlan {
+// slots gives metrics their places.
+func (pl *plan) slots(b *binder) func(metric string, k kind) *metricPlan {
+	return func(metric string, k kind) *metricPlan {
 		m := pl.metrics[metric]
 		if m == nil {
 			m = &metricPlan{num: -1, text: -1, rules: make(bitset, pl.words)}
@@ -168,6 +175,11 @@ func (pl *plan) layOut(b *binder, r *bound) {
 		}
 		return m
 	}
+}
+
+// layOut gives the metrics of a rule their slots.
+func (pl *plan) layOut(b *binder, r *bound) {
+	slot := pl.slots(b)
 	reads := r.code.readsOn(pl.on)
 	for _, metric := range slices.Sorted(maps.Keys(reads)) {
 		m := slot(metric, reads[metric])
@@ -202,7 +214,7 @@ func (pl *plan) layOut(b *binder, r *bound) {
 
 func (pl *plan) bind(b *binder, r *bound) {
 	c := r.code
-	r.gated = r.Schedule != nil || r.Profile != ""
+	r.gated = r.Schedule != nil || r.Profile != "" || r.asks()
 	pl.scheduled = pl.scheduled || r.Schedule != nil
 	r.forMs, r.absent = r.For.Milliseconds(), r.Absent.Milliseconds()
 	slow := b.slow

@@ -141,11 +141,12 @@ func (pl *plan) layQuick() {
 		everyMessage = everyMessage || pl.always[i]|pl.counting[i] != 0
 	}
 	for _, m := range pl.metrics {
-		m.quick = !everyMessage && m.text < 0 && m.series == nil && m.windows == nil && pl.fences == nil
+		m.quick = !everyMessage && m.text < 0 && m.series == nil && m.windows == nil && pl.fences == nil && !m.posts
 		m.pure = true
 		for i, r := range pl.rules {
 			if m.rules[i/64]>>(i%64)&1 == 1 {
 				m.tests = append(m.tests, r.test)
+				m.quick = m.quick && !r.asks()
 				m.pure = m.pure && r.test.form != formOther
 			}
 		}

@@ -145,6 +145,7 @@ func (s *shared) replace(next *program, now int64) {
 	old := s.rules
 	s.e.counts.Load().take(&s.count)
 	s.adopt(next)
+	s.carryHolding(old)
 	for k, g := range s.groups {
 		was, r := old[k.rule], s.rules[k.rule]
 		reason := ""

@@ -169,6 +169,9 @@ func (w *rewriter) call(e ast.Expr, locals []string) {
 	case slices.Contains(baselineCalls, fn) && !call.IsMemberFunction():
 		w.baselineCall(e, fn, args)
 		return
+	case slices.Contains(joinCalls, fn) && !call.IsMemberFunction():
+		w.joinCall(e, fn, args)
+		return
 	case slices.Contains(fenceCalls, fn) && !call.IsMemberFunction():
 		w.fenceCall(e, fn, args)
 		return

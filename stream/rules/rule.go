@@ -184,7 +184,7 @@ func (r *Rule) title() string {
 }
 
 // shared reports whether the rule's keys span partitions.
-func (r *Rule) shared() bool { return r.Key != "device" && r.Key != "camera" }
+func (r *Rule) shared() bool { return r.Key != "device" && r.Key != "camera" || r.asks() }
 
 // windowed reports whether the rule is about windows or sequences of messages, not about values that stand.
 func (r *Rule) windowed() bool { return r.Window != nil || r.Sequence != nil }

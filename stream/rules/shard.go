@@ -44,6 +44,8 @@ type shard struct {
 	out    []made
 	moves  []transition
 	clocks []clockMove
+	posts  []post // for the board,
+	asks   []ask  // and for the shared shard
 	count  shardCounts
 
 	// Of the batch in hand, by dictionary code.
@@ -256,7 +258,7 @@ func (e *Engine) Apply(partition int, seq uint64, o *batch.Observations) {
 		}
 		s.winClock.moved(to, received)
 		h := s.homed[dom]
-		if len(h.plan.rules) == 0 {
+		if len(h.plan.rules) == 0 && !h.plan.posts {
 			continue
 		}
 		table := int(dom) * metrics
@@ -395,6 +397,9 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 	if pl.fences != nil {
 		s.takeFences(d, pl, at)
 	}
+	if pl.posts {
+		s.post(d, rows, at)
+	}
 	if pl.hasWindows {
 		f.quality = quality
 		s.readWindows(d, pl, rows, at)
@@ -532,6 +537,10 @@ func (s *shard) holds(d *device, r *bound, ep *episode) {
 // open reports whether a rule of certain hours or of a profile is judged now. What was open when its
 // schedule ended is ended by then.
 func (s *shard) open(d *device, r *bound, ep *episode) bool {
+	if r.asks() {
+		s.ask(d, r)
+		return false
+	}
 	if r.Profile != "" && s.frame.asset().Profile != r.Profile {
 		if ep != nil {
 			s.ends(d, r, ep, "the device has another profile")
@@ -680,6 +689,7 @@ func (d *device) drop(rule int) {
 // remove takes a device out of the shard; its open episodes are cleared with a reason.
 func (s *shard) remove(d *device, at int64, reason string) {
 	s.endWindows(d, at, reason)
+	s.leaveJoins(d, at, reason)
 	s.closeAll(d, at, reason)
 	s.dropBaselines(d.series)
 	d.gone = true

@@ -47,6 +47,9 @@ type shared struct { // it belongs to the goroutine that calls Settle
 	frame    frame
 	sun      sunCache
 	received int64 // newest, Unix ms
+
+	board   *board
+	holding map[joinKey]string // the keys that devices hold up by rules that ask other devices
 }
 
 type groupKey struct{ rule, key string }
@@ -66,6 +69,7 @@ type group struct {
 func newShared(e *Engine) *shared {
 	s := &shared{e: e, groups: map[groupKey]*group{}, keys: map[string]int{}, keyed: map[groupKey]*winState{}}
 	s.frame = frame{cfg: &e.cfg, sun: &s.sun}
+	s.board, s.holding = newBoard(), map[joinKey]string{}
 	s.adopt(e.prog)
 	return s
 }
@@ -93,9 +97,12 @@ func (r *bound) keyOf(f *frame) (string, bool) {
 		k, ok := r.key(f)
 		return clip(k, 256), ok && k != ""
 	}
-	if r.Key == "zone" {
+	switch r.Key {
+	case "zone":
 		z := f.asset().Zone
 		return z, z != ""
+	case "device": // of rules that ask other devices
+		return f.dev.id, true
 	}
 	return f.dev.domain, true
 }

@@ -21,8 +21,8 @@ import (
 // restored under whatever rules run then; the rules are written whole, for the events that end the
 // episodes of one that is no longer there.
 
-// Version 1 had no windows, 2 no baselines, 3 no overrides; they are read as well.
-const snapshotVersion = 4
+// Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board; they are read as well.
+const snapshotVersion = 5
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 
@@ -422,6 +422,8 @@ func (s *shared) write(w *writer) {
 		return cmp.Or(strings.Compare(a.rule.ID, b.rule.ID), strings.Compare(a.key, b.key))
 	})
 	w.windows(open)
+	w.board(s.board)
+	w.holding(s.holding)
 }
 
 func (s *shared) read(r *reader, seq uint64) {
@@ -467,5 +469,13 @@ func (s *shared) read(r *reader, seq uint64) {
 	}
 	if r.version > 1 {
 		s.readOpenWindows(r)
+	}
+	if r.version >= 5 {
+		s.board, s.holding = r.board(), r.holding()
+		for k, key := range s.holding {
+			if now := s.rules[k.rule]; now == nil || !now.asks() || s.groups[groupKey{k.rule, key}] == nil {
+				delete(s.holding, k)
+			}
+		}
 	}
 }
