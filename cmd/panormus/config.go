@@ -59,6 +59,11 @@ type webConfig struct {
 	TLS    tlsFiles `yaml:"tls"`
 	Hosts  []string `yaml:"hosts"`  // names the server answers to, beside loopback ones
 	Tokens string   `yaml:"tokens"` // file of hashed tokens; who has none is refused
+
+	RequireLogin   bool          `yaml:"require_login"`   // also on this machine, and before there are users
+	SessionIdle    time.Duration `yaml:"session_idle"`    // how long a session lasts that nobody uses
+	SessionLongest time.Duration `yaml:"session_longest"` // how long any does
+	OIDC           oidcConfig    `yaml:"oidc"`
 }
 
 type brokerConfig struct {
@@ -128,6 +133,7 @@ func defaults() config {
 			MaxBytes: log.DefaultMaxBytes, MaxAge: log.DefaultMaxAge, VideoAge: log.DefaultVideoAge, Sync: syncPolicy(log.DefaultSync),
 			Partitions: log.DefaultPartitions, Replicas: 1,
 		},
+		Web:        webConfig{SessionIdle: time.Hour, SessionLongest: 12 * time.Hour},
 		Privacy:    privacyConfig{RevealFor: privacy.DefaultRevealFor},
 		Simulation: simulationConfig{Seed: 1},
 	}
@@ -300,6 +306,9 @@ func (c *config) check() error {
 		return err
 	}
 	if err := c.Notify.Check(); err != nil {
+		return err
+	}
+	if err := c.Web.check(); err != nil {
 		return err
 	}
 	if err := c.Notify.CAP.check(); err != nil {

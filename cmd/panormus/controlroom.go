@@ -17,18 +17,14 @@ import (
 
 // startControlRoom starts the live state and what shows it, and returns once the state is whole.
 func (n *node) startControlRoom(ctx context.Context) error {
-	var who auth.Authenticator // nil: nobody has to say who they are
-	if n.cfg.Web.Tokens != "" {
-		tokens, err := auth.LoadTokens(n.cfg.Web.Tokens)
-		if err != nil {
-			return err
-		}
-		who = tokens
+	book, desk, err := n.openAccess(ctx)
+	if err != nil {
+		return err
 	}
 	state := live.New(n.registry, n.log, n.reg)
 	n.parts.state = state
 	stats := func() api.Stats { return n.stats(ctx) }
-	hub := feed.New(feed.Config{State: state, Alarms: n.parts.alarms, Stats: func() any { return stats() }, AllowOrigin: auth.SameOrigin, Log: n.log, Metrics: n.reg})
+	hub := feed.New(feed.Config{State: state, Alarms: n.parts.alarms, Stats: func() any { return stats() }, AllowOrigin: auth.SameOrigin, Subscribed: n.subscribed(ctx), Log: n.log, Metrics: n.reg})
 	h := history{n.parts.db}
 	whole := make(chan struct{})
 	n.base.again("live state", func(ctx context.Context) error {
@@ -51,7 +47,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 		Series: h, Events: h, Export: h, Rollups: h, Changes: h, Rules: n.parts.store, Alarms: n.parts.alarms, AlarmLog: n.parts.db, Radio: h, Video: h, K: n.privacy.least,
 		Purposes: n.privacy.purposes, Audit: n.privacy.journal, Reveals: n.privacy.reveals, PlateLists: n.privacy.lists,
 		Notify: n.parts.notify, Warnings: n.warnings, CAP: n.issuer(),
-		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Who: who, Log: n.log,
+		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Who: book, Accounts: book, Routes: desk.Routes(), LoginPage: desk.Page, Log: n.log,
 	}
 	cfg.Backtest, cfg.RuleStats = n.backtest, n.ruleStats
 	if n.parts.pump != nil {
@@ -121,7 +117,7 @@ func lagOr(lag int64, err error) int64 {
 // checkProtected refuses listeners that others can reach without TLS and authentication.
 func checkProtected(cfg config) error {
 	return auth.CheckListeners(cfg.Insecure,
-		auth.Listener{Name: "HTTP", Address: cfg.HTTP, TLS: cfg.Web.TLS.Cert != "", Auth: cfg.Web.Tokens != ""},
+		auth.Listener{Name: "HTTP", Address: cfg.HTTP, TLS: cfg.Web.TLS.Cert != "", Auth: cfg.Web.closed()},
 		// The packet forwarder's protocol knows neither; frames are signed. The list of gateways keeps
 		// strangers' bytes out, which is what can be had there.
 		auth.Listener{Name: "LoRaWAN UDP", Address: cfg.LoRaWANUDP, TLS: len(cfg.LoRaWAN.Gateways) > 0, Auth: len(cfg.LoRaWAN.Gateways) > 0},

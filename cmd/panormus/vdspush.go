@@ -28,7 +28,7 @@ func (n *node) takePushes(pump *ingest.Pump) ([]ingest.Source, error) {
 	}
 	guard := auth.Guard{Hosts: n.cfg.Web.Hosts}
 	at := func(addr string) *push.Handler {
-		if auth.IsLoopback(addr) && n.cfg.Web.Tokens == "" {
+		if auth.IsLoopback(addr) && !n.cfg.Web.closed() {
 			return h.Open()
 		}
 		return h

@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"panormus/controlroom/auth"
+	"panormus/controlroom/auth/accounts"
+	"panormus/controlroom/auth/login"
 	"panormus/devices"
 	"panormus/stream/alarms"
 	"panormus/stream/audit"
@@ -27,7 +29,7 @@ import (
 
 // TestEveryRouteHasARule looks at all that is registered, described or not.
 func TestEveryRouteHasARule(t *testing.T) {
-	a := newAPI(Config{Registry: devices.NewRegistry(&memory{}, nil), Feed: http.NotFoundHandler(), Gatherer: prometheus.NewRegistry()})
+	a := newAPI(Config{Registry: devices.NewRegistry(&memory{}, nil), Feed: http.NotFoundHandler(), Gatherer: prometheus.NewRegistry(), Routes: (&login.Desk{OIDC: &login.OIDC{}}).Routes()})
 	if len(a.mux.patterns) < 50 {
 		t.Fatalf("%d routes; the test looks at nothing", len(a.mux.patterns))
 	}
@@ -299,5 +301,75 @@ func TestChangesAreNoted(t *testing.T) {
 	}
 	if w := s.ask("GET", "/api/v1/devices", ""); w.Code != 200 {
 		t.Errorf("what is not noted does not need it: %d", w.Code)
+	}
+}
+
+func TestAccounts(t *testing.T) {
+	book := accounts.New(accounts.Config{Accounts: &memory{}, Sessions: &memory{}})
+	log := &ledger{}
+	s := newSite(t, func(c *Config) { c.Who, c.Accounts, c.Audit = book, book, audit.New(log) })
+	const path = "/api/v1/users"
+	wantProblem(t, s.ask("PUT", path+"/vito", `{"role":"viewer","password":"long enough for vito"}`), path+"/vito", 409, "no admin")
+	wantProblem(t, s.ask("PUT", path+"/rosalia", `{"role":"king","password":"long enough for all"}`), path+"/rosalia", 422, "king")
+	wantProblem(t, s.ask("PUT", path+"/rosalia", `{"role":"admin","password":"short"}`), path+"/rosalia", 422, "12 to 256")
+	wantProblem(t, s.ask("PUT", path+"/rosalia", `{"role":"admin"}`), path+"/rosalia", 422, "no password")
+	if w := s.ask("PUT", path+"/rosalia", `{"role":"admin","password":"long enough for all"}`); w.Code != 200 || strings.Contains(w.Body.String(), "argon2") || strings.Contains(w.Body.String(), "long enough") {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	wantProblem(t, s.ask("GET", path, ""), path, 401) // from now on
+	secret, err := book.Login(t.Context(), "rosalia", "long enough for all", "", "192.0.2.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cookie := []string{"Cookie", "__Host-panormus=" + secret}
+	ask := func(method, path, body string) *httptest.ResponseRecorder {
+		t.Helper()
+		return s.ask(method, path, body, cookie...)
+	}
+	w := ask("PUT", path+"/vito", `{"role":"domain_operator","scope":{"areas":[{"domain":"lighting","zone":"centro"}]},"password":"long enough for vito","totp":true}`)
+	if w.Code != 200 || !strings.Contains(w.Body.String(), "otpauth://") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	w = ask("GET", path+"?limit=1000", "")
+	if body := w.Body.String(); w.Code != 200 || !strings.Contains(body, `"name":"vito","role":"domain_operator","scope":{"areas":[{"domain":"lighting","zone":"centro"}]}`) || regexp.MustCompile("argon2|otpauth|long enough|mark").MatchString(body) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	w = ask("PUT", "/api/v1/tokens/grafana", `{"role":"viewer","expires":"2999-01-01T00:00:00Z"}`)
+	var made tokenItem
+	if err := json.Unmarshal(w.Body.Bytes(), &made); err != nil || len(made.Token) != 43 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	bearer := []string{"Authorization", "Bearer " + made.Token}
+	if w := s.ask("GET", "/api/v1/state", "", bearer...); w.Code != 200 {
+		t.Errorf("the new token: %d", w.Code)
+	}
+	wantProblem(t, s.ask("PUT", path+"/mallory", `{"role":"admin","password":"long enough for all"}`, bearer...), path+"/mallory", 403, "access.manage")
+	if w := ask("GET", "/api/v1/tokens", ""); w.Code != 200 || strings.Contains(w.Body.String(), made.Token) || !strings.Contains(w.Body.String(), "grafana") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := ask("DELETE", "/api/v1/tokens/grafana", ""); w.Code != 204 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	wantProblem(t, s.ask("GET", "/api/v1/state", "", bearer...), "/api/v1/state", 401)
+	wantProblem(t, ask("DELETE", path+"/rosalia", ""), path+"/rosalia", 409, "no admin")
+	wantProblem(t, ask("DELETE", path+"/nobody", ""), path+"/nobody", 404)
+	if w := ask("DELETE", path+"/vito", ""); w.Code != 204 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := ask("DELETE", "/api/v1/sessions/rosalia", ""); w.Code != 204 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	wantProblem(t, ask("GET", path, ""), path, 401) // she has ended her own
+	all := ""
+	for _, e := range log.entries {
+		all += string(e) + "\n"
+	}
+	for _, want := range []string{`"actor":"local","action":"user.put","object":"user/rosalia"`, `"actor":"rosalia","action":"user.put","object":"user/vito"`, `"action":"token.put","object":"token/grafana"`, `"action":"user.deleted"`, `"action":"sessions.ended"`} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the audit log lacks %s:\n%s", want, all)
+		}
+	}
+	if regexp.MustCompile("long enough|argon2|otpauth|" + made.Token).MatchString(all) {
+		t.Errorf("the audit log holds a secret:\n%s", all)
 	}
 }

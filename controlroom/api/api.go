@@ -70,6 +70,11 @@ type Config struct {
 	// everybody may do everything.
 	Hosts []string
 	Who   auth.Authenticator
+	// Accounts are the local users, tokens and sessions; nil: 501. Routes are further ones, such as those of
+	// the page to log in at, and LoginPage is where people are sent to log in; see auth.Guard.
+	Accounts  Accounts
+	Routes    map[string]http.Handler
+	LoginPage func() string
 
 	Log *slog.Logger
 }
@@ -125,7 +130,7 @@ var setLibrary = sync.OnceFunc(func() {
 // which knows the rule of every route; see package auth.
 func New(cfg Config) http.Handler {
 	a := newAPI(cfg)
-	guard := auth.Guard{Hosts: cfg.Hosts, Who: cfg.Who, Rule: a.ruleOf, Note: a.noted}
+	guard := auth.Guard{Hosts: cfg.Hosts, Who: cfg.Who, Rule: a.ruleOf, Note: a.noted, LoginPage: cfg.LoginPage}
 	return a.outermost(guard.Wrap(http.HandlerFunc(a.route)))
 }
 
@@ -160,6 +165,7 @@ func newAPI(cfg Config) *api {
 	a.huma = humago.New(a.mux, c)
 	a.status()
 	a.me()
+	a.accounts()
 	a.devices()
 	a.profiles()
 	a.zones()
@@ -189,6 +195,9 @@ func newAPI(cfg Config) *api {
 		a.mux.Handle("GET /ws/v1/feed", cfg.Feed)
 	}
 	a.mux.HandleFunc("GET /map/basemap.geojson", a.basemap)
+	for pattern, h := range cfg.Routes {
+		a.mux.Handle(pattern, h)
+	}
 	return a
 }
 

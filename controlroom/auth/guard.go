@@ -34,8 +34,8 @@ type Guard struct {
 	Rule func(*http.Request) Rule
 	// Note writes an act into the audit log; an error keeps it from being done. Nil: nothing is noted.
 	Note func(r *http.Request, p *Principal, action string) error
-	// LoginPage is where people are sent who have yet to say who they are; "": nowhere.
-	LoginPage string
+	// LoginPage is where people are sent who have yet to say who they are, "" for nowhere; nil: nowhere.
+	LoginPage func() string
 }
 
 // Wrap lets through to next what may pass and answers the rest with a problem.
@@ -107,13 +107,17 @@ func (r Rule) note(p *Principal) string {
 // challenge answers somebody who is not known.
 func (g *Guard) challenge(w http.ResponseWriter, r *http.Request) {
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if g.LoginPage != "" && read && strings.Contains(r.Header.Get("Accept"), "text/html") {
+	page := ""
+	if g.LoginPage != nil {
+		page = g.LoginPage()
+	}
+	if page != "" && read && strings.Contains(r.Header.Get("Accept"), "text/html") {
 		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, g.LoginPage+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+		http.Redirect(w, r, page+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		return
 	}
 	w.Header().Add("WWW-Authenticate", `Bearer realm="panormus"`)
-	if g.LoginPage == "" || r.Header.Get("Sec-Fetch-Mode") == "" { // browsers would ask in a window of their own
+	if page == "" || r.Header.Get("Sec-Fetch-Mode") == "" { // browsers would ask in a window of their own
 		w.Header().Add("WWW-Authenticate", `Basic realm="panormus", charset="UTF-8"`)
 	}
 	problem.New(http.StatusUnauthorized, "no token that is known here, as Authorization: Bearer or as a name and password, and no session").Write(w, r)

@@ -49,6 +49,19 @@ var routes = map[string]Rule{
 	"GET /map/basemap.geojson":            {Need: MapRead, Reach: Free},
 	"GET /ws/v1/feed":                     {Need: Self, Reach: Scoped}, // each subscription has a rule of its own
 	"GET /api/v1/me":                      {Need: Self, Reach: Free},
+	"GET /login":                          {Need: Public, Reach: Free},
+	"POST /login":                         {Need: Public, Reach: Free}, // what came of it is noted by its handler
+	"GET /login/oidc":                     {Need: Public, Reach: Free},
+	"GET /login/callback":                 {Need: Public, Reach: Free},
+	"POST /logout":                        {Need: Public, Reach: Free},
+	"GET /api/v1/users":                   {Need: AccessManage, Reach: Free},
+	"GET /api/v1/users/{name}":            {Need: AccessManage, Reach: Free},
+	"PUT /api/v1/users/{name}":            {Need: AccessManage, Reach: Free}, // noted with the grant
+	"DELETE /api/v1/users/{name}":         {Need: AccessManage, Reach: Free},
+	"GET /api/v1/tokens":                  {Need: AccessManage, Reach: Free},
+	"PUT /api/v1/tokens/{name}":           {Need: AccessManage, Reach: Free}, // noted with the grant
+	"DELETE /api/v1/tokens/{name}":        {Need: AccessManage, Reach: Free},
+	"DELETE /api/v1/sessions/{name}":      {Need: AccessManage, Reach: Free, Note: "sessions.ended"},
 	"GET /api/v1/stats":                   {Need: StateRead, Reach: Free},
 	"GET /api/v1/state":                   {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/domains/{domain}/groups": {Need: StateRead, Reach: Scoped},

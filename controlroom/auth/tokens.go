@@ -179,4 +179,11 @@ func (t *Tokens) Authenticate(r *http.Request) (Principal, bool) {
 }
 
 // Still implements Authenticator: a file's tokens end by their time alone.
-func (t *Tokens) Still(p *Principal) bool { return p.Valid(time.Now()) }
+func (t *Tokens) Still(p *Principal) bool {
+	for i, name := range t.names {
+		if name == p.Name && t.grants[i].Equal(p.Grant) {
+			return p.Valid(time.Now())
+		}
+	}
+	return false
+}

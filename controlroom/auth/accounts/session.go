@@ -1,0 +1,307 @@
+package accounts
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"panormus/controlroom/auth"
+)
+
+// A kept session: its key is the SHA-256 of what the cookie holds.
+type session struct {
+	User    string      `json:"user"`
+	Mark    string      `json:"mark,omitempty"`  // the user's at that time
+	Grant   *auth.Grant `json:"grant,omitempty"` // of somebody whom another server knows
+	Created time.Time   `json:"created"`
+
+	written time.Time // when it was used, as is known elsewhere
+	used    time.Time
+}
+
+const (
+	sweepEvery = 20 * time.Second
+	// seenEvery is how much later a use must be to be written again.
+	seenEvery = time.Minute
+	// maxSessions bounds a user's sessions: the oldest makes room.
+	maxSessions = 20
+)
+
+// ViaSession is auth.Principal.Via of those who have logged in.
+const ViaSession = "session"
+
+// session takes an entry of the bucket of sessions, value nil for one that is gone.
+func (b *Book) session(key string, value []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if of, ok := strings.CutPrefix(key, seenKey); ok {
+		if at, err := time.Parse(time.RFC3339, string(value)); err == nil && b.sessions[of] != nil {
+			b.sessions[of].seen(at)
+		}
+		return
+	}
+	if value == nil {
+		delete(b.sessions, key)
+		return
+	}
+	s := &session{}
+	if err := json.Unmarshal(value, s); err != nil {
+		b.cfg.Log.Error("a session cannot be read", "error", err)
+		return
+	}
+	s.seen(s.Created)
+	b.sessions[key] = s
+}
+
+// seenKey begins the keys under which it is written when sessions were used: apart from the sessions, so
+// that writing it never brings back one that was ended elsewhere at that moment.
+const seenKey = "seen/"
+
+// seen says that the session was used at a time, as is known elsewhere too.
+func (s *session) seen(at time.Time) {
+	if at.After(s.written) {
+		s.written = at
+	}
+	if at.After(s.used) {
+		s.used = at
+	}
+}
+
+// principal is who has a session; the caller holds the lock.
+func (b *Book) principal(s *session, key string, now time.Time) (auth.Principal, bool) {
+	if now.Sub(s.used) > b.cfg.Idle || now.Sub(s.Created) > b.cfg.Longest {
+		return auth.Principal{}, false
+	}
+	p := auth.Principal{Name: s.User, Via: ViaSession, Session: key}
+	if s.Grant != nil {
+		p.Grant = *s.Grant
+	} else {
+		u, ok := b.users[s.User]
+		if !ok || u.Disabled || u.Mark != s.Mark {
+			return auth.Principal{}, false
+		}
+		p.Grant = u.Grant
+	}
+	return p, p.Valid(now)
+}
+
+func (b *Book) bySession(secret string, now time.Time) (auth.Principal, bool) {
+	key := hex.EncodeToString(auth.Digest(secret))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.sessions[key]
+	if s == nil {
+		return auth.Principal{}, false
+	}
+	p, ok := b.principal(s, key, now)
+	if ok {
+		s.used = now
+	}
+	return p, ok
+}
+
+// Denied is why somebody is not let in. What is told is the same whatever was wrong.
+type Denied struct {
+	Wait time.Duration // before the next try; 0: at once
+	Name string        // of the user, where there is one; for the audit log
+}
+
+func (d *Denied) Error() string {
+	if d.Wait > 0 {
+		return fmt.Sprintf("too many wrong tries, the next one in %v", d.Wait.Round(time.Second))
+	}
+	return "name, password or code is wrong"
+}
+
+// Login checks a password, and the code of a second factor where the user has one, and begins a session:
+// secret is what the cookie is to hold. A *Denied is all that is told of what was wrong.
+func (b *Book) Login(ctx context.Context, name, password, code, remote string) (secret string, err error) {
+	now := time.Now()
+	address, account := addressKey(remote), "name "+name[:min(len(name), 64)]
+	if wait := b.throttle.try(now, account, address); wait > 0 {
+		return "", &Denied{Wait: wait}
+	}
+	if len(name) > 64 || len(password) > MaxPassword {
+		return "", &Denied{}
+	}
+	b.mu.RLock()
+	u, known := b.users[name]
+	b.mu.RUnlock()
+	hash := u.Hash
+	if !known {
+		hash = b.decoy() // it takes as long as for somebody who is known
+	}
+	ok, err := checkPassword(ctx, hash, password)
+	if err != nil && !errors.Is(err, errHash) {
+		return "", err
+	}
+	step := u.Step
+	if u.TOTP != "" {
+		step = totpStep(u.TOTP, strings.TrimSpace(code), u.Step, now)
+		ok = ok && step != 0
+	}
+	if !ok || !known || u.Disabled || !u.Valid(now) {
+		d := &Denied{}
+		if known {
+			d.Name = name
+		}
+		return "", d
+	}
+	if u.TOTP != "" {
+		if err := b.useStep(ctx, name, step); err != nil {
+			return "", err
+		}
+	}
+	b.throttle.right(account, address)
+	return b.Begin(ctx, session{User: name, Mark: u.Mark})
+}
+
+// useStep writes down that a code was used.
+func (b *Book) useStep(ctx context.Context, name string, step int64) error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	b.mu.RLock()
+	u := b.users[name]
+	b.mu.RUnlock()
+	if u.Step >= step {
+		return &Denied{Name: name} // two at once
+	}
+	u.Step = step
+	return b.put(ctx, userKey+name, u)
+}
+
+// LoginAs begins a session of somebody whom another server has checked.
+func (b *Book) LoginAs(ctx context.Context, name string, g auth.Grant) (secret string, err error) {
+	if err := g.Check(); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return b.Begin(ctx, session{User: name, Grant: &g})
+}
+
+// Begin begins a session.
+func (b *Book) Begin(ctx context.Context, s session) (secret string, err error) {
+	now := time.Now().UTC()
+	s.Created = now
+	secret = auth.Secret()
+	b.mu.RLock()
+	var others []string
+	for key, o := range b.sessions {
+		if o.User == s.User {
+			others = append(others, key)
+		}
+	}
+	slices.SortFunc(others, func(x, y string) int { return b.sessions[x].Created.Compare(b.sessions[y].Created) })
+	b.mu.RUnlock()
+	for _, key := range others[:max(0, len(others)-maxSessions+1)] {
+		if err := b.End(ctx, key); err != nil {
+			return "", err
+		}
+	}
+	return secret, b.keep(ctx, hex.EncodeToString(auth.Digest(secret)), &s)
+}
+
+func (b *Book) keep(ctx context.Context, key string, s *session) error {
+	value, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if err := b.cfg.Sessions.Put(ctx, key, value); err != nil {
+		return fmt.Errorf("sessions: %w", err)
+	}
+	b.session(key, value)
+	return nil
+}
+
+// End ends a session by its key.
+func (b *Book) End(ctx context.Context, key string) error {
+	if err := b.cfg.Sessions.Delete(ctx, key); err != nil {
+		return fmt.Errorf("sessions: %w", err)
+	}
+	b.session(key, nil)
+	if err := b.cfg.Sessions.Delete(ctx, seenKey+key); err != nil {
+		return fmt.Errorf("sessions: %w", err)
+	}
+	return nil
+}
+
+// EndAll ends all sessions of somebody and returns how many there were.
+func (b *Book) EndAll(ctx context.Context, name string) (int, error) {
+	b.mu.RLock()
+	var keys []string
+	for key, s := range b.sessions {
+		if s.User == name {
+			keys = append(keys, key)
+		}
+	}
+	b.mu.RUnlock()
+	for i, key := range keys {
+		if err := b.End(ctx, key); err != nil {
+			return i, err
+		}
+	}
+	return len(keys), nil
+}
+
+// sweep removes what has ended and writes what was used.
+func (b *Book) sweep(ctx context.Context, now time.Time) {
+	var ended []string
+	fresh := map[string]time.Time{}
+	b.mu.RLock()
+	for key, s := range b.sessions {
+		if _, ok := b.principal(s, key, now); !ok {
+			ended = append(ended, key)
+		} else if s.used.Sub(s.written) >= seenEvery {
+			fresh[key] = s.used
+		}
+	}
+	b.mu.RUnlock()
+	for _, key := range ended {
+		if err := b.End(ctx, key); err != nil {
+			b.cfg.Log.Warn("a session that has ended could not be removed", "error", err)
+			return
+		}
+	}
+	for key, used := range fresh {
+		value := []byte(used.UTC().Format(time.RFC3339))
+		b.session(seenKey+key, value)
+		if err := b.cfg.Sessions.Put(ctx, seenKey+key, value); err != nil {
+			b.cfg.Log.Warn("the use of a session could not be written", "error", err)
+			return
+		}
+	}
+}
+
+// Names of the cookie of a session: with the prefix no other host and no page in clear can set it.
+const (
+	cookieName  = "__Host-panormus"
+	cookiePlain = "panormus"
+)
+
+// Cookie is the cookie of a session; "" takes it back. It is Secure unless secure is false, which is for
+// listeners in clear beyond this machine alone.
+func (b *Book) Cookie(secret string, secure bool) *http.Cookie {
+	c := &http.Cookie{Name: cookieName, Value: secret, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(b.cfg.Longest / time.Second)}
+	if !secure {
+		c.Name, c.Secure = cookiePlain, false
+	}
+	if secret == "" {
+		c.MaxAge = -1
+	}
+	return c
+}
+
+// sessionOf is what a request's cookie holds.
+func sessionOf(r *http.Request) string {
+	for _, name := range []string{cookieName, cookiePlain} {
+		if c, err := r.Cookie(name); err == nil && len(c.Value) <= 100 {
+			return c.Value
+		}
+	}
+	return ""
+}
