@@ -103,7 +103,7 @@ func (n *node) startAlarms(ctx context.Context) error {
 	if err := n.await(ctx, whole); err != nil {
 		return err
 	}
-	if n.cfg.has("rules") {
+	if n.cfg.leads() {
 		worker := alarms.NewWorker(alarms.WorkerConfig{Log: n.stream, Book: book, Parent: n.parentOf, Logger: n.log, Metrics: n.reg})
 		n.reads.again("alarms", worker.Run)
 	}

@@ -107,7 +107,32 @@ type storageConfig struct {
 }
 
 type rulesConfig struct {
-	Dir string `yaml:"dir"` // of YAML files, watched; beside the rules put through the API
+	Dir   string `yaml:"dir"`   // of YAML files, watched; beside the rules put through the API
+	Share string `yaml:"share"` // of the work, where several processes have the role: see shareOf
+}
+
+// rulesLease is how long another process with the same share waits until it takes over from one that is silent.
+const rulesLease = 15 * time.Second
+
+// shareOf reads "all", "keys", which is the rules whose keys span devices, or "2/3", the second of three
+// parts of the others: every third partition.
+func shareOf(share string, partitions int) (own []int, spanning bool, err error) {
+	switch share {
+	case "all":
+		return nil, false, nil
+	case "keys":
+		return nil, true, nil
+	}
+	part, of, ok := strings.Cut(share, "/")
+	i, err1 := strconv.Atoi(part)
+	n, err2 := strconv.Atoi(of)
+	if !ok || err1 != nil || err2 != nil || i < 1 || i > n || n > partitions {
+		return nil, false, fmt.Errorf("rules.share: %q, want all, keys, or a part such as 2/3, of at most %d", share, partitions)
+	}
+	for p := i - 1; p < partitions; p += n {
+		own = append(own, p)
+	}
+	return own, false, nil
 }
 
 type privacyConfig struct {
@@ -125,7 +150,7 @@ type simulationConfig struct {
 func defaults() config {
 	return config{
 		Data: "./data", HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883", LoRaWANUDP: "127.0.0.1:1700",
-		ClickHouse: "embedded", NATS: "embedded", Simulate: "none", Role: "all", LogLevel: "info",
+		ClickHouse: "embedded", NATS: "embedded", Simulate: "none", Role: "all", LogLevel: "info", Rules: rulesConfig{Share: "all"},
 		Ingest:  ingestConfig{UnknownDevices: "register"},
 		LoRaWAN: lorawanConfig{Region: "EU868", Station: "none"},
 		VDS:     vdsConfig{vdsPush: vdsPush{Listen: "none"}},
@@ -268,6 +293,12 @@ func (c *config) has(role string) bool {
 	return slices.Contains(list, "all") || slices.Contains(list, role)
 }
 
+// leads reports whether the run does what one process of the role rules does for all: it has all of the
+// work, or the keys, and with them the rules about rows, tracks, alarms and notifications.
+func (c *config) leads() bool {
+	return c.has("rules") && (c.Rules.Share == "all" || c.Rules.Share == "keys")
+}
+
 func (c *config) check() error {
 	for _, r := range strings.Split(c.Role, ",") {
 		if r != "all" && !slices.Contains(roles, r) {
@@ -298,6 +329,12 @@ func (c *config) check() error {
 	}
 	if c.Stream.MaxBytes < 64<<20 {
 		return fmt.Errorf("stream.max_bytes: %d, want at least 64MiB", int64(c.Stream.MaxBytes))
+	}
+	if _, _, err := shareOf(c.Rules.Share, c.Stream.Partitions); err != nil {
+		return err
+	}
+	if c.Rules.Share != "all" && c.NATS == "embedded" {
+		return fmt.Errorf("rules.share: %q with the embedded log, which no process with another part can reach: name a NATS server (--nats) or take all", c.Rules.Share)
 	}
 	if d := c.Privacy.RevealFor; d < time.Minute || d > privacy.MaxRevealFor {
 		return fmt.Errorf("privacy.reveal_for: %v, want 1m to %v", d, privacy.MaxRevealFor)

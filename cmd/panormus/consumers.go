@@ -64,23 +64,45 @@ func (n *node) startConsumers(ctx context.Context) error {
 		return err
 	}
 	if n.cfg.has("rules") {
+		if err := n.startRules(); err != nil {
+			return err
+		}
+	}
+	if n.cfg.leads() {
 		n.parts.tracks = tracks.NewWorker(tracks.WorkerConfig{
 			Log: n.stream, Engine: tracks.Config{Registry: n.registry, Keep: n.keepTracks}, Logger: n.log, Metrics: n.reg,
 		})
 		n.reads.again("tracks", n.parts.tracks.Run)
 		plates := watch.New(watch.Config{Log: n.stream, Lists: n.privacy.lists, Zone: n.zoneOf, Logger: n.log, Metrics: n.reg})
 		n.reads.again("plates that are looked for", plates.Run)
-		n.parts.rules = rules.NewWorker(rules.WorkerConfig{
-			Log: n.stream, Rules: n.parts.store, Engine: rules.Config{Registry: n.registry}, Hours: n.hours(), Logger: n.log, Metrics: n.reg,
+	}
+	return nil
+}
+
+// startRules starts what evaluates the rules, of observations this process's share.
+func (n *node) startRules() error {
+	own, spanning, err := shareOf(n.cfg.Rules.Share, n.stream.Partitions())
+	if err != nil {
+		return err
+	}
+	lease := rulesLease
+	if n.cfg.NATS == "embedded" {
+		lease = 0 // no other process reaches this log
+	}
+	n.parts.rules = rules.NewWorker(rules.WorkerConfig{
+		Log: n.stream, Rules: n.parts.store, Engine: rules.Config{Registry: n.registry}, Partitions: own, Spanning: spanning, Lease: lease,
+		Hours: n.hours(), Logger: n.log, Metrics: n.reg,
+	})
+	n.reads.again("rules", n.parts.rules.Run)
+	if !n.cfg.leads() {
+		return nil
+	}
+	for _, on := range []string{rules.OnDetections, rules.OnTracks, rules.OnCounts, rules.OnUplinks, rules.OnEvents, rules.OnJoined} {
+		w := rules.NewRowWorker(rules.RowWorkerConfig{
+			Log: n.stream, Rules: n.parts.store, On: on, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
 		})
-		n.reads.again("rules", n.parts.rules.Run)
-		for _, on := range []string{rules.OnDetections, rules.OnTracks, rules.OnCounts, rules.OnUplinks, rules.OnEvents, rules.OnJoined} {
-			w := rules.NewRowWorker(rules.RowWorkerConfig{
-				Log: n.stream, Rules: n.parts.store, On: on, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
-			})
-			n.parts.rows = append(n.parts.rows, w)
-			n.reads.again("rules on "+on, w.Run)
-		}
+		n.parts.rows = append(n.parts.rows, w)
+		n.reads.again("rules on "+on, w.Run)
 	}
 	return nil
 }

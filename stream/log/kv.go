@@ -129,6 +129,14 @@ func (l *Log) SetPosition(ctx context.Context, consumer string, kind batch.Kind,
 	return l.pos.Put(ctx, positionKey(consumer, kind), b)
 }
 
+// DropPosition forgets where consumer is in the stream of kind: nothing is kept for it any more.
+func (l *Log) DropPosition(ctx context.Context, consumer string, kind batch.Kind) error {
+	if _, ok, err := l.pos.Get(ctx, positionKey(consumer, kind)); err != nil || !ok {
+		return err
+	}
+	return l.pos.Delete(ctx, positionKey(consumer, kind))
+}
+
 // positions returns every recorded position of kind, by consumer.
 func (l *Log) positions(ctx context.Context, kind batch.Kind) (map[string]Position, error) {
 	keys, err := l.pos.bucket.ListKeys(ctx)

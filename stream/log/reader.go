@@ -21,6 +21,8 @@ type Message struct {
 	Seq       uint64 // in the stream of its kind, all partitions together
 	Stored    time.Time
 	Data      []byte
+	// Pending is how many more batches of what is read were on the log when this one was delivered.
+	Pending uint64
 }
 
 // A Reader reads one kind in order of sequence. It belongs to one goroutine.
@@ -31,6 +33,7 @@ type Reader struct {
 	failed  chan error // the end of the reader
 	done    chan struct{}
 	consume jetstream.ConsumeContext
+	pending uint64
 }
 
 // readAhead bounds what is on its way to a reader that did not ask for it yet.
@@ -66,6 +69,9 @@ func (l *Log) Read(ctx context.Context, kind batch.Kind, after uint64, partition
 		return nil, fmt.Errorf("read %s after %d: %w", kind, after, err)
 	}
 	r := &Reader{kind: kind, conn: conn, next: make(chan jetstream.Msg), failed: make(chan error, 1), done: make(chan struct{})}
+	if info := c.CachedInfo(); info != nil {
+		r.pending = info.NumPending
+	}
 	// Not Messages: its channel is as long as the read-ahead, and the server's notices, which come
 	// beside the batches, overflow it. A callback that blocks holds back the next request instead.
 	r.consume, err = c.Consume(r.deliver,
@@ -94,6 +100,9 @@ func (r *Reader) troubled(_ jetstream.ConsumeContext, err error) {
 	}
 }
 
+// Pending is how many batches there were to read when the reader was made.
+func (r *Reader) Pending() uint64 { return r.pending }
+
 // Next blocks for the next batch or the end of ctx, whose error it then returns; the reader can
 // go on after that. Any other error ends the reader: make a new one after the last batch handled.
 func (r *Reader) Next(ctx context.Context) (Message, error) {
@@ -114,7 +123,7 @@ func (r *Reader) Next(ctx context.Context) (Message, error) {
 	if err != nil {
 		return Message{}, fmt.Errorf("read %s: subject %q, want a partition at its end", r.kind, subject)
 	}
-	return Message{Kind: r.kind, Partition: partition, Seq: meta.Sequence.Stream, Stored: meta.Timestamp, Data: m.Data()}, nil
+	return Message{Kind: r.kind, Partition: partition, Seq: meta.Sequence.Stream, Stored: meta.Timestamp, Data: m.Data(), Pending: meta.NumPending}, nil
 }
 
 // Close ends the reader.

@@ -19,18 +19,98 @@ import (
 // replayed from its own sequence, and the shared one, never older than any, takes no transition
 // twice. The positions are moved last: what they let go of nobody needs.
 
-func objectName(partition int) string {
-	if partition < 0 {
-		return "checkpoint/shared"
+//
+// Where several workers share the partitions, each partition has a position of its own besides, and no
+// shared shard: see WorkerConfig.Partitions.
+
+func (w *Worker) objectName(partition int) string {
+	folder := "checkpoint"
+	switch {
+	case w.cfg.Spanning:
+		folder = "spanning"
+	case w.own():
+		folder = "own"
 	}
-	return fmt.Sprintf("checkpoint/%02d", partition)
+	if partition < 0 {
+		return folder + "/shared"
+	}
+	return fmt.Sprintf("%s/%02d", folder, partition)
 }
 
-func (r *run) partitions() []int {
-	if len(r.cfg.Partitions) > 0 {
-		return r.cfg.Partitions
+// consumers are the worker's names at the log, each with a position: one a partition where others have
+// the rest of them.
+func (w *Worker) consumers() []string {
+	if !w.own() {
+		return []string{Consumer}
 	}
-	all := make([]int, r.cfg.Log.Partitions())
+	var out []string
+	for _, p := range w.cfg.Partitions {
+		out = append(out, ownConsumer(p))
+	}
+	return out
+}
+
+func ownConsumer(partition int) string { return fmt.Sprintf("%s-%02d", Consumer, partition) }
+
+// position is the lowest of the worker's.
+func (r *run) position(ctx context.Context, kind batch.Kind) (uint64, error) {
+	lowest := ^uint64(0)
+	for _, name := range r.consumers() {
+		p, err := r.cfg.Log.Position(ctx, name, kind)
+		if err != nil {
+			return 0, err
+		}
+		lowest = min(lowest, p.Seq)
+	}
+	return lowest, nil
+}
+
+// claim has the log keep from now on what a replay will need. One worker that has all of the work drops
+// the positions of those that shared it.
+func (r *run) claim(ctx context.Context) error {
+	for _, kind := range []batch.Kind{batch.KindObservations, batch.KindEvents} {
+		for _, name := range r.consumers() {
+			p, err := r.cfg.Log.Position(ctx, name, kind)
+			if err == nil {
+				err = r.cfg.Log.SetPosition(ctx, name, kind, p)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if r.own() || r.cfg.Spanning {
+			continue
+		}
+		for p := range r.cfg.Log.Partitions() {
+			if err := r.cfg.Log.DropPosition(ctx, ownConsumer(p), kind); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// shards are those that are kept: the shared one, which is -1, is first.
+func (w *Worker) shards() []int {
+	if w.own() {
+		return w.partitions()
+	}
+	return append([]int{-1}, w.partitions()...)
+}
+
+// filter is the partitions that are read; nil for all.
+func (w *Worker) filter() []int {
+	if w.own() {
+		return w.cfg.Partitions
+	}
+	return nil
+}
+
+func (w *Worker) partitions() []int {
+	if w.own() {
+		return w.cfg.Partitions
+	}
+	all := make([]int, w.cfg.Log.Partitions())
 	for i := range all {
 		all[i] = i
 	}
@@ -50,33 +130,31 @@ func (r *run) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	position, err := r.cfg.Log.Position(ctx, Consumer, batch.KindObservations)
+	position, err := r.position(ctx, batch.KindObservations)
 	if err != nil {
 		return err
 	}
-	events, err := r.cfg.Log.Position(ctx, Consumer, batch.KindEvents)
+	events, err := r.position(ctx, batch.KindEvents)
 	if err != nil {
 		return err
 	}
-	// From now on the log keeps what a replay will need.
-	if err := r.setPositions(ctx, position.Seq, events.Seq); err != nil {
+	if err := r.claim(ctx); err != nil {
 		return err
 	}
 	r.restored = make([]uint64, r.cfg.Log.Partitions())
 	first := ^uint64(0)
-	all := append([]int{-1}, r.partitions()...)
-	for _, p := range all {
-		data, ok, err := objects.Get(ctx, objectName(p))
+	for _, p := range r.shards() {
+		data, ok, err := objects.Get(ctx, r.objectName(p))
 		if err != nil {
 			return err
 		}
-		seq := position.Seq
+		seq := position
 		if ok {
 			if seq, err = r.engine.Restore(p, data); err != nil {
 				// Its devices' values fill again with their next readings; refusing to run would help nobody.
 				r.metrics.lost.Inc()
 				r.cfg.Logger.Error("a checkpoint is unreadable; its partition starts without state", "partition", p, "error", err)
-				seq = position.Seq
+				seq = position
 			}
 		}
 		if p >= 0 {
@@ -84,12 +162,12 @@ func (r *run) restore(ctx context.Context) error {
 			first = min(first, seq)
 		}
 	}
-	r.from, r.seq, r.events, r.repeats = first, first, events.Seq, events.Seq
-	r.applied.Store(first)
-	if err := r.readEvents(ctx, events.Seq); err != nil {
+	r.from, r.seq, r.events, r.repeats = first, first, events, events
+	if err := r.readEvents(ctx, events); err != nil {
 		return err
 	}
 	r.engine.reopen(r.open)
+	r.applied.Store(first)
 	r.cfg.Logger.Info("rules start", "rules", len(r.engine.Set().Rules), "devices", r.engine.Devices(), "after", first, "events_known", len(r.have))
 	return nil
 }
@@ -101,7 +179,7 @@ func (r *run) readEvents(ctx context.Context, after uint64) error {
 		r.cfg.Logger.Error("a batch of events cannot be read", "sequence", seq, "error", err)
 	}, func(ev *batch.Event) {
 		var c struct{ Since, Episode string }
-		if json.Unmarshal(ev.Context, &c) != nil || c.Episode == "" || !r.judges(ev.Rule) {
+		if json.Unmarshal(ev.Context, &c) != nil || c.Episode == "" || !r.judges(ev) {
 			return // not one of ours
 		}
 		if strings.TrimPrefix(ev.State, batch.ShadowState) == "cleared" {
@@ -116,10 +194,23 @@ func (r *run) readEvents(ctx context.Context, after uint64) error {
 	})
 }
 
-// judges reports whether a rule is, or may have been, this worker's: one about rows is not.
-func (r *run) judges(rule string) bool {
-	found := r.engine.Set().Rule(rule)
-	return found == nil || found.engine() == onObservations
+// judges reports whether an event is, or may have been, this worker's: one of a rule about rows is not.
+func (r *run) judges(ev *batch.Event) bool {
+	rule := r.engine.Set().Rule(ev.Rule)
+	spans := ev.Key != ev.Device
+	if rule != nil {
+		if rule.engine() != onObservations {
+			return false
+		}
+		spans = rule.shared()
+	}
+	switch {
+	case r.cfg.Spanning:
+		return spans
+	case r.own():
+		return !spans && slices.Contains(r.cfg.Partitions, partition(ev.Device, r.cfg.Log.Partitions()))
+	}
+	return true
 }
 
 // reopen takes up the silences that were raised after the checkpoint: no replay of messages can
@@ -284,10 +375,12 @@ func (r *run) write(ctx context.Context, c *checkpoint) error {
 			return err
 		}
 		size += len(data)
-		return objects.Put(ctx, objectName(p), data)
+		return objects.Put(ctx, r.objectName(p), data)
 	}
-	if err := put(-1, c.data[len(c.partitions)]); err != nil {
-		return err
+	if !r.own() {
+		if err := put(-1, c.data[len(c.partitions)]); err != nil {
+			return err
+		}
 	}
 	for i, p := range c.partitions {
 		if err := put(p, c.data[i]); err != nil {
@@ -306,8 +399,13 @@ func (r *run) write(ctx context.Context, c *checkpoint) error {
 }
 
 func (r *run) setPositions(ctx context.Context, observations, events uint64) error {
-	if err := r.cfg.Log.SetPosition(ctx, Consumer, batch.KindObservations, streamlog.Position{Seq: observations}); err != nil {
-		return err
+	for _, name := range r.consumers() {
+		if err := r.cfg.Log.SetPosition(ctx, name, batch.KindObservations, streamlog.Position{Seq: observations}); err != nil {
+			return err
+		}
+		if err := r.cfg.Log.SetPosition(ctx, name, batch.KindEvents, streamlog.Position{Seq: events}); err != nil {
+			return err
+		}
 	}
-	return r.cfg.Log.SetPosition(ctx, Consumer, batch.KindEvents, streamlog.Position{Seq: events})
+	return nil
 }

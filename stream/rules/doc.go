@@ -153,8 +153,8 @@
 // An episode belongs to a key. With `key: device` it lives and dies with the device's condition.
 // With any other key the condition of a key holds while it holds for at least one of its devices;
 // such keys span partitions, are kept in one shared shard and are judged in the log's order. One
-// worker therefore gives the same events whatever the partitioning. Several workers would have to
-// send their devices' changes (rare beside readings) to the one that has the shared shard.
+// worker therefore gives the same events whatever the partitioning. Where several share the partitions,
+// one more has the rules whose keys span them: WorkerConfig.Partitions and Spanning.
 //
 // # Change of rules
 //

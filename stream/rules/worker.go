@@ -2,6 +2,7 @@ package rules
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -40,8 +41,15 @@ type WorkerConfig struct {
 	Rules Source
 	// Engine is the engine's configuration, the registry among it; Partitions is the log's.
 	Engine Config
-	// Partitions this worker evaluates; nil for all.
+	// Partitions this worker evaluates, where several share the work: it judges the rules whose keys are single
+	// devices. nil for all partitions and all rules, or with Spanning those rules alone whose keys span
+	// partitions, which are no other worker's. Each partition's state and position are kept for themselves, so
+	// that it may move to another worker at any time.
 	Partitions []int
+	Spanning   bool
+	// Lease is for how long others leave a worker alone of which nothing is heard: of all that are told to
+	// evaluate the same one does, the others wait. At least twice stopTimeout; 0 for none, where there is no other.
+	Lease time.Duration
 	// Hours calls each for the hours that the database has of metrics, those of a device in order of time:
 	// what baselines begin with. nil: they are learned of what comes.
 	Hours func(ctx context.Context, q HoursQuery, each func(Hour) error) error
@@ -58,6 +66,7 @@ type Worker struct {
 	cfg     WorkerConfig
 	engine  atomic.Pointer[Engine]
 	applied atomic.Uint64 // everything up to this sequence of observations is evaluated and its events published
+	pending atomic.Uint64 // batches of its partitions behind the last one, when that was delivered
 	metrics *metrics
 
 	// Tests set these. hook is told of every step and may end the worker there, as a kill would.
@@ -76,7 +85,7 @@ func NewWorker(cfg WorkerConfig) *Worker {
 	}
 	cfg.Engine.Partitions = cfg.Log.Partitions()
 	w := &Worker{cfg: cfg, every: time.Second, most: roundBatches}
-	w.engine.Store(New(cfg.Engine, cfg.Rules.Set()))
+	w.engine.Store(New(cfg.Engine, w.rules()))
 	w.metrics = newMetrics(w, cfg.Metrics)
 	return w
 }
@@ -88,8 +97,12 @@ func (w *Worker) Stats() Stats { return w.engine.Load().Stats() }
 // not among them.
 func (w *Worker) Events() int64 { return w.metrics.published.Load() }
 
-// Lag is how many batches of the log are not evaluated yet.
+// Lag is how many batches of the log are not evaluated yet; of a worker that shares the partitions, how many
+// of its own lay there behind the last one when that was delivered.
 func (w *Worker) Lag(ctx context.Context) (int64, error) {
+	if w.own() {
+		return int64(w.pending.Load()), nil
+	}
 	last, err := w.cfg.Log.LastSeq(ctx, batch.KindObservations)
 	if err != nil {
 		return 0, err
@@ -108,8 +121,10 @@ const (
 
 // Run evaluates until ctx ends, then keeps its state and returns. Any error ends it; a new Run
 // takes up at the last checkpoint.
-func (w *Worker) Run(ctx context.Context) error {
-	r := &run{Worker: w, engine: New(w.cfg.Engine, w.cfg.Rules.Set())}
+func (w *Worker) Run(ctx context.Context) error { return w.leased(ctx, w.run) }
+
+func (w *Worker) run(ctx context.Context) error {
+	r := &run{Worker: w, engine: New(w.cfg.Engine, w.rules())}
 	r.eventSink = eventSink{log: w.cfg.Log, remember: true, published: &w.metrics.published, skipped: w.metrics.skipped, before: w.step}
 	if err := r.restore(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -126,10 +141,34 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if lost := context.Cause(ctx); errors.Is(lost, errLeaseLost) {
+		return lost // what is evaluated and kept is another's matter now
+	}
 	// The end of ctx stops the intake; what was evaluated is kept, so that the next start replays nothing.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	return r.write(last, r.snapshots())
+}
+
+// own reports whether the worker judges only rules whose keys are single devices.
+func (w *Worker) own() bool { return len(w.cfg.Partitions) > 0 && !w.cfg.Spanning }
+
+// rules are those that run, the ones of other workers out of force.
+func (w *Worker) rules() *Set {
+	set := w.cfg.Rules.Set()
+	if !w.own() && !w.cfg.Spanning {
+		return set
+	}
+	out := &Set{Version: set.Version}
+	for _, r := range set.Rules {
+		if r.shared() != w.cfg.Spanning {
+			off := *r
+			off.Disabled = true
+			r = &off
+		}
+		out.Rules = append(out.Rules, r)
+	}
+	return out
 }
 
 func (w *Worker) step(name string) error {
@@ -168,7 +207,7 @@ type run struct {
 type keptMark struct{ seq, events uint64 }
 
 func (r *run) loop(ctx context.Context) error {
-	messages, failed, stop, err := follow(ctx, r.cfg.Log, batch.KindObservations, r.from, r.cfg.Partitions)
+	messages, failed, pending, stop, err := followPending(ctx, r.cfg.Log, batch.KindObservations, r.from, r.filter())
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -176,6 +215,7 @@ func (r *run) loop(ctx context.Context) error {
 		return err
 	}
 	defer stop()
+	r.pending.Store(pending)
 	tick := time.NewTicker(r.every)
 	defer tick.Stop()
 	keep := time.NewTicker(r.cfg.Checkpoint)
@@ -218,9 +258,17 @@ func (r *run) loop(ctx context.Context) error {
 func follow(ctx context.Context, l *streamlog.Log, kind batch.Kind, after uint64, partitions []int) (
 	messages <-chan streamlog.Message, failed <-chan error, stop func(), err error,
 ) {
+	messages, failed, _, stop, err = followPending(ctx, l, kind, after, partitions)
+	return messages, failed, stop, err
+}
+
+// followPending says besides how many batches there were to read.
+func followPending(ctx context.Context, l *streamlog.Log, kind batch.Kind, after uint64, partitions []int) (
+	messages <-chan streamlog.Message, failed <-chan error, pending uint64, stop func(), err error,
+) {
 	reader, err := l.Read(ctx, kind, after, partitions...)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, 0, nil, err
 	}
 	readCtx, cancel := context.WithCancel(ctx)
 	read, fail := make(chan streamlog.Message, roundBatches), make(chan error, 1)
@@ -240,7 +288,7 @@ func follow(ctx context.Context, l *streamlog.Log, kind batch.Kind, after uint64
 			}
 		}
 	})
-	return read, fail, func() {
+	return read, fail, reader.Pending(), func() {
 		cancel()
 		reading.Wait()
 		reader.Close()
@@ -295,6 +343,7 @@ func (r *run) round(ctx context.Context, all []streamlog.Message) error {
 		return err
 	}
 	r.seq = all[len(all)-1].Seq
+	r.pending.Store(all[len(all)-1].Pending)
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
@@ -306,7 +355,7 @@ func (r *run) round(ctx context.Context, all []streamlog.Message) error {
 func (r *run) settle(ctx context.Context) error { return r.publish(ctx, r.engine.Settle()) }
 
 func (r *run) changeRules(now int64) {
-	set := r.cfg.Rules.Set()
+	set := r.rules()
 	if set.Version == r.engine.Set().Version {
 		return
 	}
@@ -324,7 +373,7 @@ func (r *run) tick(ctx context.Context, idle bool) error {
 		}
 		return nil
 	}
-	caughtUp := r.behindAt != 0 && (r.seq >= r.behind || idle && len(r.cfg.Partitions) > 0)
+	caughtUp := r.behindAt != 0 && (r.seq >= r.behind || r.own() && idle && r.pending.Load() == 0)
 	at := r.behindAt
 	r.behind, r.behindAt = end, time.Now().UnixMilli()
 	if end <= r.seq {

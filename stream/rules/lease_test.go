@@ -1,0 +1,197 @@
+package rules
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"panormus/stream/log/logtest"
+)
+
+// Two workers share the partitions and a third has the rules whose keys span them. They are killed again and
+// again between any two steps, and others take over, each time with other partitions. What is on the log is
+// what one worker would have made, each event once.
+func TestPartitionsMoveBetweenWorkers(t *testing.T) {
+	set := mustParse(t, crashRules)
+	work := day(11, 500)
+	one := logtest.New(t, nil)
+	put(t, one, work)
+	if err := until(t, NewWorker(WorkerConfig{Log: one, Rules: FixedSource{set}})); err != nil {
+		t.Fatal(err)
+	}
+	want := byID(t, logged(t, one))
+	if len(want) < 100 {
+		t.Fatalf("%d events, want a day worth of testing", len(want))
+	}
+
+	l := logtest.New(t, nil)
+	rnd := rand.New(rand.NewPCG(5, 6))
+	kills := 0
+	for part := range 5 {
+		put(t, l, work[part*100:(part+1)*100])
+		// Which of two workers has a partition changes every time.
+		var parts [2][]int
+		for p := range l.Partitions() {
+			i := rnd.IntN(2)
+			parts[i] = append(parts[i], p)
+		}
+		var all []WorkerConfig
+		for i := range parts {
+			if len(parts[i]) > 0 {
+				all = append(all, WorkerConfig{Partitions: parts[i]})
+			}
+		}
+		all = append(all, WorkerConfig{Spanning: true})
+		var mu sync.Mutex
+		var g sync.WaitGroup
+		for _, cfg := range all {
+			cfg.Log, cfg.Rules, cfg.Checkpoint = l, FixedSource{set}, time.Duration(1+rnd.IntN(10))*time.Millisecond
+			seed, last := rnd.Uint64(), uint64(0)
+			for i, o := range work[:(part+1)*100] {
+				if p := l.Partition(o.Device.At(0)); cfg.Spanning || slices.Contains(cfg.Partitions, p) {
+					last = uint64(i + 1)
+				}
+			}
+			g.Go(func() {
+				rnd := rand.New(rand.NewPCG(seed, 1))
+				for {
+					w := NewWorker(cfg)
+					w.every, w.most = time.Duration(1+rnd.IntN(10))*time.Millisecond, 1+rnd.IntN(20)
+					var left atomic.Int64
+					left.Store(1 + rnd.Int64N(60))
+					w.hook = func(string) error {
+						if left.Add(-1) <= 0 {
+							return errKilled
+						}
+						return nil
+					}
+					err := untilSeq(t, w, last)
+					if errors.Is(err, errKilled) {
+						mu.Lock()
+						kills++
+						mu.Unlock()
+						continue
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
+			})
+		}
+		g.Wait()
+	}
+	if kills < 5 {
+		t.Errorf("%d kills, want enough to mean something", kills)
+	}
+	sameEvents(t, byID(t, logged(t, l)), want)
+	t.Logf("%d kills, %d events", kills, len(want))
+}
+
+// untilSeq runs w till it has evaluated what lies at a sequence, then stops it.
+func untilSeq(t *testing.T, w *Worker, last uint64) error {
+	ctx, stop := context.WithCancel(within(t))
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(5 * time.Millisecond):
+		}
+		if w.applied.Load() >= last {
+			stop()
+			return <-done
+		}
+	}
+}
+
+// Of two workers that are told to evaluate the same one does; when it dies without a word the other takes
+// over after the lease, and each event is there once. One that stops hands over at once.
+func TestAnotherWorkerTakesOver(t *testing.T) {
+	l := logtest.New(t, nil)
+	cfg := WorkerConfig{Log: l, Rules: FixedSource{mustParse(t, `{id: hot, when: x > 1}`)}, Checkpoint: time.Hour, Lease: 4 * time.Second}
+	var dead atomic.Bool
+	runs := make(chan string, 1000)
+	startOne := func(name string) *running {
+		return start(t, cfg, func(step string) error {
+			switch {
+			case name == "first" && dead.Load():
+				return errKilled
+			case step == "round":
+				runs <- name
+			}
+			return nil
+		})
+	}
+	first := startOne("first")
+	say(t, l, "a", 5)
+	see(t, l, 1)
+	second := startOne("second")
+	dead.Store(true)
+	say(t, l, "b", 5)
+	if err := first.stop(); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	see(t, l, 2)
+	third := startOne("third")
+	say(t, l, "b", 0)
+	see(t, l, 3)
+	if err := second.stop(); err != nil {
+		t.Fatal(err)
+	}
+	say(t, l, "a", 0)
+	events := see(t, l, 4)
+	if err := third.stop(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, ev := range events {
+		got = append(got, ev.State+" "+ev.Key)
+	}
+	if want := []string{"raised a", "raised b", "cleared b", "cleared a"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	close(runs)
+	var by []string
+	for name := range runs {
+		by = append(by, name)
+	}
+	if by = slices.Compact(by); !slices.Equal(by, []string{"first", "second", "third"}) {
+		t.Errorf("evaluated by %q", by)
+	}
+	byID(t, logged(t, l))
+}
+
+// A worker whose lease is taken, because it was not heard of, ends without a word on the log.
+func TestLeaseThatIsLost(t *testing.T) {
+	l := logtest.New(t, nil)
+	cfg := WorkerConfig{Log: l, Rules: FixedSource{mustParse(t, `{id: hot, when: x > 1}`)}, Lease: 4 * time.Second}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- NewWorker(cfg).Run(ctx) }()
+	say(t, l, "a", 5)
+	see(t, l, 1)
+	kv, err := l.KV(within(t), "rules_leases")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.Put(within(t), "partition/03", []byte(`{"owner":"another","ttl_ms":4000}`)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, errLeaseLost) {
+			t.Errorf("%v, want the lease lost", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the worker goes on without its lease")
+	}
+}
