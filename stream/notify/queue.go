@@ -280,7 +280,10 @@ func (r *run) serve(ctx context.Context) error {
 			r.take(a.m)
 		case o := <-sent:
 			sending = nil
-			if err := r.settle(ctx, o); err != nil {
+			if err := r.settle(ctx, o); err != nil && ctx.Err() != nil && context.Cause(ctx) != errLeaseLost {
+				// It was to end just when it noted what was sent: it does now, or that went out twice.
+				return r.finish(ctx, nil, nil, giveUp)
+			} else if err != nil {
 				return err
 			}
 		case <-timer.C:
