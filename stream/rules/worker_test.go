@@ -300,11 +300,14 @@ func TestWorkerSilenceAcrossAKill(t *testing.T) {
 	cfg := WorkerConfig{Log: l, Rules: FixedSource{mustParse(t, "{id: silent, absent: 1s, text: '{device}'}")}, Checkpoint: time.Hour}
 	say(t, l, "d", 1)
 	var mu sync.Mutex
-	dead := false
+	dead, died := false, make(chan struct{})
 	w := start(t, cfg, func(step string) error {
 		mu.Lock()
 		defer mu.Unlock()
-		dead = dead || step == "published"
+		if step == "published" && !dead {
+			dead = true
+			close(died)
+		}
 		if dead {
 			return errKilled
 		}
@@ -313,6 +316,7 @@ func TestWorkerSilenceAcrossAKill(t *testing.T) {
 	if events := see(t, l, 1); events[0].State != "raised" || events[0].Device != "d" {
 		t.Fatalf("%+v", events)
 	}
+	<-died // which is after the log has the event
 	if err := w.stop(); !errors.Is(err, errKilled) {
 		t.Fatal(err)
 	}
