@@ -318,6 +318,24 @@ try {
   await dark.getByTestId('wall-leave').click();
   await appears(dark, '[data-testid=nav-alarms][aria-current=page]', 'the wall is left where it was');
   await dark.setViewportSize({ width: 1280, height: 720 });
+
+  // A replay says that it is not live, shows the city as it was, stands still and goes on.
+  await dark.goto(`${base}/replay?at=${new Date(Date.now() - 20_000).toISOString()}`);
+  await appears(dark, '[data-testid=replay][data-loading=false]', 'replay: the moment is shown');
+  if (eventText) check(Number(await dark.getByTestId('count-all').getAttribute('data-abnormal')) > 0, 'replay: what was abnormal then is');
+  check((await dark.locator('[data-testid=feed-state]').count()) === 0 && (await dark.title()).includes('Non in diretta'), 'replay: nothing says that it is live');
+  await until(dark, () => document.querySelector('[data-testid=replay]')?.dataset.playing === 'false', null, 'replay: it ends where the present begins');
+  await dark.getByTestId('replay-slider').focus();
+  await dark.keyboard.press('ArrowLeft');
+  await until(dark, (at) => Number(document.querySelector('[data-testid=replay]')?.dataset.at) < at, Date.now() - 40_000, 'replay: the keyboard goes a minute back');
+  await dark.getByTestId('replay-table').click();
+  await appears(dark, '[data-testid=row]', 'replay: the table is there too');
+  check(new URL(dark.url()).pathname === '/replay', 'replay: the address stays');
+  await fits(dark, 'replay');
+  await shot(dark, 'replay-1280x720');
+  await accessible(dark, 'replay');
+  await dark.getByTestId('replay-leave').click();
+  await appears(dark, '[data-testid=feed-state][data-state=live]', 'replay: it is left for the present');
   await dark.goto(`${base}/?renderer=canvas`);
   await appears(dark, '[data-testid=map][data-renderer=canvas]', 'the map is drawn on a canvas');
   await until(dark, () => Number(document.querySelector('[data-testid=map]')?.dataset.placed) > 0, null, 'canvas: assets are on the map');

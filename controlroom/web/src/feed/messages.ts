@@ -1,5 +1,6 @@
 import type { CityEvent, Stats, Value } from './protocol';
 import type { Connection } from './client';
+import type { ReplayStatus } from './replay';
 import type { Patch, Row, RowQuery } from './table';
 
 /** What the page asks of the worker. */
@@ -10,7 +11,10 @@ export type ToWorker =
   /** tell the values of this asset, and again at each change; null: of none */
   | { op: 'watch'; id: string | null }
   | { op: 'rows'; request: number; query: RowQuery }
-  | { op: 'retry' };
+  | { op: 'retry' }
+  /** leave the present for good: show this moment, Unix ms */
+  | { op: 'seek'; at: number; speed: number; playing: boolean }
+  | { op: 'play'; on: boolean; speed: number };
 
 export interface Watched extends Row {
   values: Record<string, Value>;
@@ -40,4 +44,5 @@ export type FromWorker =
   | { kind: 'stats'; stats: Stats; at: number }
   | { kind: 'watched'; id: string; asset: Watched | null }
   | { kind: 'rows'; request: number; rows: Row[]; total: number }
+  | { kind: 'replay'; status: ReplayStatus }
   | { kind: 'trouble'; title: string; detail: string };

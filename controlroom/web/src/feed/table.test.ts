@@ -88,6 +88,18 @@ describe('the table', () => {
     expect(t.rows({ sort: 'id', descending: false, offset: 0, limit: 1 }).total).toBe(4);
   });
 
+  it('forgets what was said, and not where things are', () => {
+    const t = new AssetTable();
+    t.apply(lamp('a', { alarm: 'major', values: { power_w: 80 } }), true);
+    t.patch();
+    t.forget();
+    const [row] = t.rows({ sort: 'id', descending: false, offset: 0, limit: 1, metrics: ['power_w'] }).rows;
+    expect(row).toMatchObject({ id: 'a', severity: 0, seen: 0, values: {} });
+    expect(row.lat).not.toBeNaN();
+    expect(t.counts()[0].ranks).toEqual([1, 0, 0, 0, 0]);
+    expect(t.patch()?.severity).toEqual(new Uint8Array([0]));
+  });
+
   it('answers by a metric, with the values asked for', () => {
     const t = new AssetTable();
     const bin = (id: string, values: Record<string, string | number>, zone = 'north') => t.apply({ id, domain: 'waste', zone, values }, true);

@@ -177,6 +177,19 @@ export class AssetTable {
     return asset;
   }
 
+  /** Every asset stays where it is and is called; what it said and how grave it is is no longer known. */
+  forget(): void {
+    for (const asset of this.#byID.values()) {
+      asset.values = {};
+      asset.seen = 0;
+      if (asset.severity === 0) continue;
+      this.#count(asset.domain, asset.severity, -1);
+      asset.severity = 0;
+      this.#count(asset.domain, 0, 1);
+      this.#dirty.add(asset.slot);
+    }
+  }
+
   remove(id: string): void {
     const asset = this.#byID.get(id);
     if (!asset) return;

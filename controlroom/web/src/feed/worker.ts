@@ -3,6 +3,7 @@
 import { FeedClient } from './client';
 import type { FromWorker, ToWorker, Watched } from './messages';
 import type { CityEvent, StateItem, Stats } from './protocol';
+import { Replay } from './replay';
 import { AssetTable } from './table';
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
@@ -112,6 +113,35 @@ function addAlarm(alarm: unknown): void {
   }, alarmsEvery);
 }
 
+// Where assets are and what they are called is today's: the replay begins once the feed has told that, and ends it.
+let replay: Replay | null = null;
+let wanted: { at: number; speed: number; playing: boolean } | null = null;
+function seek(): void {
+  if (!wanted || !ready) return;
+  if (!replay) {
+    client?.stop();
+    replay = new Replay({
+      forget: () => {
+        table.forget();
+        watchedDirty = watched !== null;
+        schedulePatch();
+      },
+      apply: (items) => applyItems(items, false),
+      events: (list) => post({ kind: 'events', events: list }),
+      get: async <T>(path: string, query: Record<string, string | number>) => {
+        const params = new URLSearchParams(Object.entries(query).flatMap(([k, v]) => (v === '' ? [] : [[k, String(v)]])));
+        const response = await fetch(`${origin}${path}?${params}`);
+        if (!response.ok) throw new Error(`${path}: ${response.status}`);
+        return (await response.json()) as T;
+      },
+      now: () => Date.now(),
+      tell: (status) => post({ kind: 'replay', status }),
+    });
+    setInterval(() => void replay?.tick(), 250);
+  }
+  void replay.seek(wanted.at, wanted.speed, wanted.playing);
+}
+
 function start(url: string): void {
   const connect = () => {
     const socket = new WebSocket(url);
@@ -130,6 +160,7 @@ function start(url: string): void {
         watchedDirty = watched !== null;
         schedulePatch();
         tellHealth();
+        seek();
       },
       items: applyItems,
       error: (title, detail) => post({ kind: 'trouble', title, detail }),
@@ -200,6 +231,14 @@ scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
       break;
     case 'rows':
       post({ kind: 'rows', request: data.request, ...table.rows(data.query) });
+      break;
+    case 'seek':
+      wanted = { at: data.at, speed: data.speed, playing: data.playing };
+      seek();
+      break;
+    case 'play':
+      if (wanted) wanted = { ...wanted, speed: data.speed, playing: data.on };
+      replay?.play(data.on, data.speed);
       break;
     case 'retry':
       client?.retryNow();

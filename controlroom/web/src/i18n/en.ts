@@ -232,6 +232,17 @@ const en = {
   'statement.site.title': 'About the page',
   'statement.site': 'Open source under the EUPL 1.2, with the design tokens and the typeface of Bootstrap Italia; texts in Italian and English. It follows the system in contrast, motion and theme.',
 
+  'nav.replay': 'Replay',
+  'replay.title': 'Not live',
+  'replay.play': 'Play',
+  'replay.pause': 'Pause',
+  'replay.speed': 'Speed',
+  'replay.slider': 'Moment shown',
+  'replay.moment': 'Go to a moment',
+  'replay.leave': 'Back to now',
+  'replay.failed': 'The past could not be read: {why}',
+  'replay.stopped': 'The replay stands still',
+
   'radio.title': 'Radio',
   'radio.window': 'Time looked at',
   'radio.window.1h': 'last hour',

@@ -233,6 +233,17 @@ const it: Messages = {
   'statement.site.title': 'Informazioni sulla pagina',
   'statement.site': 'Software aperto con licenza EUPL 1.2, con i token di design e il carattere di Bootstrap Italia; testi in italiano e inglese. Segue il sistema per contrasto, movimento e tema.',
 
+  'nav.replay': 'Rivedi',
+  'replay.title': 'Non in diretta',
+  'replay.play': 'Avvia',
+  'replay.pause': 'Pausa',
+  'replay.speed': 'Velocità',
+  'replay.slider': 'Momento mostrato',
+  'replay.moment': 'Vai a un momento',
+  'replay.leave': 'Torna ad adesso',
+  'replay.failed': 'Non è stato possibile leggere il passato: {why}',
+  'replay.stopped': 'La riproduzione è ferma',
+
   'radio.title': 'Radio',
   'radio.window': 'Periodo',
   'radio.window.1h': 'ultima ora',

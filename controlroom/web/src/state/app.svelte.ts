@@ -27,24 +27,44 @@ class App {
   /** the round of views on a wall display; null: an ordinary page */
   wall = $state.raw<WallPlan | null>(location.pathname === routes.wall ? parseWall(location.search) : null);
   readonly bell = new Bell();
+  /** the city is played back: nothing shown is now */
+  readonly replaying = location.pathname === routes.replay;
   readonly feed = new Feed();
   readonly events = new EventList();
 
   constructor() {
-    setInterval(() => (this.now = Date.now()), 1000);
+    setInterval(() => (this.now = this.time()), 1000);
     addEventListener('popstate', () => (this.route = parseRoute(location.pathname, location.search)));
     const scheme = matchMedia('(prefers-color-scheme: dark)');
     this.#systemDark = scheme.matches;
     scheme.addEventListener('change', () => (this.#systemDark = scheme.matches));
     for (const touch of ['pointerdown', 'keydown']) addEventListener(touch, () => this.sound && this.bell.wake(), { capture: true, passive: true });
     this.feed.onEvents(
-      (events) => this.events.add(events),
-      () => void this.events.load(),
+      // Before a replay begins the feed tells of the present, which is no matter here.
+      (events) => (!this.replaying || this.feed.replay) && this.events.add(events),
+      () => this.replaying || void this.events.load(),
     );
-    this.feed.onAlarms((list, all) => alarms.take(list, all));
+    if (!this.replaying) this.feed.onAlarms((list, all) => alarms.take(list, all));
     if (this.route.domain) this.events.filter = { domain: this.route.domain, severity: '' };
-    void this.events.load();
+    if (this.replaying) {
+      const params = new URLSearchParams(location.search);
+      const at = Date.parse(params.get('at') ?? '');
+      this.seek(Number.isFinite(at) ? at : Date.now() - 3_600_000, Number(params.get('speed')) || 10);
+    } else void this.events.load();
     void this.loadZones();
+  }
+
+  /** The moment that is shown: now, or where the replay is. */
+  time(): number {
+    return this.feed.replay?.at ?? Date.now();
+  }
+
+  /** Goes to a moment of the past; the address follows, so that it can be sent to somebody. */
+  seek(at: number, speed = this.feed.replay?.speed ?? 10): void {
+    this.feed.seek(at, speed, this.feed.replay?.playing ?? true);
+    this.events.until = new Date(at).toISOString();
+    void this.events.load(true);
+    history.replaceState(null, '', `${routes.replay}?${new URLSearchParams({ at: this.events.until, speed: String(speed) })}`);
   }
 
   async loadZones(): Promise<void> {
@@ -89,7 +109,8 @@ class App {
   go(change: Partial<Route>): void {
     const route = { ...this.route, ...change };
     const address = formatRoute(route);
-    if (address !== location.pathname + location.search) history.pushState(null, '', address);
+    // A replay keeps its address: any other is the present's.
+    if (!this.replaying && address !== location.pathname + location.search) history.pushState(null, '', address);
     this.route = route;
   }
 

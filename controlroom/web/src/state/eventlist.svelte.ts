@@ -20,6 +20,9 @@ export class EventList {
   full = $derived(this.items.length >= heldLimit);
   filter = $state.raw<EventFilter>({ domain: '', severity: '' });
 
+  /** RFC 3339; what is read ends here. For a replay, which brings what comes after; '' is now */
+  until = '';
+
   #holding = false;
   /** what the feed brought lately: the database may not have it yet when the list is read */
   #recent: CityEvent[] = [];
@@ -42,8 +45,9 @@ export class EventList {
     return this.load();
   }
 
-  /** Reads the newest page and starts from it. */
-  async load(): Promise<void> {
+  /** Reads the newest page and starts from it; `anew` forgets what the feed brought. */
+  async load(anew = false): Promise<void> {
+    if (anew) this.#recent = [];
     await this.#read(undefined, (items) => {
       const live = this.#recent.filter((e) => this.#wants(e));
       this.items = merge(items, live, heldLimit).list;
@@ -115,7 +119,7 @@ export class EventList {
     this.loading = true;
     this.failed = '';
     try {
-      const query = { ...this.filter, device: this.device ?? undefined, limit: this.limit, ...place };
+      const query = { ...this.filter, device: this.device ?? undefined, limit: this.limit, ...(this.until ? { to: this.until } : {}), ...place };
       const page = await api.events(query, this.#abort.signal);
       if (run !== this.#run) return;
       take(page.items);

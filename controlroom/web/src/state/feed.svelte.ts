@@ -1,6 +1,7 @@
 import type { Alarm } from '../api/alarms';
 import type { FeedHealth, FromWorker, ToWorker, Watched } from '../feed/messages';
 import type { CityEvent, Stats } from '../feed/protocol';
+import type { ReplayStatus } from '../feed/replay';
 import type { DomainCount, Row, RowQuery } from '../feed/table';
 import { Points, type Touched } from '../map/points';
 
@@ -32,6 +33,8 @@ export class Feed {
   rates = $state.raw<Rates | null>(null);
   watched = $state.raw<Watched | null>(null);
   trouble = $state.raw<{ title: string; detail: string } | null>(null);
+  /** where a replay is; null: the present, or a replay that is still to begin */
+  replay = $state.raw<ReplayStatus | null>(null);
   /** grows with every patch: what reads `points` depends on it */
   version = $state(0);
   readonly points = new Points();
@@ -108,6 +111,15 @@ export class Feed {
     this.#tell({ op: 'retry' });
   }
 
+  /** Shows a moment of the past, and from there on the past: the present is to be had by opening the page anew. */
+  seek(at: number, speed: number, playing: boolean): void {
+    this.#tell({ op: 'seek', at, speed, playing });
+  }
+
+  replayPlay(on: boolean, speed: number): void {
+    this.#tell({ op: 'play', on, speed });
+  }
+
   #tell(message: ToWorker): void {
     this.#worker.postMessage(message);
   }
@@ -146,6 +158,9 @@ export class Feed {
       case 'rows':
         this.#requests.get(m.request)?.({ rows: m.rows, total: m.total });
         this.#requests.delete(m.request);
+        break;
+      case 'replay':
+        this.replay = m.status;
         break;
       case 'trouble':
         this.trouble = { title: m.title, detail: m.detail };
