@@ -111,6 +111,55 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// What a rule had raised ends where the rule went while nothing ran.
+func TestRowRuleGoneAtARestart(t *testing.T) {
+	e := NewRowEngine(Config{}, OnUplinks, mustParse(t, `rules: [{id: a, on: uplinks, when: rssi_dbm < -100}, {id: b, on: uplinks, when: n > 0, window: {type: tumbling, size: 1m}, let: {n: count()}}]`))
+	for _, second := range []int64{0, 100} {
+		row, err := NewRow(OnUplinks, "d", rowStart+second*1000, rowStart+second*1000, map[string]string{"rssi_dbm": "-110"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Apply(1, row)
+	}
+	e.Settle()
+	state, err := e.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e = NewRowEngine(Config{}, OnUplinks, NewSet())
+	if err := e.Restore(state); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, ev := range e.Settle() {
+		got = append(got, ev.Rule+" "+ev.State+" "+ev.Key)
+	}
+	if slices.Sort(got); !slices.Equal(got, []string{"a cleared d", "b cleared d"}) || !e.Idle() {
+		t.Errorf("%q, want the end of both", got)
+	}
+}
+
+// A panic in what a rule says of rows, for its windows, is that rule's.
+func TestPanicOfARowWindow(t *testing.T) {
+	e := NewRowEngine(Config{}, OnUplinks, mustParse(t, `rules: [{id: a, on: uplinks, when: n > 0, window: {type: tumbling, size: 1m}, let: {n: count(rssi_dbm)}}, {id: b, on: uplinks, when: rssi_dbm < 0}]`))
+	for _, r := range e.programs[OnUplinks].other.rules {
+		if r.ID == "a" {
+			r.window.lets[0].num = func(*frame) float64 { panic("of a test") }
+		}
+	}
+	row, err := NewRow(OnUplinks, "d", rowStart, rowStart, map[string]string{"rssi_dbm": "-110"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Apply(1, row)
+	if events := e.Settle(); len(events) != 1 || events[0].Rule != "b" {
+		t.Errorf("%v, want b raised", events)
+	}
+	if s := e.Stats(); s[0].Failed == "" || s[1].Failed != "" {
+		t.Errorf("%+v, want a out of force alone", s)
+	}
+}
+
 func TestRowRulesAreChecked(t *testing.T) {
 	for text, want := range map[string]string{
 		`{id: r, on: detections, when: 'clas == "person"'}`:                      `detections have no "clas"; did you mean "class"?`,

@@ -66,7 +66,7 @@ func compareWindows(a, b *winState) int {
 	return strings.Compare(a.key, b.key)
 }
 
-// Restore brings the engine to a snapshot; episodes of rules that are not there any more are left.
+// Restore brings the engine to a snapshot; episodes of rules that are not there any more end.
 func (e *RowEngine) Restore(b []byte) error {
 	var s rowState
 	if err := json.Unmarshal(b, &s); err != nil {
@@ -83,10 +83,17 @@ func (e *RowEngine) Restore(b []byte) error {
 	}
 	for _, ep := range s.Episodes {
 		r := e.rule(ep.Rule, ep.Domain)
-		if r == nil || e.episodes[ep.rowKey] != nil {
+		if e.episodes[ep.rowKey] != nil {
 			continue
 		}
 		kept := ep.rowEpisode
+		if r == nil {
+			if kept.State == raised && rowKinds[e.on] != nil {
+				gone := &bound{Rule: &Rule{ID: ep.Rule, On: e.on, Key: "device", Severity: "warning", Shadow: kept.Shadow}}
+				e.emit(gone, ep.rowKey, &kept, "cleared", max(e.clock, kept.Start), kept.Received, changeReason(nil))
+			}
+			continue
+		}
 		if kept.State == raised && kept.Shadow != r.Shadow { // it ends as what it was raised as
 			was, rule := *r, *r.Rule
 			rule.Shadow, was.Rule = kept.Shadow, &rule
