@@ -33,6 +33,7 @@ func TestPastRows(t *testing.T) {
 	for _, second := range []int{30, 10, 20, 40} {
 		row := batch.Absent()
 		row.Time, row.Received, row.Camera, row.Class, row.Score, row.Expires = moment(second).UnixMilli(), moment(second+1).UnixMilli(), "cam", "person", 0.5, time.Now().Add(time.Hour).UnixMilli()
+		row.Track, row.Lat = "not asked for", 38
 		if second == 20 {
 			row.Quality = devices.QualityClock
 		}
@@ -75,12 +76,20 @@ func TestPastRows(t *testing.T) {
 	got = nil
 	note := func(format string, args ...any) { got = append(got, fmt.Sprintf(format, args...)) }
 	seconds := func(of time.Time) int { return int(of.Sub(at) / time.Second) }
-	leftOut, err := db.PastDetections(within(t), from, at.Add(40*time.Second), func(d *batch.Detections) error {
+	leftOut, err := db.PastDetections(within(t), from, at.Add(40*time.Second), []string{"class", "score", "position_lat"}, func(d *batch.Detections) error {
 		for i := range d.Len() {
-			note("detection %d %v %s %s %g", seconds(time.UnixMilli(d.Time[i])), d.Received[i] == d.Time[i], d.Camera.At(i), d.Class.At(i), d.Score[i])
+			note("detection %d %v %s %s %s %g %g", seconds(time.UnixMilli(d.Time[i])), d.Received[i] == d.Time[i], d.Camera.At(i), d.Class.At(i), d.Track.At(i), d.Score[i], d.Lat[i])
 		}
 		return nil
 	})
+	if _, err := db.PastDetections(within(t), from, to, nil, func(d *batch.Detections) error {
+		if d.Len() != 3 || d.Track.At(0) != "not asked for" {
+			t.Errorf("%d detections of track %q, want all of 3", d.Len(), d.Track.At(0))
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
 	if err != nil || leftOut != 1 {
 		t.Errorf("%d detections left out, %v; want one", leftOut, err)
 	}
@@ -108,7 +117,7 @@ func TestPastRows(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	want := []string{"detection 10 true cam person 0.5", "detection 30 true cam person 0.5", "track a 20 true 0", "track b 60 true 7", "count 60 3 0", "count 120 0 2.5", "event 2 50 true true"}
+	want := []string{"detection 10 true cam person  0.5 38", "detection 30 true cam person  0.5 38", "track a 20 true 0", "track b 60 true 7", "count 60 3 0", "count 120 0 2.5", "event 2 50 true true"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q\nwant %q", got, want)
 	}

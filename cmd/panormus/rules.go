@@ -299,7 +299,7 @@ func (n *node) pastRows(ctx context.Context, on string, p rules.Past, each func(
 	db := n.parts.db
 	switch on {
 	case rules.OnDetections:
-		return db.PastDetections(ctx, p.From, p.To, func(d *batch.Detections) error { rules.Detections(d, do); return bad })
+		return db.PastDetections(ctx, p.From, p.To, p.Metrics, func(d *batch.Detections) error { rules.Detections(d, do); return bad })
 	case rules.OnTracks:
 		err = db.PastTracks(ctx, p.From, p.To, func(all []batch.Track) error { rules.Tracks(all, do); return bad })
 	case rules.OnCounts:

@@ -39,7 +39,7 @@ type Backtest struct {
 	// to leave out. Whoever is called keeps the batch.
 	Read func(ctx context.Context, p Past, each func(*batch.Observations) error) (leftOut int64, err error)
 	// ReadRows calls each for what there is of a kind of rows, in order of event time, with that for the time
-	// of receipt. A Row is good until each returns.
+	// of receipt; p.Metrics are the columns that the rule looks at. A Row is good until each returns.
 	ReadRows func(ctx context.Context, on string, p Past, each func(*Row) error) (leftOut int64, err error)
 	// Hours is as of a worker: baselines begin with the weeks before the past.
 	Hours func(ctx context.Context, q HoursQuery, each func(Hour) error) error

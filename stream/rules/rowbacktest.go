@@ -91,11 +91,17 @@ func (r *backtest) merge(ctx context.Context, kinds []string, apply func(*Row)) 
 
 // readRows reads one kind; messages of devices come as readings do.
 func (r *backtest) readRows(ctx context.Context, on string, past Past, each func(*Row) error) (leftOut int64, err error) {
+	c := r.Rule.code
+	wanted := maps.Clone(c.readsOn(on))
 	if on != onObservations {
+		maps.Copy(wanted, c.shows)
+		for _, name := range append(rowKinds[on].tells(), "zone") { // a key may be of it
+			wanted[name] = kindText
+		}
+		past.Metrics = slices.Sorted(maps.Keys(wanted))
 		return r.ReadRows(ctx, on, past, each)
 	}
-	past.Metrics = slices.Sorted(maps.Keys(r.Rule.code.readsOn(on)))
-	if r.Rule.code.counts {
+	if past.Metrics = slices.Sorted(maps.Keys(wanted)); c.counts {
 		past.Metrics = nil
 	}
 	return r.Read(ctx, past, func(o *batch.Observations) error {

@@ -69,6 +69,15 @@ func kindOfRows[R any](k rowKind, columns []column[R], of ...string) *rowKind {
 	return &k
 }
 
+// tells are the columns that tell things of the kind apart.
+func (k *rowKind) tells() []string {
+	var out []string
+	for _, i := range k.of {
+		out = append(out, k.names[i])
+	}
+	return out
+}
+
 // readColumns gives a row the columns of r, which may change from row to row.
 func readColumns[R any](row *Row, columns []column[R], r *R) {
 	row.num = func(i int) float64 {
