@@ -15,6 +15,7 @@ type alarmsConfig struct {
 	Escalate  []escalationConfig `yaml:"escalate"`
 	Chatter   chatterConfig      `yaml:"chatter"`
 	Flood     floodConfig        `yaml:"flood"`
+	Operators int                `yaml:"operators"` // who share the alarms
 	Stale     time.Duration      `yaml:"stale"`
 	Keep      time.Duration      `yaml:"keep"` // how long a normal alarm is remembered
 	Inhibit   []inhibitConfig    `yaml:"inhibit"`
@@ -58,7 +59,7 @@ type offDelayConfig struct {
 
 func (c *alarmsConfig) settings() alarms.Config {
 	out := alarms.Config{
-		From: c.From, ShelveMax: c.ShelveMax, Chatter: alarms.Chatter(c.Chatter), Flood: alarms.Flood(c.Flood), Stale: c.Stale, Keep: c.Keep,
+		From: c.From, ShelveMax: c.ShelveMax, Chatter: alarms.Chatter(c.Chatter), Flood: alarms.Flood(c.Flood), Operators: c.Operators, Stale: c.Stale, Keep: c.Keep,
 	}
 	if c.Escalate != nil {
 		out.Escalate = []alarms.Escalation{} // an empty list says that none does

@@ -48,15 +48,26 @@ func (n *node) issuer() cap.Issuer {
 	return i
 }
 
-// warnings are the alarms that stand and are not put away, for the CAP feed, with what the rules and the
-// registry know of them.
+// cancelFor is how long the CAP feed tells that an alarm is over.
+const cancelFor = 24 * time.Hour
+
+// warnings are the alarms that stand and are not put away, and those that were so and ended lately, for the
+// CAP feed, with what the rules and the registry know of them.
 func (n *node) warnings() []cap.Alarm {
-	standing, _, _ := n.parts.alarms.List(alarms.Query{States: []alarms.State{alarms.Unacked, alarms.Acked}})
+	known, _, _ := n.parts.alarms.List(alarms.Query{States: []alarms.State{alarms.Unacked, alarms.Acked, alarms.Returned, alarms.Normal}})
 	set := n.parts.store.Set()
-	out := make([]cap.Alarm, len(standing))
-	for i, a := range standing {
+	now := time.Now()
+	var out []cap.Alarm
+	for _, a := range known {
+		// What ended while it was put away was acknowledged by nobody: it is in no feed.
+		if !a.Active && (a.Cleared.IsZero() || now.Sub(a.Cleared) > cancelFor || a.State() == alarms.Normal && a.AckedBy == "") {
+			continue
+		}
 		w := cap.Alarm{ID: a.ID, Rule: a.Rule, Severity: a.Severity, Raised: a.Raised, Domain: a.Domain, Device: a.Device, Zone: a.Zone, Text: a.Text}
-		if a.Count > 1 || a.Last.Action != "raised" {
+		switch {
+		case !a.Active:
+			w.Cleared = a.Cleared
+		case a.Count > 1 || a.Last.Action != "raised":
 			w.Changed = a.Changed
 		}
 		if r := set.Rule(a.Rule); r != nil {
@@ -65,7 +76,7 @@ func (n *node) warnings() []cap.Alarm {
 		if d := n.registry.Lookup(a.Device); d != nil {
 			w.Lat, w.Lon, w.Place = d.Lat, d.Lon, d.Name
 		}
-		out[i] = w
+		out = append(out, w)
 	}
 	return out
 }

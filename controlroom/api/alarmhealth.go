@@ -33,12 +33,21 @@ type alarmHealth struct {
 	Shelved    []live.Alarm   `json:"shelved" doc:"the first to come back first, at most 100"`
 	Oldest     *live.Alarm    `json:"oldest_unacked"`
 	Flood      flood          `json:"flood"`
+
+	Operators   int                `json:"operators" doc:"how many share the alarms"`
+	PerOperator float64            `json:"rate_10m_per_operator" doc:"alarms in the last 10 minutes that called an operator; the aim is 1"`
+	Peak        float64            `json:"peak_10m_per_operator" doc:"the most in 10 minutes of the last 24 h"`
+	Average     float64            `json:"average_10m_per_operator" doc:"over the last 24 h"`
+	OverLimit   float64            `json:"over_limit_share_24h" doc:"part of the 10 minutes of the last 24 h with more alarms for an operator than flood.begins_above"`
+	Shares      map[string]float64 `json:"priority_shares" doc:"priority_mix as parts of 1"`
+	BadShare    float64            `json:"bad_actors_share" doc:"part of the raises of the last 24 h that bad_actors have; the aim is below 0.05"`
+	Chatterers  int                `json:"chattering_count"`
 }
 
 type flood struct {
 	Active      bool        `json:"active"`
 	Since       *live.Stamp `json:"since"`
-	BeginsAbove int         `json:"begins_above" doc:"new alarms within window_s"`
+	BeginsAbove int         `json:"begins_above" doc:"new alarms within window_s, for an operator"`
 	EndsBelow   int         `json:"ends_below"`
 	Window      float64     `json:"window_s"`
 	Floods      int         `json:"floods_24h"`
@@ -67,6 +76,16 @@ func healthOf(h alarms.Health) alarmHealth {
 			Active: h.Flood, BeginsAbove: h.FloodLimits.Begin, EndsBelow: h.FloodLimits.End, Window: h.FloodLimits.Within.Seconds(), Floods: h.Floods,
 			Time: h.InFlood.Seconds(), Share: h.InFlood.Seconds() / (24 * time.Hour).Seconds(),
 		},
+	}
+	each := float64(h.Operators)
+	out.Operators, out.PerOperator, out.Peak, out.Average = h.Operators, float64(h.Rate)/each, float64(h.Peak)/each, h.Average/each
+	out.OverLimit, out.BadShare, out.Chatterers, out.Shares = h.OverLimit, h.BadShare, h.Chatterers, map[string]float64{}
+	called := 0
+	for _, n := range h.Mix {
+		called += n
+	}
+	for s, n := range h.Mix {
+		out.Shares[s] = float64(n) / float64(max(1, called))
 	}
 	for s, n := range h.States {
 		out.States[string(s)] = n

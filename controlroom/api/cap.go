@@ -27,8 +27,8 @@ func (a *api) cap() {
 	answer := func(media, description string) map[string]*huma.Response {
 		return map[string]*huma.Response{"200": {Description: description, Content: map[string]*huma.MediaType{media: {Schema: &huma.Schema{Type: huma.TypeString}}}}}
 	}
-	register(a, huma.Operation{Method: http.MethodGet, Path: path, Summary: "Open alarms as an Atom feed of CAP 1.2 alerts", Tags: tags, Errors: []int{501},
-		Description: "Warning and above, the newest 1,000.", Responses: answer("application/atom+xml", "Atom")},
+	register(a, huma.Operation{Method: http.MethodGet, Path: path, Summary: "Alarms as an Atom feed of CAP 1.2 alerts", Tags: tags, Errors: []int{501},
+		Description: "Open ones of warning and above as Alert or Update, those that ended in the last 24 h as Cancel, the newest 1,000.", Responses: answer("application/atom+xml", "Atom")},
 		func(c *call, in *struct{}) (*document, error) {
 			if a.Warnings == nil {
 				return nil, missing("the CAP feed")
@@ -38,7 +38,7 @@ func (a *api) cap() {
 				return w.Severity == "info" || !scope.Sees(a.thing(w.Rule, w.Domain, w.Zone, w.Device))
 			})
 			slices.SortFunc(open, func(x, y cap.Alarm) int {
-				return cmp.Or(y.Changed.Compare(x.Changed), cmp.Compare(x.ID, y.ID))
+				return cmp.Or(y.Newest().Compare(x.Newest()), cmp.Compare(x.ID, y.ID))
 			})
 			b, err := a.CAP.Feed(open[:min(len(open), maxWarnings)], path, time.Now(), func(id string) string { return path + "/" + url.PathEscape(id) })
 			if err != nil {
@@ -46,7 +46,7 @@ func (a *api) cap() {
 			}
 			return &document{"application/atom+xml; charset=utf-8", b}, nil
 		})
-	register(a, huma.Operation{Method: http.MethodGet, Path: path + "/{id}", Summary: "An open alarm as a CAP 1.2 alert, in Italian and English", Tags: tags, Errors: []int{404, 501},
+	register(a, huma.Operation{Method: http.MethodGet, Path: path + "/{id}", Summary: "An alarm of the feed as a CAP 1.2 alert, in Italian and English", Tags: tags, Errors: []int{404, 501},
 		Responses: answer(cap.MediaType, "CAP 1.2")},
 		func(c *call, in *struct {
 			ID string `path:"id" maxLength:"256"`
@@ -59,7 +59,7 @@ func (a *api) cap() {
 				return w.ID == in.ID && scope.Sees(a.thing(w.Rule, w.Domain, w.Zone, w.Device))
 			})
 			if i < 0 {
-				return nil, noSuch("open alarm", in.ID)
+				return nil, noSuch("alarm in the feed", in.ID)
 			}
 			b, err := a.CAP.Alert(&open[i])
 			if err != nil {

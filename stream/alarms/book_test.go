@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"panormus/stream/batch"
 	"panormus/stream/log/logtest"
@@ -193,6 +197,57 @@ func eventually(t *testing.T, ok func() bool) {
 		if time.Now().After(end) {
 			t.Fatal("not within a minute")
 		}
+	}
+}
+
+// TestFigures: what follows from raises for two operators, and that /metrics says the same.
+func TestFigures(t *testing.T) {
+	b := &bench{T: t}
+	b.book = NewBook(Config{Operators: 2, Escalate: []Escalation{}}, nil, nil, nil)
+	now := time.Now().UTC()
+	raise := func(key, severity string, age time.Duration, times int) {
+		a := &Alarm{ID: ID("hot", key), Rule: "hot", Key: key, Confirmed: true}
+		for i := range times {
+			ev := event("hot", key, severity, []string{"raised", "cleared"}[i%2], 0)
+			ev.Time, ev.Received = now.Add(-age), now.Add(-age)
+			a.apply(&ev, Place{Seq: uint64(i + 1)}, Hold{}, &b.book.cfg)
+		}
+		b.book.put(a, uint64(b.book.Len()+1))
+	}
+	for i := range 21 { // more than 20 in 10 minutes are over the limit of two
+		raise(fmt.Sprint("old ", i), "warning", 5*time.Hour, 1)
+	}
+	raise("new", "critical", time.Minute, 1)
+	raise("often", "warning", time.Minute, 13) // raised 7 times
+	h := b.book.Health(now)
+	if h.Operators != 2 || h.Peak != 21 || h.Rate != 8 || h.OverLimit != 1.0/144 || h.Chatterers != 1 || h.Average != 29.0/144 {
+		t.Errorf("health %+v", h)
+	}
+	if want := 7.0/29 + 9.0/29; h.BadShare < want-1e-9 || h.BadShare > want+1e-9 || h.Bad[0].Raises != 7 {
+		t.Errorf("the worst 10 have %v of all raises, want %v", h.BadShare, want)
+	}
+	if f := b.book.cfg.flood(); f.Begin != 20 || f.End != 10 {
+		t.Errorf("flood of two operators %+v", f)
+	}
+	reg := prometheus.NewPedanticRegistry()
+	newMetrics(b.book, reg)
+	want := `
+# HELP panormus_stream_alarm_peak_10m_per_operator The most in 10 minutes of the last 24 h that called an operator.
+# TYPE panormus_stream_alarm_peak_10m_per_operator gauge
+panormus_stream_alarm_peak_10m_per_operator 10.5
+# HELP panormus_stream_alarm_priority_24h_alarms Alarms of each severity that called operators in the last 24 h; the aim is 80 % warning, 15 % major, 5 % critical.
+# TYPE panormus_stream_alarm_priority_24h_alarms gauge
+panormus_stream_alarm_priority_24h_alarms{severity="critical"} 1
+panormus_stream_alarm_priority_24h_alarms{severity="info"} 0
+panormus_stream_alarm_priority_24h_alarms{severity="major"} 0
+panormus_stream_alarm_priority_24h_alarms{severity="warning"} 28
+# HELP panormus_stream_alarm_chattering_alarms Alarms that are raised too often.
+# TYPE panormus_stream_alarm_chattering_alarms gauge
+panormus_stream_alarm_chattering_alarms 1
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "panormus_stream_alarm_peak_10m_per_operator",
+		"panormus_stream_alarm_priority_24h_alarms", "panormus_stream_alarm_chattering_alarms"); err != nil {
+		t.Error(err)
 	}
 }
 

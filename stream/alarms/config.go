@@ -18,6 +18,8 @@ type Config struct {
 	Escalate []Escalation
 	Chatter  Chatter
 	Flood    Flood
+	// Operators is how many share the alarms; the figures of the alarm system are for each. Default 1.
+	Operators int
 	// Stale is after how long an alarm that stands is stale; default 24 h.
 	Stale time.Duration
 	// Keep is how long a normal alarm is remembered; default 24 h.
@@ -78,6 +80,7 @@ func (c *Config) defaults() {
 	orDefault(&c.Flood, Flood{10, 5, 10 * time.Minute})
 	orDefault(&c.Stale, 24*time.Hour)
 	orDefault(&c.Keep, 24*time.Hour)
+	orDefault(&c.Operators, 1)
 	orDefault(&c.Max, 500_000)
 	if c.Escalate == nil {
 		c.Escalate = []Escalation{{"major", "critical", 10 * time.Minute}}
@@ -113,6 +116,9 @@ func (c Config) Check() error {
 	if f := c.Flood; f.Begin < 1 || f.End < 1 || f.End > f.Begin || f.Within <= 0 || f.Within > raisesHeld {
 		return fmt.Errorf("flood: begins above %d and ends below %d within %v, want an end not above the begin and at most %v", f.Begin, f.End, f.Within, raisesHeld)
 	}
+	if c.Operators < 0 || c.Operators > 1000 {
+		return fmt.Errorf("operators: %d, want 1 to 1000", c.Operators)
+	}
 	for _, d := range []time.Duration{c.ShelveMax, c.Stale, c.Keep} {
 		if d < 0 {
 			return fmt.Errorf("%v, want a time above 0", d)
@@ -134,6 +140,11 @@ func (c Config) Check() error {
 		}
 	}
 	return nil
+}
+
+// flood is when all operators together are in one.
+func (c *Config) flood() Flood {
+	return Flood{c.Flood.Begin * c.Operators, c.Flood.End * c.Operators, c.Flood.Within}
 }
 
 // offDelay is how long the alarm stands after its condition has ended.

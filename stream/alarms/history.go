@@ -83,7 +83,7 @@ func (h *history) flooding() bool {
 // nextFloods is the list of floods as of now, and whether it changed.
 func (h *history) nextFloods(now time.Time, f Flood) ([]Span, bool) {
 	n := h.announcedSince(now.Add(-f.Within))
-	switch {
+	switch { // f is of all operators
 	case !h.flooding() && n > f.Begin:
 		out := append(slices.Clone(h.floods), Span{Begin: now})
 		return out[max(0, len(out)-mostFloods):], true
@@ -115,6 +115,34 @@ type Health struct {
 	InFlood     time.Duration // of the last 24 h
 	Floods      int           // that began in the last 24 h
 	FloodLimits Flood
+	Operators   int
+	Peak        int     // the most of Rates
+	Average     float64 // of Rates, where the book knows of so long
+	OverLimit   float64 // share of Rates above FloodLimits.Begin for an operator
+	BadShare    float64 // of all raises of the last 24 h, those of Bad
+	Chatterers  int     // all that chatter, those not listed too
+}
+
+// rates works out what follows from how often alarms were raised.
+func (h *Health) rates(raises map[string]int) {
+	over, sum := 0, 0
+	for _, n := range h.Rates {
+		h.Peak, sum = max(h.Peak, n), sum+n
+		if n > h.FloodLimits.Begin*h.Operators {
+			over++
+		}
+	}
+	h.Average, h.OverLimit = float64(sum)/float64(len(h.Rates)), float64(over)/float64(len(h.Rates))
+	all, bad := 0, 0
+	for _, n := range raises {
+		all += n
+	}
+	for _, a := range h.Bad {
+		bad += a.Raises
+	}
+	if all > 0 {
+		h.BadShare = float64(bad) / float64(all)
+	}
 }
 
 // An Actor is an alarm and how often it was raised.
@@ -128,7 +156,7 @@ const mostListed = 100
 
 // Health looks at all alarms.
 func (b *Book) Health(now time.Time) Health {
-	h := Health{At: now, States: map[State]int{}, Severities: map[string]int{}, Mix: map[string]int{}, StaleAfter: b.cfg.Stale, FloodLimits: b.cfg.Flood}
+	h := Health{At: now, States: map[State]int{}, Severities: map[string]int{}, Mix: map[string]int{}, StaleAfter: b.cfg.Stale, FloodLimits: b.cfg.Flood, Operators: b.cfg.Operators}
 	for _, s := range States {
 		h.States[s] = 0
 	}
@@ -175,7 +203,7 @@ func (b *Book) Health(now time.Time) Health {
 			h.Bad = append(h.Bad, Actor{r, n})
 		}
 	}
-	h.StaleCount = len(h.Stale)
+	h.StaleCount, h.Chatterers = len(h.Stale), len(h.Chattering)
 	byRaised := func(x, y Record) int { return cmp.Or(x.Raised.Compare(y.Raised), cmp.Compare(x.ID, y.ID)) }
 	slices.SortFunc(h.Stale, byRaised)
 	slices.SortFunc(h.Chattering, byRaised)
@@ -183,6 +211,7 @@ func (b *Book) Health(now time.Time) Health {
 	slices.SortFunc(h.Bad, func(x, y Actor) int { return cmp.Or(y.Raises-x.Raises, cmp.Compare(x.Record.ID, y.Record.ID)) })
 	h.Stale, h.Chattering, h.Shelved = h.Stale[:min(len(h.Stale), mostListed)], h.Chattering[:min(len(h.Chattering), mostListed)], h.Shelved[:min(len(h.Shelved), mostListed)]
 	h.Bad = h.Bad[:min(len(h.Bad), 10)]
+	h.rates(raises)
 	h.Flood = b.history.flooding()
 	for _, f := range b.history.floods {
 		begin, end := f.Begin, f.End

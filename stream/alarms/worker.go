@@ -411,7 +411,7 @@ func (r *run) floods(ctx context.Context, now time.Time) error {
 	b := r.book
 	b.mu.Lock()
 	b.history.forget(now)
-	floods, changed := b.history.nextFloods(now, b.cfg.Flood)
+	floods, changed := b.history.nextFloods(now, b.cfg.flood())
 	b.mu.Unlock()
 	if !changed {
 		return nil

@@ -36,6 +36,7 @@ type Alarm struct {
 	Severity string            // info, warning, major or critical
 	Raised   time.Time
 	Changed  time.Time // last; zero: it is as it was raised
+	Cleared  time.Time // zero while it is open; then the alert is a Cancel
 	Domain   string
 	Device   string
 	Place    string // the device's name
@@ -64,6 +65,7 @@ type info struct {
 	Language    string  `xml:"language"`
 	Category    string  `xml:"category"`
 	Event       string  `xml:"event"`
+	Response    string  `xml:"responseType,omitempty"`
 	Urgency     string  `xml:"urgency"`
 	Severity    string  `xml:"severity"`
 	Certainty   string  `xml:"certainty"`
@@ -98,8 +100,8 @@ var urgencies = map[string]string{"critical": "Immediate", "major": "Immediate",
 
 // words are what the two languages say of an alarm.
 var words = map[string]map[string]string{
-	"it": {"critical": "critico", "major": "grave", "warning": "avviso", "info": "informazione", "in": "presso", "city": "tutta la città"},
-	"en": {"critical": "critical", "major": "major", "warning": "warning", "info": "information", "in": "at", "city": "the whole city"},
+	"it": {"critical": "critico", "major": "grave", "warning": "avviso", "info": "informazione", "in": "presso", "city": "tutta la città", "over": "Cessato"},
+	"en": {"critical": "critical", "major": "major", "warning": "warning", "info": "information", "in": "at", "city": "the whole city", "over": "Over"},
 }
 
 // stamp is a time as CAP wants it: with an offset in digits, never Z.
@@ -109,10 +111,24 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05") + 
 // drops what it knows.
 func Identifier(a *Alarm) string {
 	id := first(a)
-	if a.Changed.After(a.Raised) {
+	switch {
+	case !a.Cleared.IsZero():
+		id += ".end." + strconv.FormatInt(a.Cleared.UnixMilli(), 10)
+	case a.Changed.After(a.Raised):
 		id += "." + strconv.FormatInt(a.Changed.UnixMilli(), 10)
 	}
 	return id
+}
+
+// Newest is when the alarm became what it is.
+func (a *Alarm) Newest() time.Time {
+	switch {
+	case !a.Cleared.IsZero():
+		return a.Cleared
+	case a.Changed.After(a.Raised):
+		return a.Changed
+	}
+	return a.Raised
 }
 
 // first is the identifier that the alarm had when it was raised.
@@ -128,11 +144,15 @@ func safe(id string) string {
 	}, id)
 }
 
-// Alert is the alarm as one CAP 1.2 message.
+// Alert is the alarm as one CAP 1.2 message: an Alert as it was raised, an Update of that once it has
+// changed, and its Cancel when it has ended.
 func (i Issuer) Alert(a *Alarm) ([]byte, error) {
-	m := alert{Identifier: Identifier(a), Sender: i.Sender, Sent: stamp(a.Raised), Status: i.Status, MsgType: "Alert", Scope: "Public"}
-	if a.Changed.After(a.Raised) {
-		m.MsgType, m.Sent = "Update", stamp(a.Changed)
+	m := alert{Identifier: Identifier(a), Sender: i.Sender, Sent: stamp(a.Newest()), Status: i.Status, MsgType: "Alert", Scope: "Public"}
+	if m.Identifier != first(a) {
+		m.MsgType = "Update"
+		if !a.Cleared.IsZero() {
+			m.MsgType = "Cancel"
+		}
 		m.References = i.Sender + "," + first(a) + "," + stamp(a.Raised)
 	}
 	for _, lang := range []string{"it", "en"} {
@@ -161,6 +181,10 @@ func (i Issuer) info(a *Alarm, lang string) info {
 		in.Headline = fmt.Sprintf("%s %s %s (%s)", in.Event, w["in"], text(where), cmp.Or(w[a.Severity], a.Severity))
 	}
 	in.Description = cmp.Or(text(a.Text), in.Headline)
+	if !a.Cleared.IsZero() {
+		in.Response, in.Urgency = "AllClear", "Past"
+		in.Headline = w["over"] + ": " + in.Headline
+	}
 	in.Area = &area{Desc: cmp.Or(text(where), w["city"])}
 	if a.Lat != nil && a.Lon != nil {
 		in.Area.Circle = fmt.Sprintf("%.6f,%.6f %.1f", *a.Lat, *a.Lon, radiusKM)
@@ -212,10 +236,7 @@ func (i Issuer) Feed(alarms []Alarm, path string, now time.Time, href func(id st
 	var newest time.Time
 	for n := range alarms {
 		a := &alarms[n]
-		changed := a.Raised
-		if a.Changed.After(changed) {
-			changed = a.Changed
-		}
+		changed := a.Newest()
 		if changed.After(newest) {
 			newest = changed
 		}

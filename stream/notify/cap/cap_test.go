@@ -123,6 +123,10 @@ func TestAlertIsValid(t *testing.T) {
 		{"changed since", Alarm{ID: "ab12", Rule: "dark", Severity: "warning", Raised: raised, Changed: raised.Add(time.Minute), Domain: "lighting", Device: "pole"},
 			map[string]string{"identifier": "ab12.1782900000000.1782900060000", "msgType": "Update", "references": "panormus.example,ab12.1782900000000,2026-07-01T10:00:00-00:00",
 				"severity": "Moderate|Moderate", "sent": "2026-07-01T10:01:00-00:00", "category": "Infra|Infra"}},
+		{"over, and acknowledged since", Alarm{ID: "ab12", Rule: "dark", Titles: map[string]string{"it": "Buio", "en": "Dark"}, Severity: "warning", Raised: raised, Changed: raised.Add(time.Hour),
+			Cleared: raised.Add(2 * time.Minute), Domain: "lighting", Device: "pole"},
+			map[string]string{"identifier": "ab12.1782900000000.end.1782900120000", "msgType": "Cancel", "references": "panormus.example,ab12.1782900000000,2026-07-01T10:00:00-00:00",
+				"sent": "2026-07-01T10:02:00-00:00", "urgency": "Past|Past", "responseType": "AllClear|AllClear", "headline": "Cessato: Buio presso pole (avviso)|Over: Dark at pole (warning)"}},
 		{"nothing known, bytes that XML cannot hold", Alarm{ID: "a b,c<d&e", Rule: "r\x00\x1b", Severity: "odd", Raised: raised, Text: "\xff\x07"},
 			map[string]string{"identifier": "a_b_c_d_e.1782900000000", "severity": "Unknown|Unknown", "areaDesc": "tutta la città|the whole city"}},
 	} {
