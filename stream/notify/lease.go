@@ -17,8 +17,9 @@ type Leases interface {
 	SwapAll(ctx context.Context, swaps []streamlog.Swap)
 }
 
-// leaseFor is how long a lease lasts after it was last renewed.
-const leaseFor = 12 * time.Second
+// leaseFor is how long a lease lasts after it was last renewed. A quarter of it is for what is being kept
+// when it is lost.
+const leaseFor = 4 * stopTimeout
 
 // errLeaseLost ends the work of a queue that may not send any more.
 var errLeaseLost = errors.New("another process sends to this receiver now")

@@ -139,11 +139,16 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 }
 
+// ended is what an end means: one that was wanted is none of the receiver's faults, though what was being
+// kept in that moment may not be.
 func (q *Queue) ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	if err != nil && !errors.Is(err, ctx.Err()) {
+		q.log.Warn("what a receiver was told last is not kept; it may be told again", "receiver", q.name, "error", err)
+	}
+	return nil
 }
 
 func (r *run) restore(ctx context.Context) error {
@@ -169,6 +174,11 @@ func (r *run) keep(ctx context.Context) error {
 	b, err := json.Marshal(&r.t.state)
 	if err != nil {
 		return fmt.Errorf("state of receiver %s: %w", r.name, err)
+	}
+	if _, bound := ctx.Deadline(); !bound { // the end of ctx does not stop what is being kept: it was sent
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
 	}
 	if err := r.states.Put(ctx, r.name, b); err != nil {
 		return err
