@@ -47,6 +47,7 @@ var (
 	rowsLateDesc     = desc("rows_window_late_total", "Rows of windows that were over, and not taken; a rule each.", "on")
 	rowsRefusedDesc  = desc("rows_keys_refused_total", "Keys of rules about rows not opened because their rule has as many as it may.", "on")
 	rowsEvictedDesc  = desc("rows_functions_refused_total", "Rows whose functions of a time say nothing because the engine holds as many as it may.", "on")
+	ruleLateDesc     = desc("rule_window_late_total", "Readings of a rule's windows and sequences that came when they were over, and were not taken.", "rule")
 	clearedDesc      = desc("cleared_total", "Episodes of a rule that ended, replays included.", "rule")
 )
 
@@ -75,7 +76,7 @@ func newMetrics(w *Worker, reg prometheus.Registerer) *metrics {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		batchesDesc, messagesDesc, observationsDesc, lateDesc, windowLateDesc, evictedDesc, refusedDesc, noBaselineDesc, publishedDesc, devicesDesc,
-		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc, secondsDesc, shadowDesc, failedDesc, droppedDesc,
+		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc, secondsDesc, shadowDesc, failedDesc, droppedDesc, ruleLateDesc,
 	} {
 		ch <- d
 	}
@@ -123,6 +124,7 @@ func collectRules(ch chan<- prometheus.Metric, all []RuleStats) {
 		}
 		count(clearedDesc, r.Cleared)
 		count(droppedDesc, r.Dropped)
+		count(ruleLateDesc, r.Late)
 		ch <- prometheus.MustNewConstMetric(secondsDesc, prometheus.CounterValue, r.Seconds, r.ID)
 		failed := 0.0
 		if r.Failed != "" {

@@ -22,6 +22,7 @@ func (e *RowEngine) windowClockOf(on string) *windowClock {
 func (e *RowEngine) takeWindow(r *bound, row *Row, at int64) {
 	if r.window.late(at, e.clocks[row.On].at) || r.window.late(at, e.windows.clock) {
 		e.count.windowLate++
+		e.count.rules[r.global].late++
 		return
 	}
 	f, c := &e.frame, &e.count.rules[r.global]

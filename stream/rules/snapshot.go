@@ -21,8 +21,8 @@ import (
 // restored under whatever rules run then; the rules are written whole, for the events that end the
 // episodes of one that is no longer there.
 
-// Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board; they are read as well.
-const snapshotVersion = 5
+// Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board, 5 no sums of panes; they are read as well.
+const snapshotVersion = 6
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 

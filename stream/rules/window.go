@@ -45,6 +45,9 @@ type winState struct {
 	domain   string  // of those, the first by name
 	panes    []int64 // numbers of panes, sorted; of sessions, when each began
 	tails    []int64 // of sessions, when each had its last reading
+	front    int     // so many panes hold what they and those behind them in front come to: see running
+	merged   int     // so many panes are in front or in back
+	back     []float64
 	cells    []float64
 	values   [][]kept
 	armed    int64 // when it is looked at next; 0: not
@@ -95,9 +98,13 @@ func (s *winState) pane(at int64) int {
 // open makes an empty pane at place i.
 func (s *winState) open(i int, n int64) {
 	w := s.rule.window
-	s.panes = slices.Insert(s.panes, i, n)
 	s.cells = slices.Grow(s.cells, w.width)[:len(s.cells)+w.width]
-	copy(s.cells[(i+1)*w.width:], s.cells[i*w.width:])
+	if i == len(s.panes) {
+		s.panes = append(s.panes, n)
+	} else {
+		s.panes = slices.Insert(s.panes, i, n)
+		copy(s.cells[(i+1)*w.width:], s.cells[i*w.width:])
+	}
 	for range w.samples {
 		s.values = slices.Insert(s.values, i*w.samples, nil)
 	}
@@ -138,6 +145,9 @@ func (s *winState) session(first, last int64) int {
 // drop takes panes [from, to) out.
 func (s *winState) drop(from, to int) {
 	w := s.rule.window
+	if s.merged > 0 {
+		s.leave(from, to)
+	}
 	s.panes = slices.Delete(s.panes, from, to)
 	if w.gap > 0 {
 		s.tails = slices.Delete(s.tails, from, to)
@@ -280,8 +290,12 @@ func (s *winState) close(end int64, lets []float64, c []float64, values [][]kept
 	}
 	w.start(c)
 	clear(values)
-	for i := range last {
-		w.merge(c, values, s.cells[i*w.width:(i+1)*w.width], s.values[i*w.samples:(i+1)*w.samples])
+	if w.runs() {
+		s.running(last, c)
+	} else {
+		for i := range last {
+			w.merge(c, values, s.cells[i*w.width:(i+1)*w.width], s.values[i*w.samples:(i+1)*w.samples])
+		}
 	}
 	for i := range w.lets {
 		switch l := &w.lets[i]; l.agg {
@@ -301,11 +315,66 @@ func (s *winState) close(end int64, lets []float64, c []float64, values [][]kept
 	return from, to, last > 0
 }
 
+// runs reports whether a key's windows are kept up from one to the next and not made of all their panes.
+func (w *windowPlan) runs() bool {
+	return w.gap == 0 && w.sequence == nil && w.samples == 0 && w.panes > 1
+}
+
+// running adds the window of the first last panes to c. It is a queue of two stacks: in front each pane holds
+// what it and all panes behind it in front come to, so that the oldest may leave; in back is one sum of the
+// panes since. When the front is empty the back becomes it. So a pane is merged twice in its life, however
+// long the window, and nothing is ever subtracted, which would leave rounding errors and is not
+// possible for min and max. No reading comes to a pane that is in either: it would be late.
+func (s *winState) running(last int, c []float64) {
+	w := s.rule.window
+	cells := func(i int) []float64 { return s.cells[i*w.width : (i+1)*w.width] }
+	if s.front == 0 {
+		for i := last - 2; i >= 0; i-- {
+			w.merge(cells(i), nil, cells(i+1), nil)
+		}
+		s.front, s.merged = last, last
+	}
+	if s.merged < last {
+		if s.back == nil {
+			s.back = make([]float64, w.width)
+		}
+		if s.merged == s.front {
+			w.start(s.back)
+		}
+		for ; s.merged < last; s.merged++ {
+			w.merge(s.back, nil, cells(s.merged), nil)
+		}
+	}
+	if s.front > 0 {
+		copy(c, cells(0))
+	}
+	if s.merged > s.front {
+		w.merge(c, nil, s.back, nil)
+	}
+}
+
+// leave notes that panes [from, to), the oldest, go; where they are more than the front, the rest becomes it.
+func (s *winState) leave(from, to int) {
+	if gone := to - from; from == 0 && gone <= s.front {
+		s.front, s.merged = s.front-gone, s.merged-gone
+	} else {
+		s.front, s.merged = 0, 0
+	}
+}
+
 // A calendar says which keys are to be looked at when. A key is in it for the time it is armed with;
 // older entries are passed over.
 type calendar struct {
-	days map[int64][]*winState
-	next []int64 // sorted from the last: the earliest is at the end
+	days map[int64]*dueKeys
+	next []int64  // sorted from the last: the earliest is at the end
+	last *dueKeys // that a key was armed for: often the next one's
+	free []*winState
+}
+
+// dueKeys are the keys of one time.
+type dueKeys struct {
+	at  int64
+	all []*winState
 }
 
 func (c *calendar) arm(s *winState, at int64) {
@@ -314,13 +383,19 @@ func (c *calendar) arm(s *winState, at int64) {
 	}
 	s.armed = at
 	if c.days == nil {
-		c.days = map[int64][]*winState{}
+		c.days = map[int64]*dueKeys{}
 	}
 	if s.rule.window.loose() {
 		at = (floorDiv(at, 1000) + 1) * 1000 // sessions end at any time: a second of them together
 	}
-	all, ok := c.days[at]
-	if !ok {
+	if c.last != nil && c.last.at == at {
+		c.last.all = append(c.last.all, s)
+		return
+	}
+	d := c.days[at]
+	if d == nil {
+		d = &dueKeys{at: at, all: c.free[:0]}
+		c.days[at], c.free = d, nil
 		i, _ := slices.BinarySearchFunc(c.next, at, func(a, b int64) int {
 			switch {
 			case a > b:
@@ -332,7 +407,7 @@ func (c *calendar) arm(s *winState, at int64) {
 		})
 		c.next = slices.Insert(c.next, i, at)
 	}
-	c.days[at] = append(all, s)
+	d.all, c.last = append(d.all, s), d
 }
 
 // pop takes the earliest time out and returns its keys, nil where it is not due by the clock yet.
@@ -342,9 +417,19 @@ func (c *calendar) pop(clock int64) (at int64, all []*winState) {
 	}
 	at = c.next[len(c.next)-1]
 	c.next = c.next[:len(c.next)-1]
-	all = c.days[at]
+	all = c.days[at].all
 	delete(c.days, at)
+	if c.last != nil && c.last.at == at {
+		c.last = nil
+	}
 	return at, all
+}
+
+// reuse takes back the memory of what pop returned, unless it is much.
+func (c *calendar) reuse(all []*winState) {
+	if clear(all); cap(all) <= 1<<14 && cap(all) > cap(c.free) {
+		c.free = all
+	}
 }
 
 // letNames are the names of a rule's lets, sorted.

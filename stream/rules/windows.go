@@ -93,6 +93,7 @@ func (w *windows) close(f *frame, counts []ruleCounts, look func(*winState), emi
 				gone(s)
 			}
 		}
+		w.calendar.reuse(all)
 	}
 }
 
@@ -224,6 +225,7 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 	}
 	if r.window.late(at, s.winClock.at) {
 		s.count.windowLate++
+		s.count.rules[r.global].late++
 		return
 	}
 	f.failed = false
@@ -408,6 +410,7 @@ func (s *shared) takePartial(k groupKey, p *winState) {
 		}
 		if r.window.late(at, s.windows.clock) {
 			s.count.windowLate++
+			s.count.rules[r.global].late++
 			p.drop(i, i+1)
 		}
 	}

@@ -46,6 +46,7 @@ func (w *writer) windows(open []*winState) {
 			w.uint(0)
 		}
 		w.uint(uint64(len(s.panes)))
+		w.uint(uint64(s.front))
 		for i, n := range s.panes {
 			w.int(n)
 			if s.rule.window.gap > 0 {
@@ -130,6 +131,10 @@ func (r *reader) windows(take func(s *winState)) {
 		}
 		plan := s.rule.window
 		panes := r.count()
+		if r.version >= 6 {
+			s.front = int(r.uint())
+			s.merged = s.front // the back is made again
+		}
 		if panes*(plan.width+plan.samples) > len(r.b) {
 			r.bad = true
 			return
@@ -171,6 +176,9 @@ func (r *reader) hash() uint64 {
 // sound reports whether panes are as they may be: in order, of times that can be reckoned with.
 func (s *winState) sound() bool {
 	const far = 1 << 43 // 278 years of milliseconds
+	if s.front < 0 || s.front > len(s.panes) {
+		return false
+	}
 	for i, n := range s.panes {
 		if n < -far || n > far || i > 0 && n <= s.panes[i-1] {
 			return false
