@@ -96,7 +96,7 @@ func TestSimulatedCameras(t *testing.T) {
 	c := startInstance(t)
 	cameras := video.New(video.Config{Seed: 21, Cameras: 60, Rate: 4, Hour: 18.2})
 	c.put(http.MethodPost, "/api/v1/devices", map[string][]devices.Device{"devices": cameras.Devices()})
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	done := make(chan error)
 	go func() {
