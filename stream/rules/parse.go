@@ -226,7 +226,7 @@ func (p *parser) parse(data []byte) []*Rule {
 	return rules
 }
 
-// laterKeys are the contract's keys whose time has not come.
+// laterKeys are those that only the API writes.
 var laterKeys = []string{"template"}
 
 var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "window", "let", "sequence", "unless", "params", "schedule", "profile", "for_each", "enabled", "mode"}
@@ -258,7 +258,7 @@ func (p *parser) eachKey(n *yaml.Node, known, later []string, f func(key string,
 			seen[key] = k.Line
 			f(key, k, v)
 		case slices.Contains(later, key):
-			p.failAt(k, "%s: not supported yet", key)
+			p.failAt(k, "%s: found in a rule of none, want for_each to make it one", key)
 		default:
 			p.failAt(k, "unknown key %q%s; want one of %s", key, didYouMean(key, slices.Concat(known, later)), strings.Join(known, ", "))
 		}
@@ -312,6 +312,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		p.failAt(n, "found %s, want a rule: a mapping with id, when…", describe(n))
 		return nil
 	}
+	n = p.withoutTemplate(n)
 	before := len(p.problems.errors())
 	p.uses = nil
 	r := &Rule{Severity: "warning", On: onObservations, Key: "device", File: p.file, Line: n.Line}

@@ -123,3 +123,27 @@ func TestStoreFollowsProfilesAndCalendars(t *testing.T) {
 	look()
 	want("high@pump.bar high@pump.odd_name-8a8930fb s")
 }
+
+// What the API writes of a rule of a template can be put back in its place.
+func TestRuleOfATemplateIsPutBack(t *testing.T) {
+	profiles := []*devices.Profile{{ID: "lamp", Metrics: map[string]devices.Metric{"power_w": {Max: new(400.0)}}}}
+	set, err := ParseFor("f", []byte(`rules: [{id: high, for_each: {profile: "*", metric: "*"}, when: $metric > $max}]`), profiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := set.Rule("high@lamp.power_w")
+	written, err := r.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(written), `"template":"high"`) || !strings.Contains(string(written), `"profile":"lamp"`) {
+		t.Errorf("%s, want the template and the profile", written)
+	}
+	back, err := ParseRule(r.ID, []byte(`{"id":"high@lamp.power_w","template":"high","profile":"lamp","when":"power_w > 400"}`))
+	if err != nil || back.Profile != "lamp" {
+		t.Errorf("put back: %v, %v", back, err)
+	}
+	if _, err := ParseRule("high", []byte(`{"template":"high","when":"power_w > 400"}`)); err == nil || !strings.Contains(err.Error(), "template: found in a rule of none") {
+		t.Errorf("a template without its rule: %v", err)
+	}
+}

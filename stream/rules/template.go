@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -50,6 +51,18 @@ func idOf(n *yaml.Node) string {
 		}
 	}
 	return ""
+}
+
+// withoutTemplate is a rule without what the API writes of the template that it is one of.
+func (p *parser) withoutTemplate(n *yaml.Node) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if of := n.Content[i+1].Value; n.Content[i].Value == "template" && strings.HasPrefix(cmp.Or(idOf(n), p.id), of+"@") && of != "" {
+			out := *n
+			out.Content = slices.Delete(slices.Clone(n.Content), i, i+2)
+			return &out
+		}
+	}
+	return n
 }
 
 // expand reads the rules that a template stands for.

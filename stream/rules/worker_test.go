@@ -45,6 +45,8 @@ rules:
   - {id: hot-window, window: {type: hopping, size: 30s, every: 10s}, let: {v: avg(temp), p: "percentile(temp, 90)"}, when: v > 52}
   - {id: hot-windows, window: {type: tumbling, size: 20s}, let: {v: max(temp), n: count_distinct(device)}, when: v > 60, key: 'device.startsWith("a") ? "a" : "b"'}
   - {id: hot-then-cold, sequence: [{as: a, when: temp > 60}, {as: b, within: 20s, when: temp < 40}], unless: {within: 3s, when: temp > 65}, hold: 5s, key: 'device.startsWith("a") ? "a" : "b"'}
+  - {id: hotter, params: {by: 20}, when: 'temp > of("a1", "temp") + by'}
+  - {id: hotter-long, when: 'temp > of("b1", "temp")', clear: 'temp < of("b1", "temp") - 5', for: 10s, key: 'device.startsWith("a") ? "a" : "b"'}
   - {id: ratio, when: temp / load > 8 && status != "off", severity: major}
 `
 
