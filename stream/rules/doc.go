@@ -17,6 +17,11 @@
 // seen in it (never ahead of receipt) less the allowed lateness of 30 s; where nothing arrives, the
 // worker moves it by its own clock, likewise 30 s behind.
 //
+// Conditions on what stands are judged as readings come, since an alarm that is to be seen now cannot wait for
+// the lateness: whatever order those of different devices come in, the events of `key: device` are the same,
+// but of one device's readings, and with keys that span devices, the order of arrival counts. Windows and
+// sequences wait for the lateness, and there it does not.
+//
 // `for`: the condition must hold that long. A reading stands until the device's next one, but for at
 // most three of its profile's expected periods: a lamp that reported once and then fell silent
 // raises when the time is up and its reading still stands, at event time start + for; after a longer
@@ -73,7 +78,8 @@
 // # Functions
 //
 // rate(x, 10m), delta(x, 10m), ewma(x, 5m), zscore(x, 1h) and stuck(x, 2h) are of a metric's readings over
-// time, as of its last one; one older than the last is not among them. delta is the change from the first
+// time, as of its last one; one older than the last is not among them, so of what a device itself sends in
+// another order than it measured, they know less. delta is the change from the first
 // reading of the last so long, to a thirty-second of it, and rate the same an hour; both are unknown
 // with a single reading. ewma is the mean with weights that fall to 1/e in that time; zscore is how many
 // standard deviations, likewise weighted, the reading is from those before it, unknown before the tenth;
