@@ -120,9 +120,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Hub) admit() bool {
 	h.clientsMu.Lock()
 	defer h.clientsMu.Unlock()
-	if h.closed || len(h.open) >= h.cfg.MaxClients {
+	if h.closed || h.admitted >= h.cfg.MaxClients {
 		return false
 	}
+	h.admitted++ // before the upgrade: those who knock while it goes on find the place taken
 	h.clients.Add(1)
 	return true
 }
@@ -141,6 +142,7 @@ func (h *Hub) expel(c *client) {
 	h.clientsMu.Lock()
 	defer h.clientsMu.Unlock()
 	delete(h.open, c)
+	h.admitted--
 	h.metrics.clients.Set(float64(len(h.open)))
 }
 

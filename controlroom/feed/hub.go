@@ -127,6 +127,7 @@ type Hub struct {
 
 	clientsMu sync.Mutex
 	open      map[*client]struct{}
+	admitted  int // those in open, and those that are on their way there
 	closed    bool
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"panormus/simulators/internal/ledger"
 )
 
 // MQTTOptions says how the city reaches its broker. Zero values take the defaults named.
@@ -150,7 +152,7 @@ func newPublisher(c *City, o *MQTTOptions, i int) *publisher {
 	id := fmt.Sprintf("%s-%d", o.ClientPrefix, i)
 	m := mqtt.NewClientOptions().
 		AddBroker(o.Broker).SetClientID(id).SetUsername(o.Username).SetPassword(o.Password).
-		SetCleanSession(false).SetStore(&ledger{Store: mqtt.NewMemoryStore(), p: p}).
+		SetCleanSession(false).SetStore(ledger.New(p.acked)).
 		SetKeepAlive(30 * time.Second).SetPingTimeout(10 * time.Second).SetConnectTimeout(10 * time.Second).
 		SetAutoReconnect(true).SetMaxReconnectInterval(8 * time.Second).
 		SetConnectRetry(true).SetConnectRetryInterval(time.Second).
@@ -173,20 +175,10 @@ func newPublisher(c *City, o *MQTTOptions, i int) *publisher {
 	return p
 }
 
-// A ledger sees what the client keeps until it is acknowledged, which is the only exact account of
-// it: a token is also completed when its message is merely sent again.
-type ledger struct {
-	mqtt.Store
-	p *publisher
-}
-
-// Del is called when a message's acknowledgement has come.
-func (l *ledger) Del(key string) {
-	if strings.HasPrefix(key, "o.") && l.Get(key) != nil {
-		l.p.city.acked.Add(1)
-		l.p.release()
-	}
-	l.Store.Del(key)
+// acked counts a message that the broker has, and makes room for another.
+func (p *publisher) acked() {
+	p.city.acked.Add(1)
+	p.release()
 }
 
 // release makes room for one message in the window. It never blocks the client.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"panormus/simulators/internal/ledger"
 )
 
 // A publisher is the MQTT connection that the bridges and the network server share. What it was
@@ -29,7 +31,7 @@ func dialPublisher(broker string, o *Options, c *counters) *publisher {
 		log = slog.New(slog.DiscardHandler)
 	}
 	m := mqtt.NewClientOptions().AddBroker(broker).SetClientID(o.ClientID).SetUsername(o.Username).SetPassword(o.Password).
-		SetCleanSession(false).SetStore(&ledger{Store: mqtt.NewMemoryStore(), p: p}).
+		SetCleanSession(false).SetStore(ledger.New(p.acked)).
 		SetKeepAlive(30 * time.Second).SetConnectTimeout(10 * time.Second).
 		SetMaxReconnectInterval(8 * time.Second).SetConnectRetry(true).SetConnectRetryInterval(time.Second).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) {
@@ -41,20 +43,10 @@ func dialPublisher(broker string, o *Options, c *counters) *publisher {
 	return p
 }
 
-// A ledger sees what the client keeps until it is acknowledged, which is the only exact account of
-// it: a token is also completed when its message is merely sent again.
-type ledger struct {
-	mqtt.Store
-	p *publisher
-}
-
-// Del is called when a message's acknowledgement has come.
-func (l *ledger) Del(key string) {
-	if strings.HasPrefix(key, "o.") && l.Get(key) != nil {
-		l.p.counters.publishAcks.Add(1)
-		l.p.release()
-	}
-	l.Store.Del(key)
+// acked counts a message that the broker has, and makes room for another.
+func (p *publisher) acked() {
+	p.counters.publishAcks.Add(1)
+	p.release()
 }
 
 func (p *publisher) release() {

@@ -1,0 +1,39 @@
+// Package ledger is what an MQTT client keeps of the messages that are not acknowledged yet.
+package ledger
+
+import (
+	"strings"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// A Ledger is a client's store in memory. It sees what the client keeps until it is acknowledged, which
+// is the only exact account of it: a token is also completed when its message is merely sent again.
+type Ledger struct {
+	mqtt.Store
+	acked func()
+}
+
+// New makes an empty ledger; acked is called for each message whose acknowledgement has come, and must
+// not block.
+func New(acked func()) *Ledger { return &Ledger{mqtt.NewMemoryStore(), acked} }
+
+// Get returns a copy of a message: the client marks what it sends again as such, and another of its
+// goroutines may just be writing the same one for the first time.
+func (l *Ledger) Get(key string) packets.ControlPacket {
+	p := l.Store.Get(key)
+	if m, ok := p.(*packets.PublishPacket); ok {
+		again := *m
+		return &again
+	}
+	return p
+}
+
+// Del is called when a message's acknowledgement has come.
+func (l *Ledger) Del(key string) {
+	if strings.HasPrefix(key, "o.") && l.Store.Get(key) != nil {
+		l.acked()
+	}
+	l.Store.Del(key)
+}
