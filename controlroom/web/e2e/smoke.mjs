@@ -322,7 +322,7 @@ try {
   // A replay says that it is not live, shows the city as it was, stands still and goes on.
   await dark.goto(`${base}/replay?at=${new Date(Date.now() - 20_000).toISOString()}`);
   await appears(dark, '[data-testid=replay][data-loading=false]', 'replay: the moment is shown');
-  if (eventText) check(Number(await dark.getByTestId('count-all').getAttribute('data-abnormal')) > 0, 'replay: what was abnormal then is');
+  if (eventText) await until(dark, () => Number(document.querySelector('[data-testid=count-all]')?.dataset.abnormal) > 0, null, 'replay: what was abnormal then is');
   check((await dark.locator('[data-testid=feed-state]').count()) === 0 && (await dark.title()).includes('Non in diretta'), 'replay: nothing says that it is live');
   await until(dark, () => document.querySelector('[data-testid=replay]')?.dataset.playing === 'false', null, 'replay: it ends where the present begins');
   await dark.getByTestId('replay-slider').focus();
