@@ -221,7 +221,8 @@ func (r *run) loop(ctx context.Context) error {
 	keep := time.NewTicker(r.cfg.Checkpoint)
 	defer keep.Stop()
 	r.past = make(chan pastRead, 1)
-	ctx, cancel := context.WithCancel(ctx)
+	parent := ctx
+	ctx, cancel := context.WithCancel(parent)
 	defer r.readingAll.Wait()
 	defer cancel()
 	changed := r.cfg.Rules.Changed()
@@ -231,7 +232,7 @@ func (r *run) loop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case err := <-failed:
-			if ctx.Err() != nil {
+			if parent.Err() != nil { // the reader may learn of its end before ctx does
 				return nil
 			}
 			return err
