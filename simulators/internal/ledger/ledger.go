@@ -19,10 +19,14 @@ type Ledger struct {
 // not block.
 func New(acked func()) *Ledger { return &Ledger{mqtt.NewMemoryStore(), acked} }
 
-// Get returns a copy of a message: the client marks what it sends again as such, and another of its
-// goroutines may just be writing the same one for the first time.
-func (l *Ledger) Get(key string) packets.ControlPacket {
-	p := l.Store.Get(key)
+// Put keeps a copy of a message, and Get gives one of that: the client writes the one that it put, marks
+// what it gets as sent again, and does so in several goroutines.
+func (l *Ledger) Put(key string, p packets.ControlPacket) { l.Store.Put(key, copied(p)) }
+
+// Get returns a message that was put, nil where there is none.
+func (l *Ledger) Get(key string) packets.ControlPacket { return copied(l.Store.Get(key)) }
+
+func copied(p packets.ControlPacket) packets.ControlPacket {
 	if m, ok := p.(*packets.PublishPacket); ok {
 		again := *m
 		return &again

@@ -6,16 +6,17 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// Marking what a ledger gave as sent again leaves what it keeps, which somebody may be writing, alone.
-func TestGetCopies(t *testing.T) {
+// What the client does to the message that it put, or to one that it got, leaves what is kept alone.
+func TestKeepsCopies(t *testing.T) {
 	acked := 0
 	l := New(func() { acked++ })
 	l.Open()
-	kept := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
-	l.Put("o.1", kept)
+	p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+	l.Put("o.1", p)
+	p.RemainingLength = 7
 	l.Get("o.1").(*packets.PublishPacket).Dup = true
-	if kept.Dup {
-		t.Error("the kept message is marked too")
+	if kept := l.Get("o.1").(*packets.PublishPacket); kept.Dup || kept.RemainingLength != 0 {
+		t.Errorf("kept %+v, want it as it was put", kept)
 	}
 	l.Del("i.1")
 	l.Del("o.2")
