@@ -1,0 +1,111 @@
+package rules
+
+import (
+	"slices"
+
+	"panormus/devices"
+)
+
+// device is what the engine knows of one device in one domain. There may be a million: what most do
+// not have is in more.
+type device struct {
+	id string
+	*home
+	*more
+	nums     []float64 // by slot of the plan, and behind them, up to the capacity, the times of all values: see seenAt
+	time     int64     // newest event time, Unix ms; 0: none yet
+	received int64     // receipt of its last message, or when it was first missed
+	asset    *devices.Asset
+	version  uint32 // of the registry when asset was looked up
+	gone     bool
+	retuned  bool // the overrides of the registry changed since its rules were judged
+	episodes []episode
+}
+
+// more is what a device has of texts, windows and series. Whoever sets any of it calls device.own before.
+type more struct {
+	texts   []string
+	windows []*winState // by slot of the rule; nil where the plan has none, or no reading came
+	series  []seriesState
+	hash    uint64 // of the id; 0: not asked yet
+	tuned   uint64 // which overrides the registry has for it, 0 for none
+	keys    []memberKey
+}
+
+// memberKey is the key that a device holds up, being a member, of a rule.
+type memberKey struct {
+	rule int32 // in the plan
+	key  string
+}
+
+// keyOf is the key of a rule that the device is a member of.
+func (d *device) keyOf(rule int32) string {
+	for _, k := range d.keys {
+		if k.rule == rule {
+			return k.key
+		}
+	}
+	return ""
+}
+
+// join notes the key, "" for none, that the device is a member of by a rule.
+func (d *device) join(rule int32, key string) {
+	for i, k := range d.keys {
+		if k.rule == rule {
+			d.keys = slices.Delete(d.keys, i, i+1)
+			break
+		}
+	}
+	if key != "" {
+		d.own().keys = append(d.keys, memberKey{rule, key})
+	}
+}
+
+// nothing is the more of the devices that have none; it is never written.
+var nothing = &more{}
+
+// own gives the device a more of its own.
+func (d *device) own() *more {
+	if d.more == nil || d.more == nothing {
+		d.more = &more{}
+	}
+	return d.more
+}
+
+// empty gives the device slots for its plan in which nothing was reported.
+func (d *device) empty() {
+	n := len(d.plan.nums)
+	d.nums = make([]float64, n, 2*n+len(d.plan.texts))
+	for i := range d.nums {
+		d.nums[i] = nan
+	}
+	if len(d.plan.texts) == 0 {
+		if d.more == nil {
+			d.more = nothing
+		} else if d.more != nothing {
+			d.texts = nil
+		}
+		return
+	}
+	d.own().texts = make([]string, len(d.plan.texts))
+	for i := range d.texts {
+		d.texts[i] = unknownText
+	}
+}
+
+// seenAt is the event time of a value, Unix ms, numbers first, then texts; 0: never reported. The times are
+// numbers, which hold every millisecond, for the sake of a single slice.
+func (d *device) seenAt(i int) int64 { return int64(d.nums[:cap(d.nums)][len(d.nums)+i]) }
+
+func (d *device) see(i int, at int64) { d.nums[:cap(d.nums)][len(d.nums)+i] = float64(at) }
+
+// standsFor is how many of its expected periods a device's reading stands.
+const standsFor = 3
+
+// stands reports whether d's last reading still counts at a time.
+func (d *device) stands(at int64) bool {
+	if d.asset == nil || d.asset.Period <= 0 || d.time == 0 {
+		return true
+	}
+	return at-d.time <= standsFor*int64(d.asset.Period)/1e6
+}
