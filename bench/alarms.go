@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"time"
 
@@ -24,17 +22,12 @@ func manyAlarms(ctx context.Context, quick bool, w io.Writer) error {
 	if quick {
 		n = 20_000
 	}
-	data, err := os.MkdirTemp("", "panormus-bench-")
+	s, stop, err := startFresh(ctx)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(data)
-	s, _, err := startSystem(ctx, data)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	if err := s.ask(http.MethodPut, "/api/v1/rules/bench", []byte(alarmRule), nil); err != nil {
+	defer stop()
+	if err := s.ask(ctx, http.MethodPut, "/api/v1/rules/bench", []byte(alarmRule), nil); err != nil {
 		return err
 	}
 	type page struct {
@@ -100,7 +93,7 @@ func manyAlarms(ctx context.Context, quick bool, w io.Writer) error {
 			return err
 		}
 		var got struct{ Done int }
-		if err := s.ask(http.MethodPost, "/api/v1/alarms/actions", b, &got); err != nil {
+		if err := s.ask(ctx, http.MethodPost, "/api/v1/alarms/actions", b, &got); err != nil {
 			return err
 		}
 		if got.Done != want {
@@ -134,26 +127,4 @@ func manyAlarms(ctx context.Context, quick bool, w io.Writer) error {
 		}
 	}
 	return nil
-}
-
-// ask makes a request with a body and reads the answer into out, which may be nil.
-func (s *system) ask(method, path string, body []byte, out any) error {
-	req, err := http.NewRequest(method, "http://"+s.info.HTTP+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode/100 != 2 {
-		err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, b)
-	}
-	if err != nil || out == nil {
-		return err
-	}
-	return json.Unmarshal(b, out)
 }

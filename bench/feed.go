@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -33,17 +30,12 @@ const (
 // watchers measures what thousands of open pages cost and how late the last of them is, while the
 // city changes; some of them stop reading.
 func watchers(ctx context.Context, quick bool, w io.Writer) error {
-	data, err := os.MkdirTemp("", "panormus-bench-")
+	s, stop, err := startFresh(ctx)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(data)
-	s, _, err := startSystem(ctx, data)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	if err := s.settle(); err != nil {
+	defer stop()
+	if err := s.settle(ctx); err != nil {
 		return err
 	}
 	duration := 30 * time.Second
@@ -80,7 +72,7 @@ func watchers(ctx context.Context, quick bool, w io.Writer) error {
 }
 
 // settle registers the devices of the load, a thousand inside each tile.
-func (s *system) settle() error {
+func (s *system) settle(ctx context.Context) error {
 	type device struct {
 		ID     string  `json:"id"`
 		Domain string  `json:"domain"`
@@ -96,18 +88,8 @@ func (s *system) settle() error {
 			f := float64(n/feedTiles) / 1_000
 			list.Devices = append(list.Devices, device{fmt.Sprintf("bench-%07d", n), "lighting", south + (north-south)*f, west + (east-west)*f})
 		}
-		body, err := json.Marshal(list)
-		if err != nil {
+		if err := s.send(ctx, http.MethodPost, "/api/v1/devices", list); err != nil {
 			return err
-		}
-		resp, err := http.Post("http://"+s.info.HTTP+"/api/v1/devices", "application/json", bytes.NewReader(body))
-		if err != nil {
-			return err
-		}
-		answer, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode/100 != 2 {
-			return fmt.Errorf("POST /api/v1/devices: %s: %s", resp.Status, answer)
 		}
 	}
 	return nil

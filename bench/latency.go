@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -18,16 +17,11 @@ import (
 // latency measures from writing a publish to reading its value on a websocket, while 10,000
 // messages a second pass: the load's own messages carry their time stamp, and the feed shows it.
 func latency(ctx context.Context, quick bool, w io.Writer) error {
-	data, err := os.MkdirTemp("", "panormus-bench-")
+	s, stop, err := startFresh(ctx)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(data)
-	s, _, err := startSystem(ctx, data)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
+	defer stop()
 	duration := 30 * time.Second
 	if quick {
 		duration = 8 * time.Second

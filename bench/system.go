@@ -60,6 +60,19 @@ func startSystem(ctx context.Context, data string, args ...string) (*system, tim
 	return nil, 0, errors.New("not ready after a minute")
 }
 
+// startFresh starts a system with a data folder of its own; stop ends it and removes the folder.
+func startFresh(ctx context.Context, args ...string) (s *system, stop func(), err error) {
+	data, err := os.MkdirTemp("", "panormus-bench-")
+	if err != nil {
+		return nil, nil, err
+	}
+	if s, _, err = startSystem(ctx, data, args...); err != nil {
+		os.RemoveAll(data)
+		return nil, nil, err
+	}
+	return s, func() { s.stop(); os.RemoveAll(data) }, nil
+}
+
 // launch starts bin/panormus and waits for nothing.
 func launch(data string, args ...string) (*system, error) {
 	s := &system{data: data, done: make(chan struct{})}
@@ -98,6 +111,37 @@ func fetch(url string) ([]byte, error) {
 		err = fmt.Errorf("%s: %s: %s", url, resp.Status, b)
 	}
 	return b, err
+}
+
+// send asks the API to take v.
+func (s *system) send(ctx context.Context, method, path string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return s.ask(ctx, method, path, body, nil)
+}
+
+// ask makes a request with a JSON body and reads the answer into out, which may be nil.
+func (s *system) ask(ctx context.Context, method, path string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.info.HTTP+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, b)
+	}
+	if err != nil || out == nil {
+		return err
+	}
+	return json.Unmarshal(b, out)
 }
 
 func (s *system) sql(query string) (string, error) {

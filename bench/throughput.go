@@ -16,7 +16,7 @@ import (
 // rate is what is asked of the system: a little above what it is to bear.
 const rate = 105_000
 
-// throughput drives the embedded broker as the issue of speed asks: 100 connections with 100
+// throughput drives the embedded broker at the rate that is wanted: 100 connections with 100
 // messages in flight each, 5 metrics a message, every rule of the simulated city on; then it counts.
 func throughput(ctx context.Context, quick bool, w io.Writer) error {
 	data, err := os.MkdirTemp("", "panormus-bench-")

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"time"
 
@@ -20,16 +19,11 @@ const frameRate = 10_000
 // video sends Axis scene frames of 8 objects from 1,000 registered cameras: each is decoded, admitted by
 // its purpose, stored, and made into tracks and counts, every rule on.
 func video(ctx context.Context, quick bool, w io.Writer) error {
-	data, err := os.MkdirTemp("", "panormus-bench-")
+	s, stop, err := startFresh(ctx)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(data)
-	s, _, err := startSystem(ctx, data)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
+	defer stop()
 	const cameras, prefix = 1000, "bench-cam"
 	if err := s.send(ctx, http.MethodPost, "/api/v1/devices", map[string][]devices.Device{"devices": load.Cameras(prefix, cameras)}); err != nil {
 		return err
