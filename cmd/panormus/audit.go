@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -58,28 +55,22 @@ func verdict(out io.Writer, v *audit.Verifier, err error) error {
 
 // verifyLive reads all pages of a running process.
 func verifyLive(ctx context.Context, c apiClient, v *audit.Verifier) error {
-	for next, path := "", "/api/v1/audit?limit=1000"; ; path = "/api/v1/audit?limit=1000&cursor=" + url.QueryEscape(next) {
-		answer, err := c.do(ctx, http.MethodGet, path, "", nil)
-		if err != nil {
-			return err
-		}
-		var page struct {
-			Entries []audit.Entry
-			Head    struct{ Seq uint64 }
-			Next    string
-		}
-		if err := json.Unmarshal(answer, &page); err != nil {
-			return fmt.Errorf("read the audit log: %w", err)
-		}
-		for _, e := range page.Entries {
+	type page struct {
+		Entries []audit.Entry
+		Head    struct{ Seq uint64 }
+		Next    string
+	}
+	return pages(ctx, c, "audit", func(p *page) (string, error) {
+		for _, e := range p.Entries {
 			if err := v.Add(e); err != nil {
-				return err
+				return "", err
 			}
 		}
-		if next = page.Next; next == "" {
-			return v.End(page.Head.Seq)
+		if p.Next == "" {
+			return "", v.End(p.Head.Seq)
 		}
-	}
+		return p.Next, nil
+	})
 }
 
 // verifyStopped reads the log of a data folder that no process uses.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,6 +105,26 @@ func newAPIClient(url, data, token string) (apiClient, error) {
 		url = "http://" + info.HTTP
 	}
 	return apiClient{base: strings.TrimSuffix(url, "/"), token: token}, nil
+}
+
+// pages reads a list of the API to its end and gives each page, of type P, to take, which says where the next
+// begins: "" for the last one.
+func pages[P any](ctx context.Context, c apiClient, list string, take func(*P) (next string, err error)) error {
+	for path := "/api/v1/" + list + "?limit=1000"; ; {
+		answer, err := c.do(ctx, http.MethodGet, path, "", nil)
+		if err != nil {
+			return err
+		}
+		page := new(P)
+		if err := json.Unmarshal(answer, page); err != nil {
+			return fmt.Errorf("read /api/v1/%s: %w", list, err)
+		}
+		next, err := take(page)
+		if err != nil || next == "" {
+			return err
+		}
+		path = "/api/v1/" + list + "?limit=1000&cursor=" + url.QueryEscape(next)
+	}
 }
 
 // do returns the body of a good answer, or what the problem document says.

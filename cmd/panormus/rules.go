@@ -133,27 +133,15 @@ func ruleFiles(names []string) ([]string, error) {
 // allProfiles asks a running process for its profiles.
 func allProfiles(ctx context.Context, c apiClient) ([]*devices.Profile, error) {
 	all := []*devices.Profile{} // none is not the same as not known
-	for next := ""; ; {
-		path := "/api/v1/profiles?limit=1000"
-		if next != "" {
-			path += "&cursor=" + url.QueryEscape(next)
-		}
-		b, err := c.do(ctx, http.MethodGet, path, "", nil)
-		if err != nil {
-			return nil, err
-		}
-		var page struct {
-			Profiles []*devices.Profile
-			Next     string
-		}
-		if err := json.Unmarshal(b, &page); err != nil {
-			return nil, fmt.Errorf("read the profiles: %w", err)
-		}
-		all = append(all, page.Profiles...)
-		if next = page.Next; next == "" {
-			return all, nil
-		}
+	type page struct {
+		Profiles []*devices.Profile
+		Next     string
 	}
+	err := pages(ctx, c, "profiles", func(p *page) (string, error) {
+		all = append(all, p.Profiles...)
+		return p.Next, nil
+	})
+	return all, err
 }
 
 // rulesTest runs scripts, as package rulestest describes them.

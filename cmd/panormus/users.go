@@ -171,23 +171,15 @@ func (l liveUsers) close() {}
 
 func (l liveUsers) list(ctx context.Context) ([]userLine, error) {
 	var all []userLine
-	for next, path := "", "/api/v1/users?limit=1000"; ; path = "/api/v1/users?limit=1000&cursor=" + url.QueryEscape(next) {
-		answer, err := l.c.do(ctx, http.MethodGet, path, "", nil)
-		if err != nil {
-			return nil, err
-		}
-		var page struct {
-			Users []userLine
-			Next  string
-		}
-		if err := json.Unmarshal(answer, &page); err != nil {
-			return nil, fmt.Errorf("read the users: %w", err)
-		}
-		all = append(all, page.Users...)
-		if next = page.Next; next == "" {
-			return all, nil
-		}
+	type page struct {
+		Users []userLine
+		Next  string
 	}
+	err := pages(ctx, l.c, "users", func(p *page) (string, error) {
+		all = append(all, p.Users...)
+		return p.Next, nil
+	})
+	return all, err
 }
 
 func (l liveUsers) put(ctx context.Context, name string, u userLine) (userLine, error) {
