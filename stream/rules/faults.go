@@ -131,14 +131,18 @@ func (s *shard) judge(d *device, pl *plan) {
 	}
 }
 
+// broke notes a panic of a rule, whose evaluation it has ended.
+func (s *shard) broke(r *bound, panicked any) {
+	s.frame.broke(r.Rule, panicked)
+	s.count.rules[r.global].undecided(&s.frame)
+	s.frame.why = ""
+}
+
 func (s *shard) judgeFrom(d *device, pl *plan, from int) (next int) {
 	f := &s.frame
 	defer func() {
 		if p := recover(); p != nil {
-			r := pl.rules[next]
-			f.broke(r.Rule, p)
-			s.count.rules[r.global].undecided(f)
-			f.why = ""
+			s.broke(pl.rules[next], p)
 			next++
 		}
 	}()

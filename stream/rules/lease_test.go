@@ -19,15 +19,7 @@ import (
 func TestPartitionsMoveBetweenWorkers(t *testing.T) {
 	set := mustParse(t, crashRules)
 	work := day(11, 500)
-	one := logtest.New(t, nil)
-	put(t, one, work)
-	if err := until(t, NewWorker(WorkerConfig{Log: one, Rules: FixedSource{set}})); err != nil {
-		t.Fatal(err)
-	}
-	want := byID(t, logged(t, one))
-	if len(want) < 100 {
-		t.Fatalf("%d events, want a day worth of testing", len(want))
-	}
+	want := ofOneWorker(t, set, work)
 
 	l := logtest.New(t, nil)
 	rnd := rand.New(rand.NewPCG(5, 6))
@@ -95,21 +87,8 @@ func TestPartitionsMoveBetweenWorkers(t *testing.T) {
 
 // untilSeq runs w till it has evaluated what lies at a sequence, then stops it.
 func untilSeq(t *testing.T, w *Worker, last uint64) error {
-	ctx, stop := context.WithCancel(within(t))
-	defer stop()
-	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx) }()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(5 * time.Millisecond):
-		}
-		if w.applied.Load() >= last {
-			stop()
-			return <-done
-		}
-	}
+	t.Helper()
+	return untilSo(t, w, func(context.Context) bool { return w.applied.Load() >= last })
 }
 
 // Of two workers that are told to evaluate the same one does; when it dies without a word the other takes

@@ -31,18 +31,10 @@ func (p *parser) parseParams(r *Rule, n *yaml.Node) {
 	r.Params = map[string]any{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
-		_, isField := fields[k.Value]
-		switch {
-		case k.Kind != yaml.ScalarNode || !plainIdent.MatchString(k.Value) || len(k.Value) > 64:
-			p.failAt(k, "params: found %s, want a name of letters, digits and _", describe(k))
+		if !p.ownName("params", k, windowSpecials[k.Value] || k.Value == devices.Enabled, r.Params[k.Value] != nil) {
 			continue
-		case isField || specials[k.Value] || windowSpecials[k.Value] || k.Value == devices.Enabled:
-			p.failAt(k, "params: %s is a name of its own, want another", k.Value)
-			continue
-		case r.Params[k.Value] != nil:
-			p.failAt(k, "params: %s a second time", k.Value)
-			continue
-		case len(r.Params) == maxParams:
+		}
+		if len(r.Params) == maxParams {
 			p.failAt(k, "params: more than %d, want at most so many", maxParams)
 			return
 		}

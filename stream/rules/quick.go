@@ -215,10 +215,7 @@ func (s *shard) testFrom(d *device, m *metricPlan, from int) (next int) {
 	f := &s.frame
 	defer func() {
 		if p := recover(); p != nil {
-			r := m.tests[next].rule
-			f.broke(r.Rule, p)
-			s.count.rules[r.global].undecided(f)
-			f.why = ""
+			s.broke(m.tests[next].rule, p)
 			next++
 		}
 	}()

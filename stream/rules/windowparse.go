@@ -99,23 +99,34 @@ func (p *parser) parseLet(r *Rule, n *yaml.Node, at map[string]*yaml.Node) {
 	r.Let = map[string]string{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
-		_, isField := fields[k.Value]
-		switch {
-		case k.Kind != yaml.ScalarNode || !plainIdent.MatchString(k.Value) || len(k.Value) > 64:
-			p.failAt(k, "let: found %s, want a name of letters, digits and _", describe(k))
-		case isField || specials[k.Value]:
-			p.failAt(k, "let: %s is a name of its own, want another", k.Value)
-		case at["let."+k.Value] != nil:
-			p.failAt(k, "let: %s a second time", k.Value)
-		case len(r.Let) == maxLets:
+		if !p.ownName("let", k, false, at["let."+k.Value] != nil) {
+			continue
+		}
+		if len(r.Let) == maxLets {
 			p.failAt(k, "let: more than %d, want at most so many", maxLets)
 			return
-		default:
-			if s, ok := p.scalar("let."+k.Value, v, maxTextBytes); ok {
-				r.Let[k.Value], at["let."+k.Value] = strings.TrimSpace(s), v
-			}
+		}
+		if s, ok := p.scalar("let."+k.Value, v, maxTextBytes); ok {
+			r.Let[k.Value], at["let."+k.Value] = strings.TrimSpace(s), v
 		}
 	}
+}
+
+// ownName reports whether k is a name that a rule may give: no field's, nor another that is reserved, and
+// not taken.
+func (p *parser) ownName(in string, k *yaml.Node, reserved, taken bool) bool {
+	_, isField := fields[k.Value]
+	switch {
+	case k.Kind != yaml.ScalarNode || !plainIdent.MatchString(k.Value) || len(k.Value) > 64:
+		p.failAt(k, "%s: found %s, want a name of letters, digits and _", in, describe(k))
+	case isField || specials[k.Value] || reserved:
+		p.failAt(k, "%s: %s is a name of its own, want another", in, k.Value)
+	case taken:
+		p.failAt(k, "%s: %s a second time", in, k.Value)
+	default:
+		return true
+	}
+	return false
 }
 
 // checkWindow reports what does not go with windows.

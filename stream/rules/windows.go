@@ -193,13 +193,9 @@ func (s *shard) readWindows(d *device, pl *plan, rows messageRows, at int64) {
 // readFrom gives the message in the frame to the windows of the rules from one on. As in judgeFrom, one
 // guard is for all of them: a panic in what a rule says of a reading is that rule's, and the next follows.
 func (s *shard) readFrom(d *device, pl *plan, at int64, from int) (next int) {
-	f := &s.frame
 	defer func() {
 		if p := recover(); p != nil {
-			r := pl.rules[next]
-			f.broke(r.Rule, p)
-			s.count.rules[r.global].undecided(f)
-			f.why = ""
+			s.broke(pl.rules[next], p)
 			next++
 		}
 	}()

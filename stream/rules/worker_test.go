@@ -120,6 +120,15 @@ func logged(t testing.TB, l *streamlog.Log) []batch.Event {
 // until runs w till everything on the log is evaluated, then stops it.
 func until(t testing.TB, w *Worker) error {
 	t.Helper()
+	return untilSo(t, w, func(ctx context.Context) bool {
+		lag, err := w.Lag(ctx)
+		return err == nil && lag == 0
+	})
+}
+
+// untilSo runs w till it is so, then stops it.
+func untilSo(t testing.TB, w *Worker, so func(context.Context) bool) error {
+	t.Helper()
 	ctx, stop := context.WithCancel(within(t))
 	defer stop()
 	done := make(chan error, 1)
@@ -130,7 +139,7 @@ func until(t testing.TB, w *Worker) error {
 			return err
 		case <-time.After(5 * time.Millisecond):
 		}
-		if lag, err := w.Lag(ctx); err == nil && lag == 0 {
+		if so(ctx) {
 			stop()
 			return <-done
 		}
@@ -170,11 +179,9 @@ func sameEvents(t testing.TB, got, want map[string]batch.Event) {
 
 var errKilled = errors.New("killed")
 
-// A worker that is killed between any two steps and started again leaves on the log the events of
-// one that was not, each once.
-func TestWorkerSurvivesKills(t *testing.T) {
-	set := mustParse(t, crashRules)
-	work := day(7, 600)
+// ofOneWorker are the events that a worker makes of a day's work without being disturbed.
+func ofOneWorker(t testing.TB, set *Set, work []*batch.Observations) map[string]batch.Event {
+	t.Helper()
 	l := logtest.New(t, nil)
 	put(t, l, work)
 	if err := until(t, NewWorker(WorkerConfig{Log: l, Rules: FixedSource{set}})); err != nil {
@@ -184,7 +191,16 @@ func TestWorkerSurvivesKills(t *testing.T) {
 	if len(want) < 100 {
 		t.Fatalf("%d events, want a day worth of testing", len(want))
 	}
-	l = logtest.New(t, nil)
+	return want
+}
+
+// A worker that is killed between any two steps and started again leaves on the log the events of
+// one that was not, each once.
+func TestWorkerSurvivesKills(t *testing.T) {
+	set := mustParse(t, crashRules)
+	work := day(7, 600)
+	want := ofOneWorker(t, set, work)
+	l := logtest.New(t, nil)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	kills := 0
 	for part := range 6 {
