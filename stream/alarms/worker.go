@@ -108,26 +108,8 @@ func (w *Worker) Run(ctx context.Context) error {
 		return orNil(ctx, err)
 	}
 	defer reader.Close()
-	messages, failed := make(chan streamlog.Message, 64), make(chan error, 1)
-	reading, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			m, err := reader.Next(reading)
-			if err != nil {
-				failed <- err
-				return
-			}
-			select {
-			case messages <- m:
-			case <-reading.Done():
-				failed <- reading.Err()
-				return
-			}
-		}
-	}()
-	defer func() { stop(); <-done }()
+	messages, failed, stop := reader.Ahead(ctx, 64)
+	defer stop()
 	if err := r.loop(ctx, messages, failed); err != nil {
 		return err
 	}

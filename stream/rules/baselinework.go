@@ -3,6 +3,8 @@ package rules
 import (
 	"context"
 	"time"
+
+	streamlog "panormus/stream/log"
 )
 
 // pastRead is what reading the past of a baseline came to.
@@ -49,7 +51,7 @@ func (r *run) teach(ctx context.Context, p pastRead) error {
 	if r.writing.Wait(); r.writeErr != nil {
 		return r.writeErr
 	}
-	pctx, cancel := withGrace(ctx, stopTimeout)
+	pctx, cancel := streamlog.WithGrace(ctx, stopTimeout)
 	defer cancel()
 	if err := r.write(pctx, r.snapshots()); err != nil {
 		return err

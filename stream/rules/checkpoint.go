@@ -355,7 +355,7 @@ func (r *run) keep(ctx context.Context) error {
 	r.busy.Store(true)
 	r.writing.Go(func() {
 		defer r.busy.Store(false)
-		pctx, cancel := withGrace(ctx, stopTimeout)
+		pctx, cancel := streamlog.WithGrace(ctx, stopTimeout)
 		defer cancel()
 		r.writeErr = r.write(pctx, c)
 	})

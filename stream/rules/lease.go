@@ -46,7 +46,7 @@ func takeLease(ctx context.Context, l *streamlog.Log, keys []string, ttl time.Du
 	for {
 		switch got, err := x.take(ctx, seen); {
 		case err != nil || !got && len(x.revision) > 0: // all or none: another may want what is held and have what is not
-			giveBack, cancel := withGrace(ctx, stopTimeout)
+			giveBack, cancel := streamlog.WithGrace(ctx, stopTimeout)
 			err = errors.Join(err, x.release(giveBack))
 			cancel()
 			clear(x.revision)
@@ -193,7 +193,7 @@ func (w *Worker) leased(ctx context.Context, work func(context.Context) error) e
 	if killed := w.step("release"); killed != nil {
 		return errors.Join(err, killed)
 	}
-	giveBack, done := withGrace(ctx, stopTimeout)
+	giveBack, done := streamlog.WithGrace(ctx, stopTimeout)
 	defer done()
 	return errors.Join(err, x.release(giveBack))
 }

@@ -206,17 +206,3 @@ func (r *rowRun) merge(ctx context.Context, inputs []*rowInput, passed map[strin
 		wanted[first.in] <- struct{}{}
 	}
 }
-
-// collectRows adds to first what waits behind it, up to a round.
-func collectRows(first rowMessage, messages <-chan rowMessage) []rowMessage {
-	all, size := []rowMessage{first}, len(first.Data)
-	for len(all) < roundBatches && size < roundBytes {
-		select {
-		case m := <-messages:
-			all, size = append(all, m), size+len(m.Data)
-		default:
-			return all
-		}
-	}
-	return all
-}

@@ -240,7 +240,7 @@ func (r *rowRun) loop(ctx context.Context) (again bool, err error) {
 			}
 			return false, err
 		case m := <-messages:
-			err = r.round(ctx, collectRows(m, messages))
+			err = r.round(ctx, streamlog.Collect(m, messages, roundBatches, roundBytes, rowMessage.Size))
 		case <-changed:
 			changed = r.cfg.Rules.Changed()
 			if again, err := r.replace(ctx); again || err != nil {
@@ -344,7 +344,7 @@ func (r *rowRun) keep(ctx context.Context) error {
 	if r.replayed {
 		r.passEvents(ctx)
 	}
-	pctx, cancel := withGrace(ctx, stopTimeout)
+	pctx, cancel := streamlog.WithGrace(ctx, stopTimeout)
 	defer cancel()
 	if r.cfg.On == OnJoined {
 		if err := r.release(pctx); err != nil {

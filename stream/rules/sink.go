@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -44,7 +43,7 @@ func (s *eventSink) publish(ctx context.Context, events []batch.Event) error {
 			return err
 		}
 		// The work in hand goes on when ctx ends; a log that takes nothing meanwhile ends it.
-		pctx, cancel := withGrace(ctx, stopTimeout)
+		pctx, cancel := streamlog.WithGrace(ctx, stopTimeout)
 		seq, err := s.log.Publish(pctx, batch.KindEvents, 0, chunkID(chunk), data)
 		cancel()
 		if err != nil {
@@ -111,11 +110,4 @@ func chunkID(events []batch.Event) string {
 		h.Write([]byte(events[i].ID))
 	}
 	return "rules-" + hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-// withGrace is a context that ends some time after ctx does.
-func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
-	return out, func() { stop(); cancel() }
 }

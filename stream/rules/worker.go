@@ -237,7 +237,7 @@ func (r *run) loop(ctx context.Context) error {
 			}
 			return err
 		case m := <-messages:
-			err = r.round(ctx, collect(m, messages, r.most))
+			err = r.round(ctx, streamlog.Collect(m, messages, r.most, roundBytes, streamlog.Message.Size))
 		case <-changed:
 			changed = r.cfg.Rules.Changed()
 			r.changeRules(time.Now().UnixMilli())
@@ -271,43 +271,9 @@ func followPending(ctx context.Context, l *streamlog.Log, kind batch.Kind, after
 	if err != nil {
 		return nil, nil, 0, nil, err
 	}
-	readCtx, cancel := context.WithCancel(ctx)
-	read, fail := make(chan streamlog.Message, roundBatches), make(chan error, 1)
-	var reading sync.WaitGroup
-	reading.Go(func() {
-		for {
-			m, err := reader.Next(readCtx)
-			if err != nil {
-				fail <- err
-				return
-			}
-			select {
-			case read <- m:
-			case <-readCtx.Done():
-				fail <- readCtx.Err()
-				return
-			}
-		}
-	})
-	return read, fail, reader.Pending(), func() {
-		cancel()
-		reading.Wait()
-		reader.Close()
-	}, nil
-}
-
-// collect adds to first what waits behind it, up to a round.
-func collect(first streamlog.Message, messages <-chan streamlog.Message, most int) []streamlog.Message {
-	all, size := []streamlog.Message{first}, len(first.Data)
-	for len(all) < most && size < roundBytes {
-		select {
-		case m := <-messages:
-			all, size = append(all, m), size+len(m.Data)
-		default:
-			return all
-		}
-	}
-	return all
+	pending = reader.Pending()
+	messages, failed, end := reader.Ahead(ctx, roundBatches)
+	return messages, failed, pending, func() { end(); reader.Close() }, nil
 }
 
 // round evaluates batches, the partitions side by side and each in order, and publishes what came

@@ -193,7 +193,7 @@ func (r *run) loop(ctx context.Context) error {
 		return err
 	}
 	defer reader.Close()
-	messages, failed, stop := reading(ctx, reader)
+	messages, failed, stop := reader.Ahead(ctx, roundBatches)
 	defer stop()
 	tick := time.NewTicker(r.every)
 	defer tick.Stop()
@@ -209,7 +209,7 @@ func (r *run) loop(ctx context.Context) error {
 			}
 			return err
 		case m := <-messages:
-			err = r.round(ctx, collect(m, messages, r.most))
+			err = r.round(ctx, streamlog.Collect(m, messages, r.most, roundBytes, streamlog.Message.Size))
 		case <-tick.C:
 			err = r.tick(ctx, len(messages) == 0)
 		case <-keep.C:
@@ -222,44 +222,6 @@ func (r *run) loop(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// reading passes on what reader reads, beside what is done with it, until stop or an error.
-func reading(ctx context.Context, reader *streamlog.Reader) (messages chan streamlog.Message, failed chan error, stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	messages, failed = make(chan streamlog.Message, roundBatches), make(chan error, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			m, err := reader.Next(ctx)
-			if err != nil {
-				failed <- err
-				return
-			}
-			select {
-			case messages <- m:
-			case <-ctx.Done():
-				failed <- ctx.Err()
-				return
-			}
-		}
-	}()
-	return messages, failed, func() { cancel(); <-done }
-}
-
-// collect adds to first what waits behind it, up to a round.
-func collect(first streamlog.Message, messages <-chan streamlog.Message, most int) []streamlog.Message {
-	all, size := []streamlog.Message{first}, len(first.Data)
-	for len(all) < most && size < roundBytes {
-		select {
-		case m := <-messages:
-			all, size = append(all, m), size+len(m.Data)
-		default:
-			return all
-		}
-	}
-	return all
 }
 
 // round applies batches, the partitions side by side and each in order.
@@ -337,19 +299,12 @@ func (r *run) put(ctx context.Context, kind batch.Kind, p int, data []byte) erro
 	}
 	sum := sha256.Sum256(data)
 	// The work in hand goes on when ctx ends; a log that takes nothing meanwhile ends it.
-	pctx, cancel := withGrace(ctx, stopTimeout)
+	pctx, cancel := streamlog.WithGrace(ctx, stopTimeout)
 	defer cancel()
 	if _, err := r.cfg.Log.Publish(pctx, kind, p, fmt.Sprintf("tracks-%d-%s", p, hex.EncodeToString(sum[:16])), data); err != nil {
 		return fmt.Errorf("publish %s: %w", kind, err)
 	}
 	return r.step("published")
-}
-
-// withGrace is a context that ends some time after ctx does.
-func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
-	return out, func() { stop(); cancel() }
 }
 
 // tick publishes what was made and moves processing time. What the log held a tick ago must be
@@ -391,7 +346,7 @@ func (r *run) keep(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	pctx, cancel := withGrace(ctx, stopTimeout)
+	pctx, cancel := streamlog.WithGrace(ctx, stopTimeout)
 	defer cancel()
 	objects, err := r.cfg.Log.Objects(pctx, Consumer)
 	if err != nil {
