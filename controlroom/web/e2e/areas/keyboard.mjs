@@ -1,0 +1,21 @@
+// Keyboard alone: the skip link, then the events by arrows, Enter opens the asset.
+import { visit } from '../harness.mjs';
+
+export async function once(browser) {
+  const v = await visit(browser, { name: 'keyboard' });
+  const { page } = v;
+  await v.go('/');
+  await v.appears('[data-testid=feed-state][data-state=live]', 'the feed is live');
+  await page.keyboard.press('Tab');
+  v.check(await page.evaluate(() => document.activeElement?.classList.contains('skip')), 'the first stop is the skip link');
+  if ((await page.locator('[data-testid=event][data-device]').count()) > 1) {
+    await page.locator('[data-testid=event]').first().focus();
+    await page.keyboard.press('ArrowDown');
+    const device = await page.evaluate(() => document.activeElement?.dataset.device);
+    await page.keyboard.press('Enter');
+    if (device) await v.appears(`[data-testid=asset][data-id=${JSON.stringify(device)}]`, 'Enter on an event opens its asset');
+    await page.keyboard.press('Escape');
+    await v.until(() => document.querySelector('[data-testid=asset]') === null, null, 'Escape closes the panel');
+  }
+  await v.close();
+}
