@@ -159,7 +159,12 @@ func (s *shard) takeBaseline(state *seriesState, at int64, v float64) {
 	if state.base == nil && !s.newBaseline(state) {
 		return
 	}
-	state.base.take(min(at, s.received), v, s.e.cfg.Location)
+	state.learn(min(at, s.received), at, v, s.e.cfg.Location)
+}
+
+// learn adds a reading of a time, which was heard of at another, to the state's baseline.
+func (state *seriesState) learn(heard, at int64, v float64, loc *time.Location) {
+	state.base.take(heard, v, loc)
 	state.at = at
 	state.value, state.a = state.base.at(v)
 }
@@ -367,8 +372,11 @@ func (r *reader) learned() map[learned]bool {
 
 // baselineCall makes a call of a metric's baseline a variable.
 func (w *rewriter) baselineCall(e ast.Expr, fn string, args []ast.Expr) {
-	if w.columns != nil || w.ofReadings {
-		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it on observations, outside of let and sequence", fn, w.place())
+	if !w.aboutReadings(e, fn) {
+		return
+	}
+	if k := rowKinds[w.on]; k != nil && k.fleeting {
+		w.failID(w.e, e.ID(), "%s() of %s, of which each tells of an object that is soon gone and has no usual hour; want it on counts or tracks", fn, w.on)
 		return
 	}
 	if len(args) != 1 {

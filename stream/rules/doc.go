@@ -142,8 +142,10 @@
 // Windows and sequences of rows are as those of messages; they hold Config.MaxKeys keys a rule. A function
 // of a column and a time is of the rows of one thing: a camera's track (detections), class (tracks) or zone
 // and class (counts), a device at a gateway, the key of an event's rule; after ten minutes and twice the
-// longest time without a row of it, it begins anew. in_zone() and distance_m() are of where the row says the
-// object is (position_lat and position_lon), else of the registry's place.
+// longest time without a row of it, it begins anew. baseline() and baseline_z() are of the same things, but not
+// of detections; they are learned of the rows that come. in_zone() and distance_m() are of where the row says the
+// object is (position_lat and position_lon), else of the registry's place; enter() and leave() are of a track
+// of detections that says where it is. In sequences over several kinds functions of messages are of a device.
 //
 // # Events
 //

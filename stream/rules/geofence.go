@@ -27,8 +27,15 @@ const maxMargin = 10_000
 
 // fenceCall makes enter("zone") or leave("zone", metres) a variable.
 func (w *rewriter) fenceCall(e ast.Expr, fn string, args []ast.Expr) {
-	if w.columns != nil {
-		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it on observations, in when, clear, let or sequence", fn, w.place())
+	if !w.aboutReadings(e, fn) {
+		return
+	}
+	if k := rowKinds[w.on]; k != nil && !k.fleeting {
+		why := "which say of no place"
+		if k.columns[positionMetrics[0]] != kindNone {
+			why = "of which each is at one place, where its object was last"
+		}
+		w.failID(w.e, e.ID(), "%s() of %s, %s; want it on detections or observations", fn, w.on, why)
 		return
 	}
 	zone, ok := "", len(args) == 1 || len(args) == 2
@@ -87,16 +94,21 @@ func (s *shard) takeFences(d *device, pl *plan, at int64) {
 	if d.seenAt(lat) != at || d.seenAt(lon) != at {
 		return
 	}
-	zones, ok := s.e.cfg.Registry.(zoner)
-	if !ok {
-		return
-	}
 	if d.series == nil {
 		d.own().series = emptySeries(pl)
 	}
+	pl.crossFences(s.e.cfg.Registry, d.series, d.nums[lat], d.nums[lon], at)
+}
+
+// crossFences gives all fences among series a position.
+func (pl *plan) crossFences(registry Registry, all []seriesState, lat, lon float64, at int64) {
+	zones, ok := registry.(zoner)
+	if !ok {
+		return
+	}
 	for _, i := range pl.fences {
 		if z := zones.Zone(pl.series[i].metric); z != nil {
-			pl.series[i].cross(&d.series[i], z, d.nums[lat], d.nums[lon], at)
+			pl.series[i].cross(&all[i], z, lat, lon, at)
 		}
 	}
 }

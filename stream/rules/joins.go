@@ -24,7 +24,7 @@ var joinCalls = []string{
 // joinCall makes a call of one of them a variable.
 func (w *rewriter) joinCall(e ast.Expr, fn string, args []ast.Expr) {
 	if w.columns != nil || w.ofReadings {
-		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it on observations, outside of let and sequence", fn, w.place())
+		w.failID(w.e, e.ID(), "%s() is not supported yet but on observations, outside of let and sequence", fn)
 		return
 	}
 	j := &join{}

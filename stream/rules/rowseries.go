@@ -8,8 +8,9 @@ import (
 )
 
 // A function of a column and a time, rate(rssi_dbm, 1h), is of the rows of one thing: of a track of a
-// camera, of a camera's zone and class, of a device at a gateway, of a rule's key. What has not been
-// heard of for seriesForgetMs and twice the longest time is forgotten, and begins anew.
+// camera, of a camera's zone and class, of a device at a gateway, of a rule's key; of messages it is of a
+// device. What has not been heard of for seriesForgetMs and twice the longest time begins anew, but for
+// devices and baselines, which are forgotten as devices are.
 
 const seriesForgetMs = 600_000
 
@@ -21,45 +22,93 @@ type seriesKey struct {
 
 // rowSeries are the functions of all things. Its devices hold nothing but their series.
 type rowSeries struct {
-	things map[seriesKey]*device
-	swept  int64 // by the newest row, Unix ms
+	things    map[seriesKey]*device
+	swept     int64 // by the newest row, Unix ms
+	baselines int   // of all things
+}
+
+// thing is what of the kind the row is of; known is false where the row does not say.
+func (p *rowProgram) thing(d *device, row *Row) (k seriesKey, known bool) {
+	k.rowOwner = rowOwner{row.On, d.id, d.domain}
+	if p.kind == nil {
+		return k, true
+	}
+	for _, column := range p.kind.of {
+		text := row.text(column)
+		known = known || text != ""
+		k.of += text + "\x00"
+	}
+	return k, known
 }
 
 // takeSeries adds the row in the device's slots, of a time (Unix ms), to its functions, and makes those
 // the device's until the next row.
 func (e *RowEngine) takeSeries(p *rowProgram, d *device, row *Row, at int64) {
 	d.series = nil // of the last row
-	k := seriesKey{rowOwner: rowOwner{row.On, d.id, d.domain}}
-	for _, column := range p.kind.of {
-		k.of += row.text(column) + "\x00"
-	}
+	k, known := p.thing(d, row)
 	s := &e.series
 	t := s.things[k]
-	if t != nil && t.plan == d.plan && at > t.time+d.plan.forgetSeries() {
-		t = nil
-	}
 	if t == nil || t.plan != d.plan {
 		e.sweepSeries(at)
-		if len(s.things) >= e.cfg.MaxDevices && s.things[k] == nil {
+		if len(s.things) >= e.cfg.MaxDevices && t == nil {
 			e.count.evicted++ // it is not known; the functions say nothing of it
 			return
 		}
 		if s.things == nil {
 			s.things = map[seriesKey]*device{}
 		}
+		s.drop(t)
 		t = newRowDevice(d.id, d.domain, d.plan)
 		t.series = emptySeries(d.plan)
 		s.things[k] = t
+	} else if p.kind != nil && at > t.time+d.plan.forgetSeries() {
+		t.forgetSeries()
 	}
 	t.time = max(t.time, at)
 	for i := range d.plan.series {
-		sp := &d.plan.series[i]
+		sp, state := &d.plan.series[i], &t.series[i]
+		if sp.fn == fenceFn {
+			continue
+		}
 		v := d.nums[d.plan.metrics[sp.metric].num]
-		if state := &t.series[i]; v == v && at >= state.at {
+		switch {
+		case v != v || at < state.at:
+		case sp.fn != "baseline":
 			sp.take(state, at, v)
+		case state.base != nil || s.newBaseline(e, state):
+			state.learn(at, at, v, e.cfg.Location)
 		}
 	}
-	d.series = t.series
+	if len(d.plan.fences) > 0 && known {
+		lat, lon := d.nums[d.plan.metrics[positionMetrics[0]].num], d.nums[d.plan.metrics[positionMetrics[1]].num]
+		if lat == lat && lon == lon && at == t.time {
+			d.plan.crossFences(e.cfg.Registry, t.series, lat, lon, at)
+		}
+	}
+	d.own().series = t.series
+}
+
+// newBaseline is false where there are as many as there may be.
+func (s *rowSeries) newBaseline(e *RowEngine, state *seriesState) bool {
+	if s.baselines >= e.cfg.MaxBaselines {
+		e.count.baselinesRefused++
+		return false
+	}
+	s.baselines++
+	state.base = &baseline{}
+	return true
+}
+
+// drop makes the room of a thing's baselines free; nil has none.
+func (s *rowSeries) drop(t *device) {
+	if t == nil {
+		return
+	}
+	for i := range t.series {
+		if t.series[i].base != nil {
+			s.baselines--
+		}
+	}
 }
 
 // forgetSeries is after how long a thing's functions begin anew.
@@ -71,7 +120,16 @@ func (pl *plan) forgetSeries() int64 {
 	return seriesForgetMs + 2*longest
 }
 
-// sweepSeries drops what would begin anew; it looks at most every few minutes, or where there is no room.
+// forgetSeries begins the functions of a thing anew, but for its baselines.
+func (d *device) forgetSeries() {
+	for i, fresh := range emptySeries(d.plan) {
+		if d.series[i].base == nil {
+			d.series[i] = fresh
+		}
+	}
+}
+
+// sweepSeries drops what would begin anew; it looks at most every few minutes.
 func (e *RowEngine) sweepSeries(at int64) {
 	s := &e.series
 	if at < s.swept+seriesForgetMs/2 {
@@ -79,7 +137,12 @@ func (e *RowEngine) sweepSeries(at int64) {
 	}
 	s.swept = at
 	for k, t := range s.things {
-		if at > t.time+t.plan.forgetSeries() {
+		longest := t.plan.forgetSeries()
+		if k.on == onObservations || slices.ContainsFunc(t.series, func(s seriesState) bool { return s.base != nil }) {
+			longest = max(longest, e.cfg.Forget.Milliseconds())
+		}
+		if at > t.time+longest {
+			s.drop(t)
 			delete(s.things, k)
 		}
 	}
@@ -87,6 +150,7 @@ func (e *RowEngine) sweepSeries(at int64) {
 
 // adopt gives the things the plans that run now, and what of their functions these have.
 func (s *rowSeries) adopt(e *RowEngine) {
+	carry := &shard{} // which counts baselines
 	for k, t := range s.things {
 		p := e.programs[k.on]
 		if p == nil || len(p.plan(t.domain).series) == 0 {
@@ -94,9 +158,22 @@ func (s *rowSeries) adopt(e *RowEngine) {
 			continue
 		}
 		next := p.plan(t.domain)
-		(&shard{}).carrySeries(t, t.plan, next) // a shard counts baselines, of which rows have none
+		carry.carrySeries(t, t.plan, next)
 		if t.plan = next; t.series == nil {
 			t.series = emptySeries(next)
+		}
+	}
+	s.count()
+}
+
+// count counts the baselines.
+func (s *rowSeries) count() {
+	s.baselines = 0
+	for _, t := range s.things {
+		for i := range t.series {
+			if t.series[i].base != nil {
+				s.baselines++
+			}
 		}
 	}
 }
@@ -148,7 +225,7 @@ func (e *RowEngine) readSeries(r *reader) error {
 			s.things[keys[i]] = t
 		}
 	}
-	if r.bad || len(r.b) != 0 {
+	if s.count(); r.bad || len(r.b) != 0 {
 		return errors.New("read the functions of rules on " + e.on + ": they end early or late")
 	}
 	return nil

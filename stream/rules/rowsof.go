@@ -50,7 +50,9 @@ type rowKind struct {
 	hold    time.Duration // how long an episode lasts after its last row
 	late    time.Duration // comes later than others, beside the lateness
 	of      []int         // the columns that, beside the device, say which rows are of one thing over time
-	each    func(data []byte, do func(*Row)) error
+	// fleeting says that such a thing moves and is soon gone: an object before a camera.
+	fleeting bool
+	each     func(data []byte, do func(*Row)) error
 }
 
 // kindOfRows makes a kind of its columns; of are those that tell things apart, beside the device.
@@ -200,7 +202,7 @@ const (
 // rowKinds are the kinds of rows, by name. What a window says is known a lateness after its end: so
 // events come later than what they are of, and one that comes of others later still.
 var rowKinds = map[string]*rowKind{
-	OnDetections: kindOfRows(rowKind{on: OnDetections, kind: batch.KindDetections, domain: "safety", hold: time.Minute, each: eachDetection}, detectionColumns, "track"),
+	OnDetections: kindOfRows(rowKind{on: OnDetections, kind: batch.KindDetections, domain: "safety", hold: time.Minute, fleeting: true, each: eachDetection}, detectionColumns, "track"),
 	OnTracks:     kindOfRows(rowKind{on: OnTracks, kind: batch.KindTracks, domain: "safety", hold: time.Minute, each: eachTrack}, trackColumns, "class"),
 	OnCounts:     kindOfRows(rowKind{on: OnCounts, kind: batch.KindCounts, domain: "safety", hold: 150 * time.Second, each: eachCount}, countColumns, "zone", "class"),
 	OnUplinks:    kindOfRows(rowKind{on: OnUplinks, kind: batch.KindUplinks, hold: time.Minute, each: eachUplink}, uplinkColumns, "gateway"),

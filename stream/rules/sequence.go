@@ -261,6 +261,8 @@ func (p *parser) parseSequence(r *Rule, n *yaml.Node, at map[string]*yaml.Node) 
 		switch {
 		case at[key+".as"] == nil:
 			p.failAt(x, "sequence: a step without a name, want as: NAME")
+		case keywords[s.As]:
+			p.failAt(at[key+".as"], "sequence: %s is a word of the language, want another name", s.As)
 		case !plainIdent.MatchString(s.As) || isField || specials[s.As] || len(s.As) > 64:
 			p.failAt(at[key+".as"], "sequence: found %q, want a name of letters, digits and _ that is no field", clip(s.As, 40))
 		case names[s.As]:

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -51,8 +52,7 @@ func inQuotes(before string) bool {
 
 // seriesCall makes a call of a metric and a time a variable.
 func (w *rewriter) seriesCall(e ast.Expr, fn string, args []ast.Expr) {
-	if w.columns != nil && (!w.ofRows() || w.ofReadings) {
-		w.failID(w.e, e.ID(), "%s() with %s is not supported yet, want it on observations, or outside of let and sequence", fn, w.place())
+	if !w.aboutReadings(e, fn) {
 		return
 	}
 	if len(args) != 2 {
@@ -130,22 +130,27 @@ func (w *rewriter) addSeries(e ast.Expr, s series) {
 	e.SetKindCase(w.fac.NewIdent(e.ID(), ident))
 }
 
-// place says what the expression is about, where that is not a device's values.
-func (w *rewriter) place() string {
+// aboutReadings reports whether the expression is about readings or rows; where it is about what a window
+// or a sequence came to it says where the function belongs.
+func (w *rewriter) aboutReadings(e ast.Expr, fn string) bool {
 	switch {
-	case w.ofReadings || w.windows:
-		return "window or sequence"
+	case w.columns == nil || w.ofRows():
+		return true
+	case w.windows:
+		agg := "last"
+		if slices.Contains(fenceCalls, fn) {
+			agg = "count"
+		}
+		w.failID(w.e, e.ID(), "%s() is of readings, and here are the lets of a window; want it in one of them: let: {x: %s(%s(…))}", fn, agg, fn)
+	default:
+		w.failID(w.e, e.ID(), "%s() is of readings, and a sequence's text has the times of its steps; want it in a step", fn)
 	}
-	return "on: " + w.on
+	return false
 }
-
-// hasPlace reports whether the expression is about something that is somewhere.
-func (w *rewriter) hasPlace() bool { return w.ofRows() || w.columns == nil }
 
 // zoneCall makes in_zone("id") a variable.
 func (w *rewriter) zoneCall(e ast.Expr, args []ast.Expr) {
-	if !w.hasPlace() {
-		w.failID(w.e, e.ID(), "in_zone() with %s is not supported yet, want it on rows, or outside of let and sequence", w.place())
+	if !w.aboutReadings(e, "in_zone") {
 		return
 	}
 	id, ok := literalText(args)
@@ -163,8 +168,7 @@ func (w *rewriter) distanceCall(e ast.Expr, args []ast.Expr) {
 	if len(args) != 2 {
 		return // four are two places
 	}
-	if !w.hasPlace() {
-		w.failID(w.e, e.ID(), "distance_m() with %s is not supported yet, want it on rows, or outside of let and sequence", w.place())
+	if !w.aboutReadings(e, "distance_m") {
 		return
 	}
 	w.position()

@@ -112,6 +112,13 @@ func (p *parser) parseLet(r *Rule, n *yaml.Node, at map[string]*yaml.Node) {
 	}
 }
 
+// keywords are the words of the language, which no expression can use as names.
+var keywords = map[string]bool{
+	"in": true, "true": true, "false": true, "null": true, "as": true, "break": true, "const": true, "continue": true, "else": true,
+	"for": true, "function": true, "if": true, "import": true, "let": true, "loop": true, "package": true, "namespace": true,
+	"return": true, "var": true, "void": true, "while": true,
+}
+
 // ownName reports whether k is a name that a rule may give: no field's, nor another that is reserved, and
 // not taken.
 func (p *parser) ownName(in string, k *yaml.Node, reserved, taken bool) bool {
@@ -119,6 +126,8 @@ func (p *parser) ownName(in string, k *yaml.Node, reserved, taken bool) bool {
 	switch {
 	case k.Kind != yaml.ScalarNode || !plainIdent.MatchString(k.Value) || len(k.Value) > 64:
 		p.failAt(k, "%s: found %s, want a name of letters, digits and _", in, describe(k))
+	case keywords[k.Value]:
+		p.failAt(k, "%s: %s is a word of the language, want another", in, k.Value)
 	case isField || specials[k.Value] || reserved:
 		p.failAt(k, "%s: %s is a name of its own, want another", in, k.Value)
 	case taken:
