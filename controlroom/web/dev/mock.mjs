@@ -13,6 +13,7 @@ const csp = /const csp = ((?:"[^"]*"[\s+]*)+)/
   .exec(readFileSync(join(import.meta.dirname, '..', 'web.go'), 'utf8'))[1]
   .replace(/"\s*\+\s*"/g, '')
   .replace(/^"|"\s*$/g, '');
+const permissions = ['self', 'map.read', 'state.read', 'registry.read', 'events.read', 'alarms.read', 'alarms.act', 'rules.read', 'rules.try', 'rules.write', 'cameras.read', 'radio.read', 'metrics.read', 'purposes.read'];
 const stamp = (ms) => new Date(ms).toISOString();
 
 /**
@@ -144,6 +145,7 @@ export async function startMock(options = {}) {
       return send(200, { type: 'FeatureCollection', features });
     }
     if (url.pathname.startsWith('/api/v1/')) {
+      if (kind === 'me') return send(200, { name: '', role: 'admin', scope: null, expires: null, via: 'open', permissions });
       if (kind === 'stats') return send(200, stats());
       if (kind === 'zones') return send(200, { type: 'FeatureCollection', features: districts });
       if (kind === 'profiles') return profiles[id] ? send(200, profiles[id]) : missing('no such profile');

@@ -1,5 +1,6 @@
 import type { Feature, FeatureCollection } from 'geojson';
 import type { CityEvent } from '../feed/protocol';
+import { signIn } from './signin';
 
 /** An answer that is not what was asked for: problem+json's title and detail, or the status alone. */
 export class Problem extends Error {
@@ -181,6 +182,7 @@ export interface Page<T> {
 
 async function answer<T>(response: Response): Promise<T> {
   if (!response.ok) {
+    if (response.status === 401) signIn();
     const body = (await response.json().catch(() => ({}))) as { title?: string; detail?: string; errors?: { location?: string; message: string }[] };
     throw new Problem(response.status, body.title ?? `${response.status} ${response.statusText}`, body.detail ?? '', body.errors ?? [], body);
   }

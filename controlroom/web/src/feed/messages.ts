@@ -1,3 +1,4 @@
+import type { Topic } from '../lib/access';
 import type { CityEvent, Stats, Value } from './protocol';
 import type { Connection } from './client';
 import type { ReplayStatus } from './replay';
@@ -6,6 +7,8 @@ import type { Patch, Row, RowQuery } from './table';
 /** What the page asks of the worker. */
 export type ToWorker =
   | { op: 'start'; url: string; origin: string }
+  /** what to subscribe to: what its reader may see; once */
+  | { op: 'topics'; topics: readonly Topic[] }
   /** the last patch is on the screen: the next may come */
   | { op: 'drawn' }
   /** tell the values of this asset, and again at each change; null: of none */
@@ -45,4 +48,6 @@ export type FromWorker =
   | { kind: 'watched'; id: string; asset: Watched | null }
   | { kind: 'rows'; request: number; rows: Row[]; total: number }
   | { kind: 'replay'; status: ReplayStatus }
+  /** the server does not know the reader any more */
+  | { kind: 'signedOut' }
   | { kind: 'trouble'; title: string; detail: string };

@@ -1,5 +1,6 @@
 // The feed's thread: parses the socket, keeps the table of assets, and hands the page what changed in
 // typed arrays, one patch at a time. The page answers `drawn`, so a slow page gets fewer, larger patches.
+import type { Topic } from '../lib/access';
 import { FeedClient } from './client';
 import type { FromWorker, ToWorker, Watched } from './messages';
 import type { CityEvent, StateItem, Stats } from './protocol';
@@ -83,6 +84,7 @@ async function askStrangers(): Promise<void> {
       const [id] = table.strangers;
       table.strangers.delete(id);
       const response = await fetch(`${origin}/api/v1/devices/${encodeURIComponent(id)}`);
+      if (response.status === 401) post({ kind: 'signedOut' });
       if (response.ok && table.get(id)) {
         const { domain, zone, profile, name, lat, lon } = (await response.json()) as StateItem;
         table.apply({ id, domain, zone, profile, name, lat, lon }, false);
@@ -131,6 +133,7 @@ function seek(): void {
       get: async <T>(path: string, query: Record<string, string | number>) => {
         const params = new URLSearchParams(Object.entries(query).flatMap(([k, v]) => (v === '' ? [] : [[k, String(v)]])));
         const response = await fetch(`${origin}${path}?${params}`);
+        if (response.status === 401) post({ kind: 'signedOut' });
         if (!response.ok) throw new Error(`${path}: ${response.status}`);
         return (await response.json()) as T;
       },
@@ -142,6 +145,74 @@ function seek(): void {
   void replay.seek(wanted.at, wanted.speed, wanted.playing);
 }
 
+const subscribe: Record<Topic, () => void> = {
+  state: () =>
+    client?.subscribe(
+      'state',
+      { topic: 'state', maxHz: 4, binary: true },
+      {
+        snapshotStart: () => table.beginSnapshot(),
+        snapshotEnd: () => {
+          table.endSnapshot();
+          ready = true;
+          watchedDirty = watched !== null;
+          schedulePatch();
+          tellHealth();
+          seek();
+        },
+        items: applyItems,
+        error: (title, detail) => post({ kind: 'trouble', title, detail }),
+      },
+    ),
+  events: () =>
+    client?.subscribe(
+      'events',
+      { topic: 'events' },
+      {
+        // The list itself comes from the HTTP API; a snapshot here means events may have been missed.
+        snapshotEnd: () => {
+          if (eventsSeen) post({ kind: 'eventsGap' });
+          eventsSeen = true;
+        },
+        items: (items) => {
+          for (const item of items as CityEvent[]) addEvent(item);
+        },
+        event: addEvent,
+        error: (title, detail) => post({ kind: 'trouble', title, detail }),
+      },
+    ),
+  alarms: () =>
+    client?.subscribe(
+      'alarms',
+      { topic: 'alarms' },
+      {
+        snapshotStart: () => (opening = []),
+        snapshotEnd: () => {
+          alarms = []; // older than the snapshot
+          post({ kind: 'alarms', alarms: opening, all: true });
+          opening = [];
+        },
+        items: (items) => {
+          for (const item of items) opening.push(item);
+        },
+        alarm: addAlarm,
+        error: (title, detail) => post({ kind: 'trouble', title, detail }),
+      },
+    ),
+  stats: () =>
+    client?.subscribe(
+      'stats',
+      { topic: 'stats', maxHz: 1 },
+      {
+        items: (items) => {
+          const last = items.at(-1) as Stats | undefined;
+          if (last) post({ kind: 'stats', stats: last, at: Date.now() });
+        },
+        stats: (stats) => post({ kind: 'stats', stats, at: Date.now() }),
+      },
+    ),
+};
+
 function start(url: string): void {
   const connect = () => {
     const socket = new WebSocket(url);
@@ -149,67 +220,6 @@ function start(url: string): void {
     return socket;
   };
   client = new FeedClient({ connect, onHealth: tellHealth });
-  client.subscribe(
-    'state',
-    { topic: 'state', maxHz: 4, binary: true },
-    {
-      snapshotStart: () => table.beginSnapshot(),
-      snapshotEnd: () => {
-        table.endSnapshot();
-        ready = true;
-        watchedDirty = watched !== null;
-        schedulePatch();
-        tellHealth();
-        seek();
-      },
-      items: applyItems,
-      error: (title, detail) => post({ kind: 'trouble', title, detail }),
-    },
-  );
-  client.subscribe(
-    'events',
-    { topic: 'events' },
-    {
-      // The list itself comes from the HTTP API; a snapshot here means events may have been missed.
-      snapshotEnd: () => {
-        if (eventsSeen) post({ kind: 'eventsGap' });
-        eventsSeen = true;
-      },
-      items: (items) => {
-        for (const item of items as CityEvent[]) addEvent(item);
-      },
-      event: addEvent,
-      error: (title, detail) => post({ kind: 'trouble', title, detail }),
-    },
-  );
-  client.subscribe(
-    'alarms',
-    { topic: 'alarms' },
-    {
-      snapshotStart: () => (opening = []),
-      snapshotEnd: () => {
-        alarms = []; // older than the snapshot
-        post({ kind: 'alarms', alarms: opening, all: true });
-        opening = [];
-      },
-      items: (items) => {
-        for (const item of items) opening.push(item);
-      },
-      alarm: addAlarm,
-      error: (title, detail) => post({ kind: 'trouble', title, detail }),
-    },
-  );
-  client.subscribe(
-    'stats',
-    { topic: 'stats', maxHz: 1 },
-    {
-      items: (items) => {
-        const last = items.at(-1) as Stats | undefined;
-        if (last) post({ kind: 'stats', stats: last, at: Date.now() });
-      },
-      stats: (stats) => post({ kind: 'stats', stats, at: Date.now() }),
-    },
-  );
   client.start();
   setInterval(tellHealth, healthEvery);
   scope.addEventListener('online', () => client?.retryNow());
@@ -220,6 +230,11 @@ scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     case 'start':
       origin = data.origin;
       start(data.url);
+      break;
+    case 'topics':
+      for (const topic of data.topics) subscribe[topic]();
+      if (!data.topics.includes('state')) ready = true; // there is nothing to wait for
+      tellHealth();
       break;
     case 'drawn':
       drawn = true;

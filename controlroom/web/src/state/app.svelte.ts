@@ -3,12 +3,14 @@ import { api } from '../api/client';
 import type { Key } from '../i18n/en';
 import { pickLang, translate, type Lang, type Params } from '../i18n/translate';
 import { Bell } from '../lib/bell';
+import { topicsOf } from '../lib/access';
 import { formatRoute, parseRoute, type Route } from '../lib/route';
 import { parseWall, type WallPlan } from '../lib/wall';
 import routes from '../routes.json';
 import { alarms } from './alarms.svelte';
 import { EventList } from './eventlist.svelte';
 import { Feed } from './feed.svelte';
+import { me } from './me.svelte';
 
 /** The page: where it is, in which language, and what it knows of the city. One for the whole page. */
 class App {
@@ -42,15 +44,24 @@ class App {
     this.feed.onEvents(
       // Before a replay begins the feed tells of the present, which is no matter here.
       (events) => (!this.replaying || this.feed.replay) && this.events.add(events),
-      () => this.replaying || void this.events.load(),
+      () => this.replaying || void this.events.load(), // after a gap, which only a subscription has
     );
     if (!this.replaying) this.feed.onAlarms((list, all) => alarms.take(list, all));
     if (this.route.domain) this.events.filter = { domain: this.route.domain, severity: '' };
+    void me.load().then((who) => {
+      this.feed.topics(topicsOf(who));
+      this.#begin();
+    });
+  }
+
+  /** What is read once it is known who reads. */
+  #begin(): void {
+    const events = me.may('events.read');
     if (this.replaying) {
       const params = new URLSearchParams(location.search);
       const at = Date.parse(params.get('at') ?? '');
       this.seek(Number.isFinite(at) ? at : Date.now() - 3_600_000, Number(params.get('speed')) || 10);
-    } else void this.events.load();
+    } else if (events) void this.events.load();
     void this.loadZones();
   }
 

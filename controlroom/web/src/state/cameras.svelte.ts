@@ -1,5 +1,6 @@
 import { api, type Camera } from '../api/client';
 import type { Lang } from '../i18n/translate';
+import { me } from './me.svelte';
 
 const every = 15_000;
 
@@ -15,6 +16,7 @@ class Cameras {
 
   /** Keeps the list fresh until the returned function is called. */
   watch(): () => void {
+    if (!me.may('cameras.read')) return () => {};
     if (this.#watchers++ === 0) {
       this.#abort = new AbortController();
       void this.#read();
@@ -29,7 +31,7 @@ class Cameras {
 
   /** A purpose in words, as its policy has them; else its id. */
   purpose(id: string, lang: Lang): string {
-    if (!this.#asked) {
+    if (!this.#asked && me.may('purposes.read')) {
       this.#asked = true;
       api.purposes().then(
         (found) => (this.#titles = new Map(found.map((p) => [p.id, p.title ?? {}]))),

@@ -1,8 +1,10 @@
 import type { Alarm } from '../api/alarms';
+import { signIn } from '../api/signin';
 import type { FeedHealth, FromWorker, ToWorker, Watched } from '../feed/messages';
 import type { CityEvent, Stats } from '../feed/protocol';
 import type { ReplayStatus } from '../feed/replay';
 import type { DomainCount, Row, RowQuery } from '../feed/table';
+import type { Topic } from '../lib/access';
 import { Points, type Touched } from '../map/points';
 
 export interface Rates {
@@ -55,6 +57,11 @@ export class Feed {
     const url = new URL('/ws/v1/feed', location.href);
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
     this.#tell({ op: 'start', url: url.href, origin: location.origin });
+  }
+
+  /** Asks for what the reader may see; until then the feed is only connected. */
+  topics(topics: readonly Topic[]): void {
+    this.#tell({ op: 'topics', topics });
   }
 
   /** Settles when the first patch was applied, or after `within` ms. */
@@ -161,6 +168,9 @@ export class Feed {
         break;
       case 'replay':
         this.replay = m.status;
+        break;
+      case 'signedOut':
+        signIn();
         break;
       case 'trouble':
         this.trouble = { title: m.title, detail: m.detail };
