@@ -14,11 +14,12 @@ import (
 )
 
 // State lies in the bucket of objects "rules", a snapshot a partition and one of the shared shard.
-// A checkpoint is taken between rounds, so all are of one sequence; they are written one by one, the
-// shared one first. A kill in between leaves some older than others, which is harmless: each is
-// replayed from its own sequence, and the shared one, never older than any, takes no transition
-// twice. The positions are moved last: what they let go of nobody needs.
-
+// A checkpoint is taken between rounds, a snapshot after one round and the next after another: evaluation
+// waits for one of them and never for all. So each is of a sequence of its own, that of the shared shard, which
+// is taken last, the newest. They are written one by one, that one first, when all are taken. A kill in
+// between leaves some still older, which is harmless for the same reason as that: each partition is replayed
+// from its own sequence, and the shared shard, never older than any, takes no transition twice. The
+// positions are those of the oldest and moved last: what they let go of nobody needs.
 //
 // Where several workers share the partitions, each partition has a position of its own besides, and no
 // shared shard: see WorkerConfig.Partitions.
@@ -308,19 +309,47 @@ func (e *Engine) openEpisodes() map[string]bool {
 	return out
 }
 
-// snapshots writes the state of all partitions to memory, side by side; the shared one is last.
-func (r *run) snapshots() *checkpoint {
-	all := r.partitions()
-	c := &checkpoint{seq: r.seq, events: r.repeats, partitions: all, data: make([][]byte, len(all)+1)}
+// A checkpoint holds a snapshot of every partition, each with the place in the log that it is of, and last,
+// newer than any, that of the shared shard.
+type checkpoint struct {
+	seq, events uint64 // positions, which are the oldest of its snapshots'
+	partitions  []int
+	data        [][]byte // those taken so far
+}
+
+func (r *run) newCheckpoint() *checkpoint {
+	c := &checkpoint{seq: r.seq, events: r.repeats, partitions: r.partitions()}
 	if r.replayed {
 		// Not before: what was read at the start belongs to messages that this checkpoint may not have yet.
 		c.events = r.events
 	}
+	return c
+}
+
+func (c *checkpoint) whole() bool { return len(c.data) > len(c.partitions) }
+
+// take writes the next snapshot to memory.
+func (r *run) take(c *checkpoint) {
+	began := time.Now()
+	if n := len(c.data); n < len(c.partitions) {
+		p := c.partitions[n]
+		c.data = append(c.data, r.engine.Snapshot(p, max(r.seq, r.restored[p])))
+	} else {
+		c.data = append(c.data, r.engine.Snapshot(-1, r.sharedSeq()))
+	}
+	r.metrics.pause.Observe(time.Since(began).Seconds())
+}
+
+// snapshots writes all at once, side by side: where nothing is evaluated meanwhile.
+func (r *run) snapshots() *checkpoint {
+	r.taking = nil
+	c := r.newCheckpoint()
+	c.data = make([][]byte, len(c.partitions)+1)
 	var wg sync.WaitGroup
-	for i, p := range all {
+	for i, p := range c.partitions {
 		wg.Go(func() { c.data[i] = r.engine.Snapshot(p, max(r.seq, r.restored[p])) })
 	}
-	c.data[len(all)] = r.engine.Snapshot(-1, r.sharedSeq())
+	c.data[len(c.partitions)] = r.engine.Snapshot(-1, r.sharedSeq())
 	wg.Wait()
 	return c
 }
@@ -328,16 +357,9 @@ func (r *run) snapshots() *checkpoint {
 // sharedSeq is what the shared shard has applied: during a replay no less than it was restored with.
 func (r *run) sharedSeq() uint64 { return max(r.seq, r.engine.shared.seq) }
 
-type checkpoint struct {
-	seq, events uint64
-	partitions  []int
-	data        [][]byte
-}
-
-// keep takes a checkpoint; it is written beside the evaluation. One that finds the last still being
-// written is left out.
+// keep begins a checkpoint, unless the last is still being taken or written, or nothing came since.
 func (r *run) keep(ctx context.Context) error {
-	if r.busy.Load() {
+	if r.taking != nil || r.busy.Load() {
 		return nil
 	}
 	if r.writeErr != nil {
@@ -346,12 +368,28 @@ func (r *run) keep(ctx context.Context) error {
 	if r.replayed {
 		r.passEvents(ctx)
 	}
-	now := keptMark{r.seq, r.events}
-	if now == r.kept {
+	if now := (keptMark{r.seq, r.events}); now != r.kept {
+		r.kept, r.taking = now, r.newCheckpoint()
+	}
+	return nil
+}
+
+// part is ready where a checkpoint wants its next snapshot.
+func (r *run) part() <-chan struct{} {
+	if r.taking == nil {
 		return nil
 	}
-	r.kept = now
-	c := r.snapshots()
+	return r.always
+}
+
+// keepPart takes one snapshot of the checkpoint under way, so that evaluation waits for no more than that
+// between two rounds. When it was the last, all are written, beside the evaluation.
+func (r *run) keepPart(ctx context.Context) {
+	c := r.taking
+	if r.take(c); !c.whole() {
+		return
+	}
+	r.taking = nil
 	r.busy.Store(true)
 	r.writing.Go(func() {
 		defer r.busy.Store(false)
@@ -359,7 +397,13 @@ func (r *run) keep(ctx context.Context) error {
 		defer cancel()
 		r.writeErr = r.write(pctx, c)
 	})
-	return nil
+}
+
+// abandon gives up the checkpoint under way, whose snapshots are of other rules; the next tick begins anew.
+func (r *run) abandon() {
+	if r.taking != nil {
+		r.taking, r.kept = nil, keptMark{}
+	}
 }
 
 // write puts a checkpoint on the log's server.

@@ -15,6 +15,7 @@ type metrics struct {
 	lost              prometheus.Counter
 	checkpointSeconds prometheus.Gauge
 	checkpointBytes   prometheus.Gauge
+	pause             prometheus.Histogram
 	w                 *Worker
 }
 
@@ -65,9 +66,13 @@ func newMetrics(w *Worker, reg prometheus.Registerer) *metrics {
 		lost:              counter("checkpoints_unreadable_total", "Snapshots that could not be read at a start."),
 		checkpointSeconds: gauge("checkpoint_duration_seconds", "How long the last checkpoint took to write."),
 		checkpointBytes:   gauge("checkpoint_size_bytes", "Size of the last checkpoint."),
+		pause: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "panormus_rules_checkpoint_pause_seconds", Help: "How long evaluation waited for a snapshot of a checkpoint.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m, m.skipped, m.unreadable, m.lost, m.checkpointSeconds, m.checkpointBytes)
+		reg.MustRegister(m, m.skipped, m.unreadable, m.lost, m.checkpointSeconds, m.checkpointBytes, m.pause)
 	}
 	return m
 }

@@ -41,6 +41,8 @@ type shard struct {
 	baselines int              // of all devices
 	learned   map[learned]bool // whose past was taught
 
+	written int // bytes of the last snapshot
+
 	out    []made
 	moves  []transition
 	clocks []clockMove

@@ -47,6 +47,7 @@ type shared struct { // it belongs to the goroutine that calls Settle
 	frame    frame
 	sun      sunCache
 	received int64 // newest, Unix ms
+	written  int   // bytes of the last snapshot
 
 	board   *board
 	holding map[joinKey]string // the keys that devices hold up by rules that ask other devices

@@ -30,7 +30,11 @@ var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 // which everything is applied, noted in it. Call it between rounds, after Settle; different
 // partitions may be written at once.
 func (e *Engine) Snapshot(partition int, seq uint64) []byte {
-	w := &writer{b: append([]byte(nil), snapshotMagic...)}
+	size := &e.shared.written
+	if partition >= 0 {
+		size = &e.shards[partition].written
+	}
+	w := &writer{b: append(make([]byte, 0, *size+*size/16+64), snapshotMagic...)} // to grow it costs copies, and the pause
 	w.int(int64(partition))
 	w.uint(seq)
 	if partition < 0 {
@@ -38,6 +42,7 @@ func (e *Engine) Snapshot(partition int, seq uint64) []byte {
 	} else {
 		e.shards[partition].write(w)
 	}
+	*size = len(w.b)
 	return binary.LittleEndian.AppendUint32(w.b, crc32.ChecksumIEEE(w.b))
 }
 
@@ -191,18 +196,10 @@ func (s *shard) write(w *writer) {
 	w.int(s.received)
 	w.time(s.clock)
 	all := slices.AppendSeq(make([]*device, 0, s.devices.n), s.devices.all())
-	slices.SortFunc(all, func(a, b *device) int {
-		if c := strings.Compare(a.id, b.id); c != 0 {
-			return c
-		}
-		return strings.Compare(a.domain, b.domain)
-	})
-	index := map[*plan]int{}
 	var plans []*plan
-	for _, d := range all {
-		if _, ok := index[d.plan]; !ok {
-			index[d.plan] = len(plans)
-			plans = append(plans, d.plan)
+	for _, h := range s.homes {
+		if h.place = slices.Index(plans, h.plan); h.place < 0 {
+			h.place, plans = len(plans), append(plans, h.plan)
 		}
 	}
 	w.uint(uint64(len(plans)))
@@ -218,7 +215,7 @@ func (s *shard) write(w *writer) {
 	for _, d := range all {
 		w.text(d.id)
 		w.text(d.domain)
-		w.uint(uint64(index[d.plan]))
+		w.uint(uint64(d.place))
 		w.time(d.time)
 		w.time(d.received)
 		for i, v := range d.nums {

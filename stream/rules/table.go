@@ -20,6 +20,7 @@ type home struct {
 	domain string
 	plan   *plan
 	salt   uint32 // of the domain, in the tags of its devices
+	place  int    // of the plan among those of the snapshot that is being written
 }
 
 func newTable() table {

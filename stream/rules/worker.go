@@ -194,6 +194,8 @@ type run struct {
 	behind   uint64 // the log's end at the last tick
 	behindAt int64
 	kept     keptMark
+	taking   *checkpoint   // of which not all snapshots are taken; nil for none
+	always   chan struct{} // closed
 	writing  sync.WaitGroup
 	writeErr error
 	busy     atomic.Bool
@@ -221,6 +223,8 @@ func (r *run) loop(ctx context.Context) error {
 	keep := time.NewTicker(r.cfg.Checkpoint)
 	defer keep.Stop()
 	r.past = make(chan pastRead, 1)
+	r.always = make(chan struct{})
+	close(r.always)
 	parent := ctx
 	ctx, cancel := context.WithCancel(parent)
 	defer r.readingAll.Wait()
@@ -246,6 +250,8 @@ func (r *run) loop(ctx context.Context) error {
 			err = r.tick(ctx, len(messages) == 0)
 		case <-keep.C:
 			err = r.keep(ctx)
+		case <-r.part():
+			r.keepPart(ctx)
 		case p := <-r.past:
 			err = r.teach(ctx, p)
 		}
@@ -326,6 +332,7 @@ func (r *run) changeRules(now int64) {
 	if set.Version == r.engine.Set().Version {
 		return
 	}
+	r.abandon()
 	r.engine.Replace(set, now)
 	r.cfg.Logger.Info("evaluating other rules", "rules", len(set.Rules), "version", set.Version)
 }
