@@ -23,6 +23,7 @@ var csvColumns = []csvColumn{
 	{"lon", false, nil},
 	{"status", false, func(d *Device) *string { return (*string)(&d.Status) }},
 	{"secret", true, func(d *Device) *string { return &d.Secret }},
+	{"certificate", false, func(d *Device) *string { return &d.Certificate }},
 	{"dev_eui", false, func(d *Device) *string { return &d.lorawan().DevEUI }},
 	{"dev_addr", false, func(d *Device) *string { return &d.lorawan().DevAddr }},
 	{"mac_version", false, func(d *Device) *string { return &d.lorawan().MACVersion }},

@@ -1,8 +1,6 @@
 package devices
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +18,8 @@ const (
 	Claimed Status = "claimed"
 	// Unclaimed is a device that was registered because it published.
 	Unclaimed Status = "unclaimed"
+	// Disabled is a device whose credentials do not count, until it is claimed again.
+	Disabled Status = "disabled"
 )
 
 // A Device is one asset of the city: a lamp, a loop, a bus, a camera. The JSON form is the one of
@@ -34,9 +34,12 @@ type Device struct {
 	Lon     *float64          `json:"lon,omitempty"` // degrees east, WGS 84; nil where unknown
 	Tags    map[string]string `json:"tags,omitempty"`
 	Status  Status            `json:"status,omitempty"`
-	Secret  string            `json:"secret,omitempty"` // write only: Public blanks it
-	LoRaWAN *LoRaWAN          `json:"lorawan,omitempty"`
-	Camera  *Camera           `json:"camera,omitempty"`
+	Secret  string            `json:"secret,omitempty"` // write only: the registry keeps a hash
+	// Certificate is the SHA-256 of the client certificate that alone lets the device in, in hexadecimal; ""
+	// where any that names the device does.
+	Certificate string   `json:"certificate,omitempty"`
+	LoRaWAN     *LoRaWAN `json:"lorawan,omitempty"`
+	Camera      *Camera  `json:"camera,omitempty"`
 	// Rules is what the device has in place of its zone's, its profile's and the rules' own values, by the
 	// rule's id.
 	Rules map[string]RuleOverride `json:"rules,omitempty"`
@@ -64,19 +67,9 @@ func (d Device) Public() Device {
 	return d
 }
 
-// HasSecret reports whether given is the device's secret, in a time that tells nothing of it. A device
-// without a secret has none.
-func (d Device) HasSecret(given []byte) bool {
-	want, got := sha256.Sum256([]byte(d.Secret)), sha256.Sum256(given)
-	return subtle.ConstantTimeCompare(want[:], got[:]) == 1 && d.Secret != ""
-}
-
-// keepSecrets fills what d leaves blank of the write-only fields with what the registry holds, so
+// keepSecrets fills what d leaves blank of the radio keys with what the registry holds, so
 // that an exported device can be put back without losing its keys.
 func (d Device) keepSecrets(old Device) Device {
-	if d.Secret == "" {
-		d.Secret = old.Secret
-	}
 	if d.LoRaWAN == nil || old.LoRaWAN == nil || d.LoRaWAN.DevEUI != old.LoRaWAN.DevEUI {
 		return d
 	}
@@ -119,8 +112,16 @@ func (d Device) Check() error {
 			return fmt.Errorf("device %q: %s: %d bytes, want at most 256", d.ID, f.name, len(f.value))
 		}
 	}
-	if d.Status != "" && d.Status != Claimed && d.Status != Unclaimed {
-		return fmt.Errorf("device %q: status: %q, want claimed or unclaimed", d.ID, d.Status)
+	if d.Status != "" && d.Status != Claimed && d.Status != Unclaimed && d.Status != Disabled {
+		return fmt.Errorf("device %q: status: %q, want claimed, unclaimed or disabled", d.ID, d.Status)
+	}
+	if len(d.Secret) > maxSecret {
+		return fmt.Errorf("device %q: secret: %d bytes, want at most %d", d.ID, len(d.Secret), maxSecret)
+	}
+	if d.Certificate != "" {
+		if _, err := fingerprint(d.Certificate); err != nil {
+			return fmt.Errorf("device %q: certificate: %w", d.ID, err)
+		}
 	}
 	if d.Camera != nil {
 		if err := d.Camera.check(); err != nil {

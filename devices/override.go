@@ -159,7 +159,7 @@ func (r *Registry) changedOverrides(concerns func(*Asset) bool) {
 	r.sharing.Unlock()
 	r.assets.Range(func(key, v any) bool {
 		if a := v.(*Asset); concerns(a) {
-			r.assets.CompareAndSwap(key, a, r.resolve(a.Device))
+			r.assets.CompareAndSwap(key, a, r.resolve(a.Device, a.known.credential))
 		}
 		return true
 	})

@@ -37,22 +37,27 @@ type Asset struct {
 	// It must not be changed.
 	Overrides Overrides
 	ground    *Ground // what the camera's homography says; nil without a good one
+	known     known   // of its secret
 }
 
 // A Registry is the cache of devices, profiles and zones. Reads take no lock; writes go to the
 // store first and are visible here when the call returns.
 type Registry struct {
-	store    Store
-	log      *slog.Logger
-	version  atomic.Uint64
-	count    atomic.Int64
-	assets   sync.Map // id -> *Asset
-	euis     sync.Map // dev_eui in lower case -> id
-	profiles sync.Map // id -> *Profile
-	zones    sync.Map // id -> *Zone
-	sharing  sync.Mutex
-	shared   map[[2]string]Overrides // by profile and zone; under sharing
-	own      sync.Map                // id of devices with overrides of their own -> struct{}
+	store   Store
+	log     *slog.Logger
+	version atomic.Uint64
+	count   atomic.Int64
+	assets  sync.Map // id -> *Asset
+	euis    sync.Map // dev_eui in lower case -> id
+	// certificates are ids of devices by their certificates' fingerprints.
+	certificates sync.Map
+	slowly       sync.Mutex // see known
+	unhashed     sync.Map   // id -> secret of entries that have it in clear
+	profiles     sync.Map   // id -> *Profile
+	zones        sync.Map   // id -> *Zone
+	sharing      sync.Mutex
+	shared       map[[2]string]Overrides // by profile and zone; under sharing
+	own          sync.Map                // id of devices with overrides of their own -> struct{}
 	// overridden counts the changes of entries that have or had overrides.
 	overridden atomic.Uint64
 	writing    sync.Mutex
@@ -94,7 +99,11 @@ func (r *Registry) Run(ctx context.Context, ready func()) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { r.registerSighted(ctx) })
-	err := r.store.Watch(ctx, r.apply, ready)
+	synced := func() {
+		wg.Go(func() { r.hashSecrets(ctx) })
+		ready()
+	}
+	err := r.store.Watch(ctx, r.apply, synced)
 	cancel()
 	return err
 }
@@ -169,7 +178,8 @@ func (r *Registry) registerSighted(ctx context.Context) {
 	}
 }
 
-// PutDevice enters or replaces a device. Write-only fields left blank keep what was held.
+// PutDevice enters or replaces a device. Write-only fields left blank keep what was held; of a secret a
+// hash is kept.
 func (r *Registry) PutDevice(ctx context.Context, d Device) error {
 	if d.Status == "" {
 		d.Status = Claimed
@@ -177,15 +187,46 @@ func (r *Registry) PutDevice(ctx context.Context, d Device) error {
 	if err := d.Check(); err != nil {
 		return err
 	}
+	if d.Certificate != "" {
+		d.Certificate, _ = fingerprint(d.Certificate) // checked
+	}
+	var c credential
+	if d.Secret != "" { // not while others wait: it may take 10 ms
+		if old := r.Lookup(d.ID); old != nil && old.known.credential.is([]byte(d.Secret)) {
+			c = old.known.credential // put again, not changed: nobody has to log in anew
+		} else {
+			c = hashSecret(d.Secret)
+		}
+		d.Secret = ""
+	}
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	if old := r.Lookup(d.ID); old != nil {
 		d = d.keepSecrets(old.Device)
+		if c == "" {
+			c = old.known.credential
+		}
 	}
 	if d.Zone == "" && d.Lat != nil {
 		d.Zone = r.zoneAt(*d.Lat, *d.Lon)
 	}
-	return r.putAndApply(ctx, deviceKey+d.ID, d)
+	return r.putAndApply(ctx, deviceKey+d.ID, held{d, c})
+}
+
+// hashSecrets puts a hash in the place of each secret that the store had in clear, as it once did.
+func (r *Registry) hashSecrets(ctx context.Context) {
+	r.unhashed.Range(func(id, secret any) bool {
+		r.writing.Lock()
+		defer r.writing.Unlock()
+		a := r.Lookup(id.(string))
+		if still, ok := r.unhashed.Load(id); a == nil || !ok || still != secret {
+			return ctx.Err() == nil
+		}
+		if err := r.putAndApply(ctx, deviceKey+a.ID, held{a.Device, hashSecret(secret.(string))}); err != nil && ctx.Err() == nil {
+			r.log.Warn("a secret is still kept in clear", "device", a.ID, "error", err)
+		}
+		return ctx.Err() == nil
+	})
 }
 
 // zoneAt is the id of the first zone, in order of id, that contains the point, or "".
@@ -353,20 +394,37 @@ func (r *Registry) applyDevice(id string, value []byte) error {
 		if old, had := r.assets.LoadAndDelete(id); had {
 			r.count.Add(-1)
 			r.euis.CompareAndDelete(old.(*Asset).devEUI(), id)
+			r.certificates.CompareAndDelete(old.(*Asset).Certificate, id)
 		}
+		r.unhashed.Delete(id)
 		r.noteOwn(id, nil)
 		return nil
 	}
-	var d Device
-	if err := json.Unmarshal(value, &d); err != nil {
+	var h held
+	if err := json.Unmarshal(value, &h); err != nil {
 		return err
 	}
-	a := r.resolve(d)
+	d := h.Device
+	r.unhashed.Delete(id)
+	if d.Secret != "" && h.Credential == "" {
+		r.unhashed.Store(id, d.Secret)
+		h.Credential = hashSecret(d.Secret)
+	}
+	d.Secret = ""
+	a := r.resolve(d, h.Credential)
 	old, had := r.assets.Swap(id, a)
 	if !had {
 		r.count.Add(1)
-	} else if eui := old.(*Asset).devEUI(); eui != a.devEUI() {
-		r.euis.CompareAndDelete(eui, id)
+	} else {
+		if eui := old.(*Asset).devEUI(); eui != a.devEUI() {
+			r.euis.CompareAndDelete(eui, id)
+		}
+		if c := old.(*Asset).Certificate; c != a.Certificate {
+			r.certificates.CompareAndDelete(c, id)
+		}
+	}
+	if a.Certificate != "" {
+		r.certificates.Store(a.Certificate, id)
 	}
 	if eui := a.devEUI(); eui != "" {
 		r.euis.Store(eui, id)
@@ -409,15 +467,15 @@ func (r *Registry) applyProfile(id string, value []byte) error {
 	}
 	r.assets.Range(func(key, v any) bool {
 		if a := v.(*Asset); a.Profile == id {
-			r.assets.CompareAndSwap(key, a, r.resolve(a.Device))
+			r.assets.CompareAndSwap(key, a, r.resolve(a.Device, a.known.credential))
 		}
 		return true
 	})
 	return nil
 }
 
-func (r *Registry) resolve(d Device) *Asset {
-	a := &Asset{Device: d, Overrides: r.overrides(d)}
+func (r *Registry) resolve(d Device, c credential) *Asset {
+	a := &Asset{Device: d, Overrides: r.overrides(d), known: known{credential: c, slowly: &r.slowly}}
 	if p := r.Profile(d.Profile); p != nil {
 		a.Metrics, a.Period = p.Metrics, p.ExpectedPeriod
 	}

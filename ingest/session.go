@@ -134,6 +134,24 @@ func (p *Pump) topic(name []byte) *Topic {
 	return nil
 }
 
+// Speaker says whose a topic is: the device that it names, "" where each message names its own, and the
+// domain where the topic names it and not the route. ok is false where no route matches.
+func (p *Pump) Speaker(topic []byte) (domain, device string, ok bool) {
+	if bytes.ContainsAny(topic, "+#\x00") || !utf8.Valid(topic) {
+		return "", "", false
+	}
+	for i := range p.routes {
+		r := &p.routes[i]
+		if domain, device, ok = r.match(string(topic)); ok {
+			if r.domainAt < 0 {
+				domain = ""
+			}
+			return domain, device, true
+		}
+	}
+	return "", "", false
+}
+
 func (p *Pump) lane(device string) *lane {
 	return p.lanes[log.Partition(device, len(p.lanes)-1)]
 }

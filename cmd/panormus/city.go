@@ -60,7 +60,7 @@ func (n *node) startSimulation() {
 		if err := enroll(ctx, n.registry, c.Zones(), c); err != nil {
 			return fmt.Errorf("enter the simulated city: %w", err)
 		}
-		return c.Run(ctx, city.MQTTOptions{Broker: n.info.MQTT, Log: n.log})
+		return c.Run(ctx, city.MQTTOptions{Broker: n.info.MQTT, Username: n.parts.simulatedUser, Password: n.parts.simulatedSecret, Log: n.log})
 	})
 	if n.info.MQTT != "" {
 		rate := 1.0
@@ -72,7 +72,7 @@ func (n *node) startSimulation() {
 			if err := enroll(ctx, n.registry, nil, cameras); err != nil {
 				return fmt.Errorf("enter the simulated cameras: %w", err)
 			}
-			return cameras.Run(ctx, video.Options{Broker: n.info.MQTT, Push: n.pushAddress(), Log: n.log})
+			return cameras.Run(ctx, video.Options{Broker: n.info.MQTT, Username: n.parts.simulatedUser, Password: n.parts.simulatedSecret, Push: n.pushAddress(), Log: n.log})
 		})
 	}
 	if n.info.MQTT == "" && n.info.LoRaWANUDP == "" {
@@ -84,7 +84,9 @@ func (n *node) startSimulation() {
 		if err := enroll(ctx, n.registry, nil, radio); err != nil {
 			return fmt.Errorf("enter the simulated LoRaWAN: %w", err)
 		}
-		return radio.Run(ctx, lorawan.Options{UDP: n.info.LoRaWANUDP, Broker: n.info.MQTT, Log: n.log})
+		return radio.Run(ctx, lorawan.Options{
+			UDP: n.info.LoRaWANUDP, Broker: n.info.MQTT, Username: n.parts.simulatedUser, Password: n.parts.simulatedSecret, Log: n.log,
+		})
 	})
 }
 

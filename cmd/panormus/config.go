@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"panormus/ingest/broker"
 	"panormus/stream/log"
 	"panormus/stream/privacy"
 )
@@ -69,6 +70,32 @@ type webConfig struct {
 type brokerConfig struct {
 	TLS       tlsFiles `yaml:"tls"`
 	Passwords string   `yaml:"passwords"` // file of user:hash lines
+	// Auth is required where everybody has to say who he is, also on this machine. It is so too with
+	// passwords, accounts or a CA for client certificates.
+	Auth         string           `yaml:"auth"`
+	Accounts     []broker.Account `yaml:"accounts"`     // what users may do that are no devices
+	Certificates string           `yaml:"certificates"` // required, or optional: those without have a password
+}
+
+// closed reports whether clients of the embedded broker have to say who they are.
+func (c *brokerConfig) closed() bool {
+	return c.Auth == "required" || c.Passwords != "" || c.TLS.CA != "" || len(c.Accounts) > 0
+}
+
+func (c *brokerConfig) check() error {
+	if c.Auth != "" && c.Auth != "required" {
+		return fmt.Errorf("broker.auth: %q, want required, or nothing", c.Auth)
+	}
+	if c.Certificates != "" && c.Certificates != "required" && c.Certificates != "optional" {
+		return fmt.Errorf("broker.certificates: %q, want required or optional", c.Certificates)
+	}
+	if c.TLS.CA != "" && c.TLS.Cert == "" {
+		return errors.New("broker.tls.ca: client certificates are asked for over TLS, and broker.tls.cert names no certificate of the broker's own")
+	}
+	if c.Certificates != "" && c.TLS.CA == "" {
+		return fmt.Errorf("broker.certificates: %s, but broker.tls.ca names nobody who signs them", c.Certificates)
+	}
+	return nil
 }
 
 type remoteBroker struct {
@@ -346,6 +373,9 @@ func (c *config) check() error {
 		return err
 	}
 	if err := c.Web.check(); err != nil {
+		return err
+	}
+	if err := c.Broker.check(); err != nil {
 		return err
 	}
 	if err := c.Notify.CAP.check(); err != nil {

@@ -27,6 +27,8 @@ type parts struct {
 	notify *notify.Desk
 	state  *live.State
 	city   *city.City
+	// What the simulated devices log in with at the embedded broker; empty where nobody has to.
+	simulatedUser, simulatedSecret string
 }
 
 // startConsumers starts what reads the log: the writer, the tracks and the rules.

@@ -125,6 +125,6 @@ func checkProtected(cfg config) error {
 			Auth: cfg.LoRaWAN.StationTLS.CA != "" || len(cfg.LoRaWAN.Gateways) > 0},
 		// Beyond this machine every camera needs its own secret.
 		auth.Listener{Name: "video metadata by HTTP (vds.listen)", Address: cfg.VDS.Listen, TLS: cfg.VDS.TLS.Cert != "", Auth: true},
-		auth.Listener{Name: "MQTT", Address: cfg.MQTT, TLS: cfg.Broker.TLS.Cert != "", Auth: cfg.Broker.Passwords != "" || cfg.Broker.TLS.CA != ""},
+		auth.Listener{Name: "MQTT", Address: cfg.MQTT, TLS: cfg.Broker.TLS.Cert != "", Auth: cfg.Broker.closed()},
 	)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	ctls "crypto/tls"
 	"fmt"
 	"slices"
 
@@ -100,20 +101,36 @@ func (n *node) embeddedBroker(pump *ingest.Pump) (*broker.Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
+	if tls != nil && n.cfg.Broker.Certificates == "optional" {
+		tls.ClientAuth = ctls.VerifyClientCertIfGiven
+	}
 	cfg := broker.Config{Pump: pump, Addr: n.cfg.MQTT, TLS: tls, Logger: n.log, Metrics: n.reg}
-	if n.cfg.Broker.Passwords != "" {
-		users, err := broker.LoadUsers(n.cfg.Broker.Passwords)
+	if n.cfg.Broker.closed() {
+		door, err := n.brokerDoor()
 		if err != nil {
 			return nil, err
 		}
-		// A device may also log in with the secret that the registry has of it.
-		cfg.Auth = broker.Secrets{Lookup: n.registry.Lookup, Else: users}
+		cfg.Auth = door
+		n.parts.simulatedUser, n.parts.simulatedSecret = door.Own("simulation")
 	}
 	b, err := broker.New(cfg)
 	if err != nil {
 		return nil, listenError("MQTT", "mqtt", n.cfg.MQTT, err)
 	}
 	return b, nil
+}
+
+// brokerDoor is who may connect to the embedded broker: devices with the secret or certificate that the registry
+// has of them, and users.
+func (n *node) brokerDoor() (*broker.Door, error) {
+	var users *broker.Users
+	if n.cfg.Broker.Passwords != "" {
+		var err error
+		if users, err = broker.LoadUsers(n.cfg.Broker.Passwords); err != nil {
+			return nil, err
+		}
+	}
+	return broker.NewDoor(n.registry, users, n.cfg.Broker.Accounts)
 }
 
 func (n *node) remoteBroker(pump *ingest.Pump, b remoteBroker) (*mqtt.Source, error) {

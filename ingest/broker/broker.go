@@ -14,6 +14,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"panormus/ingest"
 )
@@ -63,6 +64,9 @@ type Broker struct {
 	subscriptions atomic.Uint64 // version
 	draining      atomic.Bool
 	refused       atomic.Uint64
+	denied        [deniedKinds]atomic.Uint64
+	revoked       atomic.Uint64
+	refusals      rate.Sometimes // that are logged
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -79,7 +83,7 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	b := &Broker{cfg: cfg, flusher: newFlusher(), conns: map[*conn]struct{}{}}
+	b := &Broker{cfg: cfg, flusher: newFlusher(), conns: map[*conn]struct{}{}, refusals: rate.Sometimes{First: 10, Interval: time.Second}}
 	caps := mqtt.NewDefaultServerCapabilities()
 	caps.MaximumClients = int64(cfg.MaxClients)
 	caps.MaximumClientWritesPending = 1024
@@ -133,7 +137,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	if err := b.server.Serve(); err != nil {
 		return fmt.Errorf("serve MQTT: %w", err)
 	}
-	<-ctx.Done()
+	b.watch(ctx)
 
 	dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()

@@ -50,10 +50,17 @@ type conn struct {
 	deadline time.Time // when the read deadline was set last
 	wrote    atomic.Int64
 	started  time.Time
-	grant    Grant
+	admitted atomic.Pointer[admission]
+	denials  atomic.Bool // that it was denied something has been logged
 	closing  sync.Once
 	closed   chan struct{}
 	parked   atomic.Bool
+}
+
+// An admission is that a client was let in, and as whom.
+type admission struct {
+	client *mqtt.Client
+	grant  Grant
 }
 
 func newConn(b *Broker, nc net.Conn) *conn {

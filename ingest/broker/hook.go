@@ -22,28 +22,49 @@ func (h *hook) ID() string { return "panormus" }
 // Provides implements mqtt.Hook.
 func (h *hook) Provides(b byte) bool {
 	return bytes.IndexByte([]byte{
-		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
+		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPublish, mqtt.OnWillSent, mqtt.OnClientExpired,
 	}, b) >= 0
 }
 
-// OnConnect bounds the sessions that are kept for clients that are away.
-func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
+// OnConnect bounds the sessions that are kept for clients that are away, and lets in whom the configuration
+// lets in: here and not in OnConnectAuthenticate, so that the answer can say why.
+func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	b := h.broker
+	if code := b.admit(cl, pk); code != packets.CodeSuccess {
+		_ = b.server.SendConnack(cl, code, false, nil) // it is cut off in any case
+		return code
+	}
 	if _, known := b.server.Clients.Get(cl.ID); !known && b.server.Clients.Len() >= sessionsAway*b.cfg.MaxClients {
 		return packets.ErrServerBusy
 	}
 	return nil
 }
 
-// OnConnectAuthenticate lets in whom the configuration lets in.
-func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
-	return h.broker.authenticate(cl, pk.Connect.Username, pk.Connect.Password)
+// OnConnectAuthenticate implements mqtt.Hook.
+func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
+	return admissionOf(cl) != nil
+}
+
+// OnPacketRead puts the topic in the place of its alias, before anything is asked about it.
+func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type == packets.Publish && pk.TopicName == "" && pk.Properties.TopicAliasFlag && pk.Properties.TopicAlias > 0 {
+		pk.TopicName = cl.State.TopicAliases.Inbound.Set(pk.Properties.TopicAlias, "")
+	}
+	return pk, nil
 }
 
 // OnACLCheck implements mqtt.Hook.
 func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
-	return h.broker.mayUse(cl, topic, write)
+	if h.broker.mayUse(cl, topic, write) {
+		return true
+	}
+	what := deniedSubscribe
+	if write {
+		what = deniedPublish
+	}
+	h.broker.deny(cl, what, topic)
+	return false
 }
 
 // OnSessionEstablished begins the short cut for telemetry.
@@ -51,6 +72,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	h.broker.subscriptions.Add(1) // those of the session it may have inherited
 	if c, ok := cl.Net.Conn.(*conn); ok {
 		c.establish(cl)
+		h.broker.recheck(c) // it may have been revoked while it was let in
 	}
 }
 

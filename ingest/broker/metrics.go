@@ -12,6 +12,9 @@ type Stats struct {
 	Subscriptions int    // held now
 	Retained      int    // topics with a retained message
 	Refused       uint64 // connections beyond MaxClients
+	// Denied counts, by "login", "login_throttled", "will", "publish" and "subscribe", what was not let in.
+	Denied  map[string]uint64
+	Revoked uint64 // connections cut off because what let them in does so no more
 }
 
 // Stats returns the broker's own figures.
@@ -19,8 +22,12 @@ func (b *Broker) Stats() Stats {
 	b.mu.Lock()
 	n := len(b.conns)
 	b.mu.Unlock()
+	denied := make(map[string]uint64, deniedKinds)
+	for i, name := range deniedNames {
+		denied[name] = b.denied[i].Load()
+	}
 	return Stats{
-		Clients: n, Subscriptions: int(atomic.LoadInt64(&b.server.Info.Subscriptions)),
+		Denied: denied, Revoked: b.revoked.Load(), Clients: n, Subscriptions: int(atomic.LoadInt64(&b.server.Info.Subscriptions)),
 		Retained: b.server.Topics.Retained.Len(), Refused: b.refused.Load(),
 	}
 }
@@ -40,8 +47,19 @@ func (b *Broker) register(reg prometheus.Registerer) error {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "panormus_ingest_broker_refused_connections_total", Help: "MQTT connections closed at once, the embedded broker having its most.",
 		}, func() float64 { return float64(b.refused.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "panormus_ingest_broker_revoked_connections_total", Help: "MQTT connections cut off because what let them in does so no more.",
+		}, func() float64 { return float64(b.revoked.Load()) }),
 	} {
 		if err := reg.Register(c); err != nil {
+			return err
+		}
+	}
+	for i, name := range deniedNames {
+		if err := reg.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "panormus_ingest_broker_denied_total", Help: "Logins, wills, messages and subscriptions that the embedded broker denied.",
+			ConstLabels: prometheus.Labels{"what": name},
+		}, func() float64 { return float64(b.denied[i].Load()) })); err != nil {
 			return err
 		}
 	}

@@ -213,7 +213,7 @@ func (c *camera) register() {
 			"street": c.place.Street, "vendor": formatNames[c.format], "heading_deg": fmt.Sprintf("%.0f", c.heading),
 			"fov_deg": fmt.Sprintf("%.0f", c.fov), "range_m": fmt.Sprint(50 + 10*(c.index%4)),
 		},
-		Status: devices.Claimed, Secret: fmt.Sprintf("%016x", hash(c.key, 'k')),
+		Status: devices.Claimed, Secret: fmt.Sprintf("%016x%016x", hash(c.key, 'k'), hash(c.key, 'K')),
 	}
 	if c.fault == lawless {
 		return

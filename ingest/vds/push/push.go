@@ -18,6 +18,7 @@ import (
 
 	"panormus/devices"
 	"panormus/ingest"
+	"panormus/ingest/logins"
 )
 
 // Path is what all requests are under.
@@ -49,7 +50,7 @@ type Handler struct {
 	formats []string
 	free    chan struct{} // one a request that may begin
 	metrics *metrics
-	logins  *logins
+	logins  *logins.Throttle
 }
 
 // New makes a Handler of the formats that the pump has routes vds/{camera}/{format} for.
@@ -57,7 +58,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Wait <= 0 {
 		cfg.Wait = defaultWait
 	}
-	h := &Handler{cfg: cfg, free: make(chan struct{}, maxRequests), logins: newLogins()}
+	h := &Handler{cfg: cfg, free: make(chan struct{}, maxRequests), logins: new(logins.Throttle)}
 	for _, r := range cfg.Pump.Routes() {
 		if f, ok := strings.CutPrefix(r.Filter, "vds/+/"); ok && !strings.ContainsAny(f, "/+#") && !slices.Contains(h.formats, f) {
 			h.formats = append(h.formats, f)
@@ -138,11 +139,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (int, *fault) {
 // admits reports whether r may speak for a camera, or how long it is to wait for having been wrong
 // too often.
 func (h *Handler) admits(camera string, r *http.Request) (ok bool, wait time.Duration) {
-	var d devices.Device
-	if a := h.cfg.Lookup(camera); a != nil {
-		d = a.Device
-	}
-	if d.Secret == "" && h.open {
+	a := h.cfg.Lookup(camera)
+	if (a == nil || !a.Locked()) && h.open {
 		return true, 0
 	}
 	user, given, basic := r.BasicAuth()
@@ -157,8 +155,8 @@ func (h *Handler) admits(camera string, r *http.Request) (ok bool, wait time.Dur
 	if given == "" { // no guess: many cameras ask without at first
 		return false, 0
 	}
-	return h.logins.check(loginOf(r.RemoteAddr, camera), time.Now(), func() bool {
-		return d.Secret != "" && d.HasSecret([]byte(given)) && user == camera
+	return h.logins.Check(logins.Of(r.RemoteAddr, camera), time.Now(), func() bool {
+		return user == camera && a != nil && a.HasSecret([]byte(given))
 	})
 }
 

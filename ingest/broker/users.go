@@ -13,50 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-
-	mqtt "github.com/mochi-mqtt/server/v2"
-
-	"panormus/devices"
 )
-
-// A Grant is what a client may do. The zero Grant is everything but publishing to $ topics.
-type Grant struct {
-	// Device, where set, limits the client to topics that have a level of this name.
-	Device string
-}
-
-// An Authenticator knows who may connect. It is safe for concurrent use.
-type Authenticator interface {
-	Authenticate(user string, password []byte) (Grant, bool)
-}
-
-func (b *Broker) authenticate(cl *mqtt.Client, user, password []byte) bool {
-	if b.cfg.Auth == nil {
-		return true
-	}
-	g, ok := b.cfg.Auth.Authenticate(string(user), password)
-	if c, is := cl.Net.Conn.(*conn); is && ok {
-		c.grant = g
-	}
-	return ok
-}
-
-// mayUse reports whether a client may publish to topic, or subscribe to it as a filter.
-func (b *Broker) mayUse(cl *mqtt.Client, topic string, write bool) bool {
-	if write && strings.HasPrefix(topic, "$") {
-		return false
-	}
-	c, ok := cl.Net.Conn.(*conn)
-	if !ok || c.grant.Device == "" {
-		return true
-	}
-	for level := range strings.SplitSeq(topic, "/") {
-		if level == c.grant.Device {
-			return true
-		}
-	}
-	return false
-}
 
 // Users are names with hashed passwords, as mosquitto_passwd writes them.
 type Users struct {
@@ -75,13 +32,12 @@ type passwordHash struct {
 // LoadUsers reads a file of lines name:hash, the hash as of mosquitto_passwd (PBKDF2 with SHA-512)
 // or HashPassword. Empty lines and those that begin with # are skipped.
 func LoadUsers(path string) (*Users, error) {
+	u := newUsers()
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read MQTT users: %w", err)
 	}
 	defer f.Close()
-	u := &Users{hashes: map[string]passwordHash{}, known: map[string][sha256.Size]byte{}}
-	rand.Read(u.salt[:])
 	scan := bufio.NewScanner(f)
 	for n := 1; scan.Scan(); n++ {
 		line := strings.TrimSpace(scan.Text())
@@ -100,6 +56,12 @@ func LoadUsers(path string) (*Users, error) {
 		return nil, fmt.Errorf("read MQTT users: %w", err)
 	}
 	return u, nil
+}
+
+func newUsers() *Users {
+	u := &Users{hashes: map[string]passwordHash{}, known: map[string][sha256.Size]byte{}}
+	_, _ = rand.Read(u.salt[:]) // it never fails
+	return u
 }
 
 func parseHash(s string) (h passwordHash, err error) {
@@ -127,8 +89,8 @@ func (h passwordHash) matches(password []byte) bool {
 // nobody is hashed against when the name is unknown, so that the time tells nothing.
 var nobody = passwordHash{iterations: hashIterations, salt: make([]byte, 12), hash: make([]byte, sha512.Size)}
 
-// Authenticate implements Authenticator.
-func (u *Users) Authenticate(user string, password []byte) (Grant, bool) {
+// knows reports whether the user has this password.
+func (u *Users) knows(user string, password []byte) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	h, ok := u.hashes[user]
@@ -138,13 +100,13 @@ func (u *Users) Authenticate(user string, password []byte) (Grant, bool) {
 	// The right password costs its hash once: ten thousand devices may come back at once.
 	sum := sha256.Sum256(append(u.salt[:len(u.salt):len(u.salt)], password...))
 	if k, have := u.known[user]; have && subtle.ConstantTimeCompare(k[:], sum[:]) == 1 {
-		return Grant{}, true
+		return true
 	}
 	if !h.matches(password) || !ok {
-		return Grant{}, false
+		return false
 	}
 	u.known[user] = sum
-	return Grant{}, true
+	return true
 }
 
 const hashIterations = 20_000
@@ -159,22 +121,4 @@ func HashPassword(password string) (string, error) {
 	}
 	enc := base64.StdEncoding.EncodeToString
 	return fmt.Sprintf("$7$%d$%s$%s", hashIterations, enc(salt), enc(hash)), nil
-}
-
-// Secrets lets devices in by their id and the secret that the registry has of them, each to its
-// own topics only, and asks Else about all others.
-type Secrets struct {
-	Lookup func(id string) *devices.Asset
-	Else   Authenticator // nil: nobody else
-}
-
-// Authenticate implements Authenticator.
-func (s Secrets) Authenticate(user string, password []byte) (Grant, bool) {
-	if a := s.Lookup(user); a != nil && a.Secret != "" {
-		return Grant{Device: user}, a.HasSecret(password)
-	}
-	if s.Else == nil {
-		return Grant{}, false
-	}
-	return s.Else.Authenticate(user, password)
 }
