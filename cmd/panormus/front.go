@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"panormus/controlroom/problem"
 	"panormus/ingest/vds/push"
 )
 
@@ -33,6 +33,7 @@ func (f *front) setPush(h http.Handler) { f.push.Store(&h) }
 // ServeHTTP implements http.Handler.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h := f.push.Load(); h != nil && strings.HasPrefix(r.URL.Path, push.Path) {
+		harmless(w.Header())
 		(*h).ServeHTTP(w, r)
 		return
 	}
@@ -40,10 +41,19 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		(*h).ServeHTTP(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
+	harmless(w.Header())
 	w.Header().Set("Retry-After", "1")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	fmt.Fprintf(w, `{"type":"about:blank","title":"Starting","status":503,"detail":"the database is not there yet","instance":%q}`, r.URL.Path)
+	starting := problem.New(http.StatusServiceUnavailable, "the database is not there yet")
+	starting.Title = "Starting"
+	starting.Write(w, r)
+}
+
+// harmless keeps browsers from making anything of an answer; the control room sets its own.
+func harmless(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 }
 
 // Bounds of a request. The feed and exports take their own time once they have begun.

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -139,4 +140,29 @@ func TestGuard(t *testing.T) {
 
 func withLocal(r *http.Request, a net.Addr) context.Context {
 	return context.WithValue(r.Context(), http.LocalAddrContextKey, a)
+}
+
+// TestPagesInClear have a page without TLS open what is asked over it: anybody on the way could have written it.
+func TestPagesInClear(t *testing.T) {
+	for _, tc := range []struct {
+		origin string
+		tls    bool
+		want   int
+	}{
+		{"https://city.example", true, 200}, {"http://city.example", true, 403}, {"http://city.example", false, 200},
+		{"https://city.example", false, 200}, // a proxy before us ends TLS
+	} {
+		r := httptest.NewRequest("GET", "/ws/v1/feed", nil)
+		r.Host = "city.example"
+		r.Header.Set("Upgrade", "websocket")
+		r.Header.Set("Origin", tc.origin)
+		if tc.tls {
+			r.TLS = &tls.ConnectionState{}
+		}
+		w := httptest.NewRecorder()
+		(&Guard{Hosts: []string{"city.example"}}).Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
+		if w.Code != tc.want {
+			t.Errorf("%+v: %d", tc, w.Code)
+		}
+	}
 }

@@ -79,7 +79,7 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			}
 		}
 		ctx := With(r.Context(), p)
-		if isUpgrade(r) && g.Who != nil {
+		if rule.Lasts && g.Who != nil {
 			held, release := g.hold(ctx, &p)
 			defer release()
 			next.ServeHTTP(w, r.WithContext(held))
@@ -205,14 +205,16 @@ func (g *Guard) ours(r *http.Request) bool {
 
 func isUpgrade(r *http.Request) bool { return r.Header.Get("Upgrade") != "" }
 
-// SameOrigin reports whether the request comes from a page of the host it asks, or from no page.
+// SameOrigin reports whether the request comes from a page of the host it asks, or from no page. What is asked
+// over TLS is not for a page in clear, which anybody on the way may have written; the other way round a proxy
+// that ends TLS may stand between.
 func SameOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.Host)
+	return err == nil && strings.EqualFold(u.Host, r.Host) && (r.TLS == nil || u.Scheme == "https")
 }
 
 func clip(s string) string {

@@ -25,6 +25,8 @@ type Rule struct {
 	Need  Permission
 	Reach Reach
 	Note  string
+	// Lasts is of a connection that ends when what let it in does. Its handler answers for its scope itself.
+	Lasts bool
 }
 
 // unruled is the rule of a route that has none: a test finds it, and until then it is the admin's.
@@ -47,7 +49,7 @@ var routes = map[string]Rule{
 	"GET /docs/docs.js":                   {Need: Self, Reach: Free},
 	"GET /docs/docs.css":                  {Need: Self, Reach: Free},
 	"GET /map/basemap.geojson":            {Need: MapRead, Reach: Free},
-	"GET /ws/v1/feed":                     {Need: Self, Reach: Scoped}, // each subscription has a rule of its own
+	"GET /ws/v1/feed":                     {Need: Self, Reach: Scoped, Lasts: true}, // each subscription has a rule of its own
 	"GET /api/v1/me":                      {Need: Self, Reach: Free},
 	"GET /login":                          {Need: Public, Reach: Free},
 	"POST /login":                         {Need: Public, Reach: Free}, // what came of it is noted by its handler

@@ -12,6 +12,7 @@ type Principal struct {
 	Grant
 	Via     string // token, session, or open where nobody has to say who they are
 	Session string // the session's key; with sessions only
+	Token   string // what is kept of the token; with tokens that can be replaced only
 }
 
 // Open is everybody where no credentials are configured: all is allowed, as on a machine of one's own.

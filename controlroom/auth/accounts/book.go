@@ -251,7 +251,7 @@ func (b *Book) byToken(claimed, token string) (auth.Principal, bool) {
 	if !ok || claimed != "" && claimed != name || !t.Valid(time.Now()) {
 		return auth.Principal{}, false
 	}
-	return auth.Principal{Name: name, Grant: t.Grant, Via: auth.ViaToken}, true
+	return auth.Principal{Name: name, Grant: t.Grant, Via: auth.ViaToken, Token: digest}, true
 }
 
 // Still implements auth.Authenticator.
@@ -275,13 +275,13 @@ func (b *Book) Still(p *auth.Principal) bool {
 		}
 		return ok && now.Grant.Equal(p.Grant)
 	}
-	if b.cfg.File != nil && b.cfg.File.Still(p) {
-		return true
+	if p.Token == "" {
+		return b.cfg.File != nil && b.cfg.File.Still(p)
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	t, ok := b.tokens[p.Name]
-	return ok && t.Grant.Equal(p.Grant)
+	return ok && t.Digest == p.Token && t.Grant.Equal(p.Grant)
 }
 
 // Users are all local users, in order of name.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -283,13 +284,29 @@ const (
 	cookiePlain = "panormus"
 )
 
+// Secure reports whether a cookie of this request can be Secure: over TLS, and on this machine, where
+// browsers take it in clear too and a proxy may stand before. Else, with insecure: true, it cannot.
+func Secure(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return !ok || auth.IsLoopback(local.String())
+}
+
+// nameOfCookie is the one name that counts with a request: where there is a prefix, a cookie without it may
+// be somebody else's, planted to have people work in a session that is not theirs.
+func nameOfCookie(secure bool) string {
+	if secure {
+		return cookieName
+	}
+	return cookiePlain
+}
+
 // Cookie is the cookie of a session; "" takes it back. It is Secure unless secure is false, which is for
 // listeners in clear beyond this machine alone.
 func (b *Book) Cookie(secret string, secure bool) *http.Cookie {
-	c := &http.Cookie{Name: cookieName, Value: secret, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(b.cfg.Longest / time.Second)}
-	if !secure {
-		c.Name, c.Secure = cookiePlain, false
-	}
+	c := &http.Cookie{Name: nameOfCookie(secure), Value: secret, Path: "/", Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(b.cfg.Longest / time.Second)}
 	if secret == "" {
 		c.MaxAge = -1
 	}
@@ -298,10 +315,8 @@ func (b *Book) Cookie(secret string, secure bool) *http.Cookie {
 
 // sessionOf is what a request's cookie holds.
 func sessionOf(r *http.Request) string {
-	for _, name := range []string{cookieName, cookiePlain} {
-		if c, err := r.Cookie(name); err == nil && len(c.Value) <= 100 {
-			return c.Value
-		}
+	if c, err := r.Cookie(nameOfCookie(Secure(r))); err == nil && len(c.Value) <= 100 {
+		return c.Value
 	}
 	return ""
 }

@@ -144,15 +144,22 @@ func (d *Desk) render(w http.ResponseWriter, r *http.Request, status int, next, 
 	_, _ = w.Write(b.Bytes())
 }
 
-// maxForm bounds what is sent to log in.
-const maxForm = 16 << 10
+// maxForm bounds what is sent to log in, formTime how long it may take to come.
+const (
+	maxForm  = 16 << 10
+	formTime = 10 * time.Second
+)
 
 func (d *Desk) enter(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	// Who sends nothing must not hold a connection for ever. Where there is none to set, in tests, nobody dawdles.
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(formTime))
 	if err := r.ParseForm(); err != nil {
 		problem.New(http.StatusBadRequest, "the form cannot be read, want name, password, code and next of at most %d bytes", maxForm).Write(w, r)
 		return
 	}
+	_ = connection.SetReadDeadline(time.Time{}) // else it would end the request while the password is looked at
 	name, next := strings.TrimSpace(r.PostForm.Get("name")), Next(r.PostForm.Get("next"))
 	secret, err := d.Book.Login(r.Context(), name, r.PostForm.Get("password"), r.PostForm.Get("code"), r.RemoteAddr)
 	if denied, ok := errors.AsType[*accounts.Denied](err); ok {
@@ -186,7 +193,7 @@ func (d *Desk) begin(w http.ResponseWriter, r *http.Request, name, secret, how, 
 			return
 		}
 	}
-	http.SetCookie(w, d.Book.Cookie(secret, Secure(r)))
+	http.SetCookie(w, d.Book.Cookie(secret, accounts.Secure(r)))
 	w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(w, r, next, http.StatusSeeOther)
 }
@@ -201,7 +208,7 @@ func (d *Desk) leave(w http.ResponseWriter, r *http.Request) {
 			d.Log.Error("who logged out is not in the audit log", "error", err)
 		}
 	}
-	http.SetCookie(w, d.Book.Cookie("", Secure(r)))
+	http.SetCookie(w, d.Book.Cookie("", accounts.Secure(r)))
 	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 	w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(w, r, Path, http.StatusSeeOther)
@@ -261,14 +268,4 @@ func host(r *http.Request) string {
 		return h
 	}
 	return ""
-}
-
-// Secure reports whether a cookie of this request can be Secure: over TLS, and on this machine, where
-// browsers take it in clear too and a proxy may stand before. Else, with insecure: true, it cannot.
-func Secure(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
-	}
-	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return ok && auth.IsLoopback(local.String())
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"panormus/controlroom/auth"
+	"panormus/controlroom/auth/accounts"
 )
 
 // An OIDC is a provider that knows people, by OpenID Connect: authorization code with PKCE.
@@ -148,7 +149,7 @@ func (d *Desk) away(w http.ResponseWriter, r *http.Request) {
 		panic("BUG: " + err.Error())
 	}
 	sealed := base64.RawURLEncoding.EncodeToString(o.sealer().Seal(nil, nil, b, nil))
-	http.SetCookie(w, &http.Cookie{Name: pendingCookie, Value: sealed, Path: Path + "/", HttpOnly: true, Secure: Secure(r), SameSite: http.SameSiteLaxMode, MaxAge: int(pendingFor / time.Second)})
+	http.SetCookie(w, &http.Cookie{Name: pendingCookie, Value: sealed, Path: Path + "/", HttpOnly: true, Secure: accounts.Secure(r), SameSite: http.SameSiteLaxMode, MaxAge: int(pendingFor / time.Second)})
 	w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(w, r, o.config(provider, redirect).AuthCodeURL(p.State, oidc.Nonce(p.Nonce), oauth2.S256ChallengeOption(p.Verifier)), http.StatusSeeOther)
 }
@@ -156,7 +157,7 @@ func (d *Desk) away(w http.ResponseWriter, r *http.Request) {
 // back takes somebody whom the provider sends back.
 func (d *Desk) back(w http.ResponseWriter, r *http.Request) {
 	o := d.OIDC
-	http.SetCookie(w, &http.Cookie{Name: pendingCookie, Path: Path + "/", HttpOnly: true, Secure: Secure(r), SameSite: http.SameSiteLaxMode, MaxAge: -1})
+	http.SetCookie(w, &http.Cookie{Name: pendingCookie, Path: Path + "/", HttpOnly: true, Secure: accounts.Secure(r), SameSite: http.SameSiteLaxMode, MaxAge: -1})
 	p, err := o.pending(r)
 	if err != nil {
 		d.broken(w, r, err)
