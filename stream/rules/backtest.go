@@ -228,7 +228,9 @@ func (r *backtest) take(o *batch.Observations) {
 				continue
 			}
 			r.apply(o.Slice(first, i))
-			first = i
+			if first = i; r.Rule.asks() {
+				r.note(r.e.Settle()) // the clock asks what is known by then
+			}
 			r.tick(at)
 		}
 	}

@@ -38,11 +38,12 @@ type post struct {
 
 // A join is what a rule asks of other devices.
 type join struct {
+	name   string // as it is written
 	fn     string // avg, min, max, sum or count, of a zone or of neighbours; of
 	near   bool
-	device string // of `of`
 	metric string
-	metres float64
+	device textFunc // of `of`
+	metres numFunc  // of neighbours
 }
 
 type boardKey struct{ id, domain, metric string }
@@ -187,7 +188,8 @@ func (b *board) answer(f *frame, j *join) float64 {
 	switch {
 	case j.fn == "of":
 		newest, at := nan, int64(math.MinInt64)
-		for _, v := range b.devices[deviceMetric{j.device, j.metric}] { // one, or the id is of several domains
+		id, _ := j.device(f)
+		for _, v := range b.devices[deviceMetric{id, j.metric}] { // one, or the id is of several domains
 			if x, ok := v.at(f.now); ok && v.samples[0].at > at {
 				newest, at = x, v.samples[0].at
 			}
@@ -211,13 +213,13 @@ func (b *board) answer(f *frame, j *join) float64 {
 
 // neighbours is of the nearest other devices within the metres.
 func (b *board) neighbours(f *frame, j *join) float64 {
-	lat, lon := f.lat, f.lon
-	if lat != lat {
+	lat, lon, within := f.lat, f.lon, j.metres(f)
+	if lat != lat || !(within > 0) {
 		return nan
 	}
 	const metres = 6_371_008.8 * math.Pi / 180 // a degree
-	north := j.metres / metres
-	east := j.metres / (metres * max(math.Cos(lat*math.Pi/180), 0.01))
+	north := within / metres
+	east := within / (metres * max(math.Cos(lat*math.Pi/180), 0.01))
 	low, high := cellOf(j.metric, lat-north, lon-east), cellOf(j.metric, lat+north, lon+east)
 	b.near = b.near[:0]
 	for y := low.lat; y <= high.lat; y++ {
@@ -226,7 +228,7 @@ func (b *board) neighbours(f *frame, j *join) float64 {
 				if v.id == f.dev.id && v.domain == f.dev.domain {
 					continue
 				}
-				if d := distanceM(lat, lon, v.lat, v.lon); d <= j.metres {
+				if d := distanceM(lat, lon, v.lat, v.lon); d <= within {
 					if _, ok := v.at(f.now); ok {
 						b.near = append(b.near, nearValue{d, v})
 					}

@@ -203,7 +203,7 @@ func (r *run) judges(ev *batch.Event) bool {
 		if rule.engine() != onObservations {
 			return false
 		}
-		spans = rule.shared()
+		spans = rule.wide()
 	}
 	switch {
 	case r.cfg.Spanning:

@@ -113,7 +113,8 @@
 // goes by the order of the log, across partitions too: such rules are judged by the shared shard on the
 // values that the device had, and their episodes are there, as those of keys that span partitions are. So the
 // batches, rounds and restarts make no difference, while two readings of two partitions that pass each
-// other on their way to the log may. The board of readings is in checkpoints; it holds Config.MaxDevices of them, 4,096
+// other on their way to the log may. In lets and steps they are as of the message, in a rule of silence as of
+// the tick that takes a device for silent. The board of readings is in checkpoints; it holds Config.MaxDevices of them, 4,096
 // devices of a zone and metric, and forgets after Config.Forget.
 //
 // # Schedules and templates

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -131,10 +132,11 @@ func (e *Engine) Settle() []batch.Event {
 	}
 	all = append(all, e.loose...)
 	e.loose = nil
-	e.shared.settleWindows(e.shards)
-	if len(posts)+len(asks) > 0 {
-		moves = append(moves, e.shared.judgeJoins(posts, asks)...)
+	slices.SortStableFunc(clocks, func(a, b clockMove) int { return cmp.Compare(a.seq, b.seq) })
+	if len(posts)+len(asks)+len(e.shared.holding) > 0 {
+		moves = append(moves, e.shared.judgeJoins(posts, asks, clocks)...)
 	}
+	e.shared.settleWindows(e.shards)
 	all = append(all, e.shared.settle(moves, clocks)...)
 	c.take(&e.shared.count)
 	slices.SortStableFunc(all, func(a, b made) int {

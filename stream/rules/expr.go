@@ -79,6 +79,7 @@ type code struct {
 	counts           bool                   // a let takes messages whatever their metrics
 	joined           map[string]*joinedCode // of a sequence over several kinds, by kind
 	joins            []*join                // what is asked of other devices
+	remembers        bool                   // it has functions of a time, or of borders
 }
 
 // A limit is a comparison with a constant in `when`, for people to see what decided.
@@ -143,7 +144,7 @@ func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node, before int) {
 			pieces[i].expr = checked[e]
 		}
 	}
-	p.checkJoins(r, at, c.vars, out)
+	out.takeJoins(c.vars)
 	if len(p.problems.errors()) > bad {
 		return
 	}

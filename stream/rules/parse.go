@@ -359,7 +359,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 				p.failAt(v, "%s: found beside absent, which has its own time and ends at the next reading; want one of them", key)
 			}
 		}
-		if r.shared() {
+		if r.spans() {
 			p.failAt(at["key"], "key: %s with absent, want device: silence is a device's", r.Key)
 		}
 	case at["when"] == nil && at["absent"] == nil && r.Window == nil && at["sequence"] == nil && len(p.problems.errors()) == before:

@@ -94,7 +94,7 @@ func (e *RowEngine) closeWindows() {
 
 // lookAt puts a key's windows on its device, where the key is one.
 func (e *RowEngine) lookAt(w *winState) {
-	if !w.rule.shared() {
+	if !w.rule.spans() {
 		w.dev = e.device(w.rule.On, w.key, w.domain)
 	}
 }

@@ -183,8 +183,14 @@ func (r *Rule) title() string {
 	return r.ID
 }
 
-// shared reports whether the rule's keys span partitions.
-func (r *Rule) shared() bool { return r.Key != "device" && r.Key != "camera" || r.asks() }
+// spans reports whether the rule's keys are of many devices.
+func (r *Rule) spans() bool { return r.Key != "device" && r.Key != "camera" }
+
+// shared reports whether the shared shard judges the rule: its keys span partitions, or it asks other devices.
+func (r *Rule) shared() bool { return r.spans() || r.asks() && r.Absent == 0 }
+
+// wide reports whether the rule needs the devices of all partitions.
+func (r *Rule) wide() bool { return r.spans() || r.asks() }
 
 // windowed reports whether the rule is about windows or sequences of messages, not about values that stand.
 func (r *Rule) windowed() bool { return r.Window != nil || r.Sequence != nil }

@@ -401,7 +401,7 @@ func (p *parser) compileSequence(r *Rule, at map[string]*yaml.Node, before int) 
 	if !ok || !fine {
 		return
 	}
-	if r.shared() {
+	if r.spans() {
 		over.checkShared(r, shows)
 	}
 	out := &code{reads: map[string]kind{}, shows: map[string]kind{}}
@@ -429,6 +429,7 @@ func (p *parser) compileSequence(r *Rule, at map[string]*yaml.Node, before int) 
 			j.key = take(on, e)
 		}
 		c.readsInto(j.reads)
+		out.takeJoins(c.vars)
 		maps.Copy(out.reads, j.reads)
 		if mixed {
 			out.joined[on] = j
@@ -440,6 +441,9 @@ func (p *parser) compileSequence(r *Rule, at map[string]*yaml.Node, before int) 
 		if e := pieces[i].parsed; e != nil {
 			pieces[i].expr = texts[e]
 		}
+	}
+	if mixed && len(out.joins) > 0 {
+		p.failAt(at["sequence"], "sequence: %s in one over several kinds is not supported yet", out.joins[0].name)
 	}
 	if len(p.problems.errors()) > bad {
 		return

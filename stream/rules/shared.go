@@ -26,6 +26,7 @@ type transition struct {
 // clockMove says how far a partition's event clock was at the end of a batch.
 type clockMove struct {
 	seq          uint64
+	live         bool // of a tick
 	at, received int64
 }
 
@@ -50,7 +51,8 @@ type shared struct { // it belongs to the goroutine that calls Settle
 	written  int   // bytes of the last snapshot
 
 	board   *board
-	holding map[joinKey]string // the keys that devices hold up by rules that ask other devices
+	holding map[joinKey]held // the keys that devices hold up by rules that ask other devices
+	heldEnd int64            // no schedule ends any of them before it
 }
 
 type groupKey struct{ rule, key string }
@@ -70,7 +72,7 @@ type group struct {
 func newShared(e *Engine) *shared {
 	s := &shared{e: e, groups: map[groupKey]*group{}, keys: map[string]int{}, keyed: map[groupKey]*winState{}}
 	s.frame = frame{cfg: &e.cfg, sun: &s.sun}
-	s.board, s.holding = newBoard(), map[joinKey]string{}
+	s.board, s.holding = newBoard(), map[joinKey]held{}
 	s.adopt(e.prog)
 	return s
 }
@@ -146,7 +148,6 @@ func (s *shard) move(d *device, r *bound, key string, on bool, reason string) {
 // settle applies what the devices did, in the log's order, and the clocks behind it.
 func (s *shared) settle(moves []transition, clocks []clockMove) []made {
 	slices.SortStableFunc(moves, func(a, b transition) int { return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.n, b.n)) })
-	slices.SortStableFunc(clocks, func(a, b clockMove) int { return cmp.Compare(a.seq, b.seq) })
 	for len(moves) > 0 || len(clocks) > 0 {
 		if len(clocks) == 0 || len(moves) > 0 && moves[0].seq <= clocks[0].seq {
 			s.apply(&moves[0])
@@ -196,7 +197,9 @@ func (s *shared) apply(m *transition) {
 	if due := g.start + r.forMs; g.state == pending && due < g.time && due < s.frame.scheduleEnd(r, g.start) {
 		s.raise(r, k, g, g.start+r.forMs, m.seq, m.received)
 	}
-	g.domain, g.device, g.zone, g.evidence = m.domain, m.device, m.zone, m.evidence
+	if g.domain, g.device, g.zone = m.domain, m.device, m.zone; m.evidence.values != nil {
+		g.evidence = m.evidence
+	}
 	if m.on {
 		g.members[m.device] = struct{}{}
 		if g.state != closed {
@@ -288,5 +291,9 @@ func (s *shared) advance(to int64, seq uint64, received int64) {
 
 // tick moves the clock where nothing arrives; now is processing time.
 func (s *shared) tick(now int64) {
-	s.advance(now-s.e.cfg.Lateness.Milliseconds(), ^uint64(0), now)
+	c := clockMove{seq: ^uint64(0), live: true, at: now - s.e.cfg.Lateness.Milliseconds(), received: now}
+	for _, m := range s.endHeld(&c, nil) {
+		s.apply(&m)
+	}
+	s.advance(c.at, c.seq, c.received)
 }

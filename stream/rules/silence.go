@@ -13,6 +13,7 @@ func (s *shard) watch(d *device) {
 // and looked at when it runs out: a message only notes its time, which is cheap.
 func (s *shard) tick(now int64) {
 	s.live = true
+	defer func() { s.frame.board = nil }()
 	s.received = max(s.received, now)
 	s.advance(now - s.e.cfg.Lateness.Milliseconds())
 	for len(s.silence) > 0 && s.silence[0].at <= now {
@@ -45,6 +46,10 @@ func (s *shard) tick(now int64) {
 		if d.tuned != 0 && r.exempt(&s.frame) {
 			s.silence.push(timer{at: now + r.absent, dev: d, rule: t.rule})
 			continue
+		}
+		if r.asks() { // nothing else runs while the clock ticks
+			s.frame.board = s.e.shared.board
+			s.frame.lat, s.frame.lon = s.frame.placed()
 		}
 		if r.when != nil {
 			c := &s.count.rules[r.global]

@@ -21,8 +21,9 @@ import (
 // restored under whatever rules run then; the rules are written whole, for the events that end the
 // episodes of one that is no longer there.
 
-// Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board, 5 no sums of panes; they are read as well.
-const snapshotVersion = 6
+// Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board, 5 no sums of panes, 6 no
+// times since which keys are held; they are read as well.
+const snapshotVersion = 7
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 
@@ -468,9 +469,9 @@ func (s *shared) read(r *reader, seq uint64) {
 		s.readOpenWindows(r)
 	}
 	if r.version >= 5 {
-		s.board, s.holding = r.board(), r.holding()
-		for k, key := range s.holding {
-			if now := s.rules[k.rule]; now == nil || !now.asks() || s.groups[groupKey{k.rule, key}] == nil {
+		s.board, s.holding, s.heldEnd = r.board(), r.holding(), 0
+		for k, h := range s.holding {
+			if now := s.rules[k.rule]; now == nil || !now.asks() || s.groups[groupKey{k.rule, h.key}] == nil {
 				delete(s.holding, k)
 			}
 		}

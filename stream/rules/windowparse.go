@@ -202,7 +202,7 @@ func (c *compiler) parseLets(r *Rule, at map[string]*yaml.Node) (lets []let, arg
 				continue
 			}
 		}
-		if agg == aggRate && r.shared() {
+		if agg == aggRate && r.spans() {
 			c.failAt(whole, 1, 0, "rate() with key: %s, want key: device: it is the change of one device's metric", r.Key)
 		}
 		lets = append(lets, l)
@@ -263,7 +263,7 @@ func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
 	if !ok1 || !ok2 || len(p.problems.errors()) > bad {
 		return
 	}
-	if r.shared() {
+	if r.spans() {
 		over.checkShared(r, all)
 	}
 	out := &code{reads: map[string]kind{}, shows: map[string]kind{}}
@@ -292,6 +292,7 @@ func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
 		return
 	}
 	out.text = pieces
+	out.takeJoins(of.vars)
 	out.readAll(of, r)
 	r.code = out
 }

@@ -225,7 +225,9 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 		return
 	}
 	f.failed = false
-	if r.shared() {
+	if r.asks() {
+		s.askOf(d, r)
+	} else if r.shared() {
 		s.readShared(d, r, at)
 	} else {
 		if d.windows == nil {
@@ -379,9 +381,23 @@ func (s *shared) settleWindows(shards []*shard) {
 		return
 	}
 	s.windows.clock = max(s.windows.clock, first, last-heldBackMs)
-	s.windows.close(&s.frame, s.count.rules, func(*winState) {}, func(w *winState, state string, at int64, reason string) {
+	s.windows.close(&s.frame, s.count.rules, s.lookAt, func(w *winState, state string, at int64, reason string) {
 		s.emitWindow(w, state, at, seq, reason)
 	}, func(w *winState) { s.dropWindow(w) })
+}
+
+// lookAt puts a key's windows on its device, where the key is one.
+func (s *shared) lookAt(w *winState) {
+	if w.rule.spans() {
+		return
+	}
+	if w.dev == nil {
+		w.dev = newRowDevice(w.key, w.domain, nil)
+	}
+	if r := s.e.cfg.Registry; r != nil {
+		w.dev.asset = r.Lookup(w.key)
+		w.dev.tuned = overridesHash(w.dev.asset)
+	}
 }
 
 func (s *shared) takePartial(k groupKey, p *winState) {
@@ -445,6 +461,8 @@ func (s *shared) emitWindow(w *winState, state string, at int64, seq uint64, rea
 		ev.Zone = w.key
 	case "domain":
 		ev.Domain = w.key
+	case "device", "camera":
+		ev.Device, ev.Zone = w.key, s.frame.asset().Zone
 	}
 	s.out = append(s.out, made{seq: seq, n: 1<<30 + s.order, Event: ev})
 	s.order++
@@ -455,7 +473,8 @@ func (s *shared) endWindow(w *winState, now int64, reason string) {
 	if w.raised {
 		s.frame.window = span{}
 		s.frame.nums, s.frame.texts, s.frame.now = unknownLets(w.rule), unknownSteps(w.rule), max(now, w.start)
-		s.frame.dev = &device{home: &home{domain: w.domain}, more: nothing}
+		s.lookAt(w)
+		s.frame.dev = w.about()
 		s.emitWindow(w, "cleared", s.frame.now, ^uint64(0), reason)
 	}
 	s.dropWindow(w)

@@ -161,7 +161,7 @@ func (w *Worker) rules() *Set {
 	}
 	out := &Set{Version: set.Version}
 	for _, r := range set.Rules {
-		if r.shared() != w.cfg.Spanning {
+		if r.wide() != w.cfg.Spanning {
 			off := *r
 			off.Disabled = true
 			r = &off
