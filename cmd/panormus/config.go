@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"panormus/controlroom/api/openapi"
 	"panormus/ingest/broker"
 	"panormus/stream/log"
 	"panormus/stream/privacy"
@@ -65,6 +66,9 @@ type webConfig struct {
 	SessionIdle    time.Duration `yaml:"session_idle"`    // how long a session lasts that nobody uses
 	SessionLongest time.Duration `yaml:"session_longest"` // how long any does
 	OIDC           oidcConfig    `yaml:"oidc"`
+
+	Contact openapi.Contact `yaml:"contact"` // whom to ask about the API, told in its description
+	Terms   string          `yaml:"terms"`   // address of its terms of service
 }
 
 type brokerConfig struct {

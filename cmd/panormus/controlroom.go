@@ -47,7 +47,8 @@ func (n *node) startControlRoom(ctx context.Context) error {
 		Series: h, Events: h, Export: h, Rollups: h, Changes: h, Rules: n.parts.store, Alarms: n.parts.alarms, AlarmLog: n.parts.db, Radio: h, Video: h, K: n.privacy.least,
 		Purposes: n.privacy.purposes, Audit: n.privacy.journal, Reveals: n.privacy.reveals, PlateLists: n.privacy.lists,
 		Notify: n.parts.notify, Warnings: n.warnings, CAP: n.issuer(),
-		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Who: book, Accounts: book, Routes: desk.Routes(), LoginPage: desk.Page, Log: n.log,
+		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Who: book, Accounts: book, Routes: desk.Routes(), LoginPage: desk.Page,
+		Contact: n.cfg.Web.Contact, Terms: n.cfg.Web.Terms, Log: n.log,
 	}
 	cfg.Backtest, cfg.RuleStats = n.backtest, n.ruleStats
 	if n.parts.pump != nil {

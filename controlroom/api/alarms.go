@@ -219,7 +219,7 @@ func (a *api) alarms() {
 			return out, nil
 		})
 	body := bodyOf[alarmAct](a, "What goes with the action; may be left out where it needs nothing")
-	register(a, huma.Operation{Method: http.MethodPost, Path: path + "/{id}/{action}", OperationID: "post-alarm-action", Summary: "Act on an alarm", Tags: tags, Errors: []int{400, 404, 409, 422, 501, 503},
+	register(a, huma.Operation{Method: http.MethodPost, Path: path + "/{id}/{action}", Summary: "Act on an alarm", Tags: tags, Errors: []int{400, 404, 409, 422, 501, 503},
 		Description: "Who acts is the name of the token. 409 where the alarm is in a state that the action does not fit, or has another rev than the one named: \"current\" is the alarm as it is.",
 		RequestBody: body},
 		func(c *call, in *struct {
@@ -252,7 +252,7 @@ func (a *api) alarms() {
 			}
 		})
 	body.Required = false // registering made it so
-	register(a, huma.Operation{Method: http.MethodPost, Path: path + "/actions", OperationID: "post-alarms-actions", Summary: "Act on many alarms", Tags: tags, Errors: []int{400, 422, 501},
+	register(a, huma.Operation{Method: http.MethodPost, Path: path + "/actions", Summary: "Act on many alarms", Tags: tags, Errors: []int{400, 422, 501},
 		Description: fmt.Sprintf("At most %d at once by id, %d by a filter. The answer is 200 with what came of it for every alarm, whatever that is.", maxTogether, maxMatched),
 		RequestBody: bodyOf[alarmActs](a, "The action, and on which alarms: ids or filter")},
 		func(c *call, in *struct{ RawBody []byte }) (*one[alarmResults], error) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"panormus/controlroom/api/openapi"
 	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
@@ -76,6 +78,11 @@ type Config struct {
 	Routes    map[string]http.Handler
 	LoginPage func() string
 
+	// Contact and Terms are told in the description of the API: whom to ask, and the address of the terms
+	// of service.
+	Contact openapi.Contact
+	Terms   string
+
 	Log *slog.Logger
 }
 
@@ -116,7 +123,9 @@ type api struct {
 	backtesting chan struct{} // one element a backtest that runs
 	huma        huma.API
 	mux         *router
-	agencies    questions // what agencies were shown lately
+	agencies    questions       // what agencies were shown lately
+	kept        map[string]bool // patterns of which answers may be kept
+	locks       locks
 }
 
 // setLibrary makes the library's refusals ours.
@@ -148,11 +157,13 @@ func newAPI(cfg Config) *api {
 	if cfg.K == nil {
 		cfg.K = func(string) int { return privacy.DefaultK }
 	}
-	a := &api{Config: cfg, mux: &router{ServeMux: http.NewServeMux()}, backtesting: make(chan struct{}, maxBacktests)}
+	a := &api{Config: cfg, mux: &router{ServeMux: http.NewServeMux()}, backtesting: make(chan struct{}, maxBacktests),
+		kept: map[string]bool{}, locks: locks{seed: maphash.MakeSeed()}}
 	c := huma.DefaultConfig("Panormus", cfg.Version)
-	c.Info.Description = "Telemetry and control room of a city. Times are RFC 3339 in UTC, lists page by cursor, refusals are problem+json."
-	c.CreateHooks = nil // they would add a $schema member to every answer
-	c.DocsPath, c.SchemasPath = "", ""
+	c.Info.Description = "Telemetry and control room of a city. Times are RFC 3339 in UTC to the millisecond, lists page by cursor, refusals are problem+json. " +
+		"Every answer names its request in X-Request-Id, with the caller's id where it is 1 to 64 letters, digits, dots, hyphens and underscores."
+	c.CreateHooks = nil                                   // they would add a $schema member to every answer
+	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "" // ours are finished first
 	c.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat}
 	c.RejectUnknownQueryParameters = true
 	c.Transformers = []huma.Transformer{func(ctx huma.Context, _ string, v any) (any, error) {
@@ -187,6 +198,7 @@ func newAPI(cfg Config) *api {
 	a.notify()
 	a.cap()
 	a.describe()
+	a.description()
 	a.docs()
 	if cfg.Gatherer != nil {
 		a.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Gatherer, promhttp.HandlerOpts{}))
@@ -215,6 +227,10 @@ func ours(path string) bool {
 func (a *api) route(w http.ResponseWriter, r *http.Request) {
 	h, pattern := a.mux.Handler(r)
 	switch {
+	case a.kept[pattern]:
+		a.serveKept(w, r)
+	case a.isChange(r.Method, pattern):
+		a.serveChange(w, r)
 	case pattern != "":
 		a.mux.ServeHTTP(w, r)
 	case ours(r.URL.Path):
@@ -236,6 +252,12 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) {
 	default:
 		a.Page.ServeHTTP(w, r)
 	}
+}
+
+// isChange reports whether a pattern is for changing what can be asked for, and kept, at the same path.
+func (a *api) isChange(method, pattern string) bool {
+	path, ok := strings.CutPrefix(pattern, method+" ")
+	return ok && (method == http.MethodPut || method == http.MethodDelete) && a.kept["GET "+path]
 }
 
 // probe takes an answer's status and headers and drops the rest.
@@ -275,6 +297,12 @@ func register[I, O any](a *api, op huma.Operation, handle func(*call, *I) (*O, e
 	if rule.Need != auth.Public {
 		op.Errors = append(slices.Clone(op.Errors), http.StatusUnauthorized, http.StatusForbidden)
 		op.Extensions = map[string]any{"x-permission": string(rule.Need)}
+	} else {
+		op.Security = []map[string][]string{{}}
+	}
+	if mayKeep(&op, rule) {
+		a.kept[op.Method+" "+op.Path] = true
+		op.Extensions[openapi.Kept] = true
 	}
 	huma.Register(a.huma, op, func(ctx ctxt, in *I) (*O, error) { return handle(&call{ctx, a}, in) })
 }

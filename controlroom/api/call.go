@@ -153,8 +153,10 @@ func badBody(err error) error {
 	return p
 }
 
-// operationID is "get-devices-id" for GET /api/v1/devices/{id}.
+// operationID is "devices-id-read" for GET /api/v1/devices/{id}: what is done to what, apart from how HTTP
+// says it.
 func operationID(method, path string) string {
-	path = strings.TrimPrefix(path, "/api/v1")
-	return strings.ToLower(method) + strings.NewReplacer("/", "-", "{", "", "}", "", ".", "-").Replace(path)
+	verb := map[string]string{http.MethodGet: "read", http.MethodPut: "enter", http.MethodPost: "send", http.MethodDelete: "remove"}[method]
+	path = strings.TrimPrefix(strings.TrimPrefix(path, "/api/v1"), "/")
+	return strings.NewReplacer("/", "-", "{", "", "}", "", ".", "-").Replace(path) + "-" + verb
 }

@@ -195,7 +195,10 @@ func (a *api) history() {
 	content := map[string]*huma.MediaType{}
 	for _, media := range exportTypes {
 		media, _, _ = strings.Cut(media, ";")
-		content[media] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+		content[media] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
+		if media == "application/x-ndjson" {
+			content[media].Schema = &huma.Schema{Type: huma.TypeObject, Description: "of each line", AdditionalProperties: true}
+		}
 	}
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/export", Summary: "Rows of a table", Description: exportDescription, Tags: tags, Errors: []int{422, 501, 503},
 		Responses: map[string]*huma.Response{"200": {Description: "The rows", Content: content}}}, a.export)

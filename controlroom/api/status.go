@@ -18,7 +18,7 @@ type statusBody struct {
 type statsBody struct{ Body Stats }
 
 func (a *api) status() {
-	register(a, huma.Operation{Method: http.MethodGet, Path: "/status", OperationID: "get-status", Summary: "Whether the process is ready", Tags: []string{"operation"}, Errors: []int{503}},
+	register(a, huma.Operation{Method: http.MethodGet, Path: "/status", Summary: "Whether the process is ready", Tags: []string{"operation"}, Errors: []int{503}},
 		func(c *call, _ *struct{}) (*statusBody, error) {
 			if err := a.Ready(); err != nil {
 				return nil, huma.ErrorWithHeaders(problem.New(http.StatusServiceUnavailable, "not ready: %v", err), http.Header{"Retry-After": {"1"}})
