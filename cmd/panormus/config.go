@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"panormus/cmd/panormus/certs"
 	"panormus/controlroom/api/openapi"
 	"panormus/ingest/broker"
 	"panormus/stream/log"
@@ -51,16 +52,10 @@ type config struct {
 	Simulation simulationConfig `yaml:"simulation"`
 }
 
-type tlsFiles struct {
-	Cert string `yaml:"cert"` // PEM
-	Key  string `yaml:"key"`  // PEM
-	CA   string `yaml:"ca"`   // PEM; whom to trust, or whose client certificates to ask for
-}
-
 type webConfig struct {
-	TLS    tlsFiles `yaml:"tls"`
-	Hosts  []string `yaml:"hosts"`  // names the server answers to, beside loopback ones
-	Tokens string   `yaml:"tokens"` // file of hashed tokens; who has none is refused
+	TLS    certs.Files `yaml:"tls"`
+	Hosts  []string    `yaml:"hosts"`  // names the server answers to, beside loopback ones
+	Tokens string      `yaml:"tokens"` // file of hashed tokens; who has none is refused
 
 	RequireLogin   bool          `yaml:"require_login"`   // also on this machine, and before there are users
 	SessionIdle    time.Duration `yaml:"session_idle"`    // how long a session lasts that nobody uses
@@ -72,8 +67,8 @@ type webConfig struct {
 }
 
 type brokerConfig struct {
-	TLS       tlsFiles `yaml:"tls"`
-	Passwords string   `yaml:"passwords"` // file of user:hash lines
+	TLS       certs.Files `yaml:"tls"`
+	Passwords string      `yaml:"passwords"` // file of user:hash lines
 	// Auth is required where everybody has to say who he is, also on this machine. It is so too with
 	// passwords, accounts or a CA for client certificates.
 	Auth         string           `yaml:"auth"`
@@ -103,12 +98,12 @@ func (c *brokerConfig) check() error {
 }
 
 type remoteBroker struct {
-	URL      string   `yaml:"url"` // tcp://host:1883, ssl://host:8883, ws://…
-	ClientID string   `yaml:"client_id"`
-	Share    string   `yaml:"share"` // group of the shared subscription; empty for a subscription of our own
-	Username string   `yaml:"username"`
-	Password string   `yaml:"password"`
-	TLS      tlsFiles `yaml:"tls"`
+	URL      string      `yaml:"url"` // tcp://host:1883, ssl://host:8883, ws://…
+	ClientID string      `yaml:"client_id"`
+	Share    string      `yaml:"share"` // group of the shared subscription; empty for a subscription of our own
+	Username string      `yaml:"username"`
+	Password string      `yaml:"password"`
+	TLS      certs.Files `yaml:"tls"`
 }
 
 type ingestConfig struct {

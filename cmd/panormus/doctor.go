@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"panormus/cmd/panormus/certs"
 	"panormus/storage/embedded"
 )
 
@@ -71,6 +72,7 @@ func examine(ctx context.Context, cfg config) []finding {
 			checkListen("video metadata by HTTP", "config (vds.listen)", cfg.VDS.Listen))
 	}
 	all = append(all, finding{what: "listeners beyond this machine are protected", err: checkProtected(cfg)})
+	all = append(all, checkCertificates(cfg)...)
 	if cfg.ClickHouse == "embedded" {
 		all = append(all, checkEngine())
 	} else {
@@ -83,6 +85,36 @@ func examine(ctx context.Context, cfg config) []finding {
 		all = append(all, checkServer(ctx, "MQTT broker", b.URL, "1883"))
 	}
 	return all
+}
+
+// checkCertificates looks at the files of every certificate that the settings name.
+func checkCertificates(cfg config) []finding {
+	type of struct {
+		what  string
+		files certs.Files
+	}
+	all := []of{{"web.tls", cfg.Web.TLS}, {"broker.tls", cfg.Broker.TLS}, {"vds.tls", cfg.VDS.TLS}, {"lorawan.station_tls", cfg.LoRaWAN.StationTLS}}
+	for _, b := range cfg.Brokers {
+		all = append(all, of{"tls of broker " + redacted(b.URL), b.TLS})
+	}
+	var out []finding
+	for _, c := range all {
+		if c.files == (certs.Files{}) {
+			continue
+		}
+		f := finding{what: c.what}
+		p, err := c.files.Read()
+		switch {
+		case err != nil:
+			f.err = err
+		case !p.Ends.IsZero() && time.Until(p.Ends) < certs.RenewBefore:
+			f.err = fmt.Errorf("the certificate runs out on %s, in %d days: renew it", p.Ends.UTC().Format(time.DateOnly), int(time.Until(p.Ends).Hours()/24))
+		case !p.Ends.IsZero():
+			f.what += ": the certificate is good until " + p.Ends.UTC().Format(time.DateOnly)
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 func checkOpenFiles() finding {

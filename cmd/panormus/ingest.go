@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	ctls "crypto/tls"
 	"fmt"
 	"slices"
 
@@ -97,12 +96,9 @@ func (n *node) startIngest(ctx context.Context) error {
 }
 
 func (n *node) embeddedBroker(pump *ingest.Pump) (*broker.Broker, error) {
-	tls, err := n.cfg.Broker.TLS.server()
+	tls, err := n.certs.Server("mqtt", n.cfg.Broker.TLS, n.cfg.Broker.Certificates == "optional")
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
-	}
-	if tls != nil && n.cfg.Broker.Certificates == "optional" {
-		tls.ClientAuth = ctls.VerifyClientCertIfGiven
 	}
 	cfg := broker.Config{Pump: pump, Addr: n.cfg.MQTT, TLS: tls, Logger: n.log, Metrics: n.reg}
 	if n.cfg.Broker.closed() {
@@ -134,7 +130,7 @@ func (n *node) brokerDoor() (*broker.Door, error) {
 }
 
 func (n *node) remoteBroker(pump *ingest.Pump, b remoteBroker) (*mqtt.Source, error) {
-	tls, err := b.TLS.client()
+	tls, err := n.certs.Client(redacted(b.URL), b.TLS)
 	if err != nil {
 		return nil, fmt.Errorf("broker %s: %w", redacted(b.URL), err)
 	}

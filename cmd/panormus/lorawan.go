@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"panormus/cmd/panormus/certs"
 	"panormus/ingest"
 	"panormus/ingest/lorawan"
 	"panormus/ingest/lorawan/frame"
@@ -27,12 +28,12 @@ import (
 
 // lorawanConfig is about gateways and raw frames.
 type lorawanConfig struct {
-	Region        string   `yaml:"region"`         // the plan that raw frames must keep to
-	Gateways      []string `yaml:"gateways"`       // EUIs that are let in; empty lets in any
-	Station       string   `yaml:"station"`        // address for LoRa Basics Station; none for none
-	StationTLS    tlsFiles `yaml:"station_tls"`    // ca: ask gateways for client certificates signed by it
-	StationURI    string   `yaml:"station_uri"`    // where gateways find it from outside, wss://…; empty for the host they asked
-	StationRouter string   `yaml:"station_router"` // file of the router_config that gateways are given; empty for the usual one of EU868
+	Region        string      `yaml:"region"`         // the plan that raw frames must keep to
+	Gateways      []string    `yaml:"gateways"`       // EUIs that are let in; empty lets in any
+	Station       string      `yaml:"station"`        // address for LoRa Basics Station; none for none
+	StationTLS    certs.Files `yaml:"station_tls"`    // ca: ask gateways for client certificates signed by it
+	StationURI    string      `yaml:"station_uri"`    // where gateways find it from outside, wss://…; empty for the host they asked
+	StationRouter string      `yaml:"station_router"` // file of the router_config that gateways are given; empty for the usual one of EU868
 }
 
 func (c *lorawanConfig) check() error {
@@ -185,7 +186,7 @@ func (n *node) listenForGateways(r *radioSide) error {
 		r.intake.Sources = append(r.intake.Sources, l)
 	}
 	if n.cfg.LoRaWAN.Station != "none" && n.cfg.LoRaWAN.Station != "" {
-		t, err := n.cfg.LoRaWAN.StationTLS.server()
+		t, err := n.certs.Server("lorawan.station", n.cfg.LoRaWAN.StationTLS, false, "http/1.1")
 		if err != nil {
 			return fmt.Errorf("lorawan.station_tls: %w", err)
 		}

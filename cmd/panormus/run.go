@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"panormus/cmd/panormus/certs"
 	"panormus/devices"
 	"panormus/storage"
 	"panormus/storage/embedded"
@@ -46,7 +47,7 @@ func runCommand(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer data.close()
-	n := &node{cfg: cfg, data: data, log: log, out: out, reg: prometheus.NewRegistry(), started: time.Now()}
+	n := &node{cfg: cfg, data: data, log: log, out: out, reg: prometheus.NewRegistry(), started: time.Now(), renewed: renewals(ctx)}
 	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return n.run(ctx)
 }
@@ -73,6 +74,8 @@ type node struct {
 
 	stream   *streamlog.Log
 	registry *devices.Registry
+	certs    *certs.Keeper
+	renewed  <-chan struct{} // somebody says that certificates were renewed
 	privacy  privacySide
 	engine   *embedded.Server // nil with a database elsewhere
 	info     runInfo
@@ -270,12 +273,17 @@ func (n *node) listen() error {
 	n.info = runInfo{PID: os.Getpid(), Version: version}
 	n.base = n.stage()
 	n.reads = n.stage()
+	var err error
+	if n.certs, err = certs.New(n.log, n.reg); err != nil {
+		return err
+	}
+	n.base.must("certificates", func(ctx context.Context) error { return n.certs.Run(ctx, n.renewed) })
 	if n.cfg.has("controlroom") && n.cfg.HTTP != "none" {
 		l, err := net.Listen("tcp", n.cfg.HTTP)
 		if err != nil {
 			return listenError("HTTP", "http", n.cfg.HTTP, err)
 		}
-		tls, err := n.cfg.Web.TLS.server()
+		tls, err := n.certs.Server("http", n.cfg.Web.TLS, false, "h2", "http/1.1")
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 
+	"panormus/cmd/panormus/certs"
 	"panormus/controlroom/auth"
 	"panormus/ingest"
 	"panormus/ingest/vds/push"
@@ -14,8 +15,8 @@ import (
 // vdsPush is about video metadata that comes by HTTP. Where the process answers HTTP anyway, it comes
 // there too.
 type vdsPush struct {
-	Listen string   `yaml:"listen"` // an address of its own; none for none
-	TLS    tlsFiles `yaml:"tls"`
+	Listen string      `yaml:"listen"` // an address of its own; none for none
+	TLS    certs.Files `yaml:"tls"`
 }
 
 // takePushes lets cameras post to the front, and to an address of their own if there is to be one. They
@@ -39,7 +40,7 @@ func (n *node) takePushes(pump *ingest.Pump) ([]ingest.Source, error) {
 	if n.cfg.VDS.Listen == "none" || n.cfg.VDS.Listen == "" {
 		return nil, nil
 	}
-	t, err := n.cfg.VDS.TLS.server()
+	t, err := n.certs.Server("vds", n.cfg.VDS.TLS, false, "h2", "http/1.1")
 	if err != nil {
 		return nil, fmt.Errorf("vds.tls: %w", err)
 	}
