@@ -40,6 +40,14 @@ func (c *webConfig) check() error {
 	if c.SessionIdle < time.Minute || c.SessionLongest < c.SessionIdle || c.SessionLongest > 7*24*time.Hour {
 		return fmt.Errorf("web: session_idle %v and session_longest %v, want 1m to 168h, the second one no shorter", c.SessionIdle, c.SessionLongest)
 	}
+	if c.Limits.PerMinute < 0 || c.Limits.Local < 0 {
+		return fmt.Errorf("web.limits: %d and %d, want 0 for any number, or more", c.Limits.PerMinute, c.Limits.Local)
+	}
+	for _, o := range c.Origins {
+		if u, err := url.Parse(o); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || o != u.Scheme+"://"+u.Host {
+			return fmt.Errorf("web.origins: %q, want the origin of a page, such as https://dati.example.it", o)
+		}
+	}
 	if c.OIDC.Issuer == "" {
 		return nil
 	}

@@ -62,8 +62,16 @@ type webConfig struct {
 	SessionLongest time.Duration `yaml:"session_longest"` // how long any does
 	OIDC           oidcConfig    `yaml:"oidc"`
 
+	Limits  limitsConfig    `yaml:"limits"`
+	Origins []string        `yaml:"origins"` // of pages elsewhere that may read the API, with a token
 	Contact openapi.Contact `yaml:"contact"` // whom to ask about the API, told in its description
 	Terms   string          `yaml:"terms"`   // address of its terms of service
+}
+
+// limitsConfig is how many requests a minute are let in of each who asks; 0 for any number.
+type limitsConfig struct {
+	PerMinute int `yaml:"per_minute"`
+	Local     int `yaml:"local"` // of those on this machine
 }
 
 type brokerConfig struct {
@@ -184,7 +192,7 @@ func defaults() config {
 			MaxBytes: log.DefaultMaxBytes, MaxAge: log.DefaultMaxAge, VideoAge: log.DefaultVideoAge, Sync: syncPolicy(log.DefaultSync),
 			Partitions: log.DefaultPartitions, Replicas: 1,
 		},
-		Web:        webConfig{SessionIdle: time.Hour, SessionLongest: 12 * time.Hour},
+		Web:        webConfig{SessionIdle: time.Hour, SessionLongest: 12 * time.Hour, Limits: limitsConfig{PerMinute: 6000, Local: 60_000}},
 		Privacy:    privacyConfig{RevealFor: privacy.DefaultRevealFor},
 		Simulation: simulationConfig{Seed: 1},
 	}

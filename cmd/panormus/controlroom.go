@@ -48,6 +48,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 		Purposes: n.privacy.purposes, Audit: n.privacy.journal, Reveals: n.privacy.reveals, PlateLists: n.privacy.lists,
 		Notify: n.parts.notify, Warnings: n.warnings, CAP: n.issuer(),
 		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Who: book, Accounts: book, Routes: desk.Routes(), LoginPage: desk.Page,
+		Limits: api.Limits{PerMinute: n.cfg.Web.Limits.PerMinute, Local: n.cfg.Web.Limits.Local}, Origins: n.cfg.Web.Origins,
 		Contact: n.cfg.Web.Contact, Terms: n.cfg.Web.Terms, Log: n.log,
 	}
 	cfg.Backtest, cfg.RuleStats = n.backtest, n.ruleStats

@@ -8,6 +8,7 @@ import (
 
 	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
+	"panormus/controlroom/problem"
 	"panormus/devices"
 	"panormus/stream/audit"
 )
@@ -45,7 +46,7 @@ func (a *api) noted(r *http.Request, p *auth.Principal, action string) error {
 	if action == auth.AgencyRead && !a.agencies.fresh(p.Name+" "+r.URL.RequestURI()) {
 		return nil
 	}
-	e := audit.Entry{Actor: actorOf(p), Action: action, Object: r.URL.Path, Detail: map[string]string{"role": string(p.Role)}}
+	e := audit.Entry{Actor: actorOf(p), Action: action, Object: r.URL.Path, Detail: map[string]string{"role": string(p.Role), "request": problem.Request(r.Context())}}
 	if r.URL.RawQuery != "" {
 		e.Detail["query"] = clipped(r.URL.RawQuery)
 	}

@@ -286,7 +286,7 @@ func TestChangesAreNoted(t *testing.T) {
 	s.put("/api/v1/devices/pole-7", `{"domain":"lighting","secret":"hunter2-hunter2"}`)
 	s.ask("GET", "/api/v1/export?table=events", "")
 	s.ask("DELETE", "/api/v1/devices/pole-7", "")
-	want := []string{`"actor":"local","action":"device.put","object":"/api/v1/devices/pole-7"`, `"action":"export","object":"/api/v1/export","detail":{"query":"table=events","role":"admin"}`, `"action":"device.deleted"`}
+	want := []string{`"actor":"local","action":"device.put","object":"/api/v1/devices/pole-7"`, `"action":"export","object":"/api/v1/export","detail":{"query":"table=events","request":"`, `"action":"device.deleted"`}
 	if len(book.entries) != len(want) {
 		t.Fatalf("%s", book.entries)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
+	"panormus/controlroom/rate"
 	"panormus/devices"
 	"panormus/stream/notify/cap"
 	"panormus/stream/privacy"
@@ -78,6 +80,9 @@ type Config struct {
 	Routes    map[string]http.Handler
 	LoginPage func() string
 
+	// Limits bound what each may ask. Origins are those of pages elsewhere that may read, with a token.
+	Limits  Limits
+	Origins []string
 	// Contact and Terms are told in the description of the API: whom to ask, and the address of the terms
 	// of service.
 	Contact openapi.Contact
@@ -126,6 +131,7 @@ type api struct {
 	agencies    questions       // what agencies were shown lately
 	kept        map[string]bool // patterns of which answers may be kept
 	locks       locks
+	rate        rate.Limiter
 }
 
 // setLibrary makes the library's refusals ours.
@@ -139,7 +145,7 @@ var setLibrary = sync.OnceFunc(func() {
 // which knows the rule of every route; see package auth.
 func New(cfg Config) http.Handler {
 	a := newAPI(cfg)
-	guard := auth.Guard{Hosts: cfg.Hosts, Who: cfg.Who, Rule: a.ruleOf, Note: a.noted, LoginPage: cfg.LoginPage}
+	guard := auth.Guard{Hosts: cfg.Hosts, Who: cfg.Who, Rule: a.ruleOf, Note: a.noted, Admit: a.admit, LoginPage: cfg.LoginPage}
 	return a.outermost(guard.Wrap(http.HandlerFunc(a.route)))
 }
 
@@ -169,7 +175,7 @@ func newAPI(cfg Config) *api {
 	c.Transformers = []huma.Transformer{func(ctx huma.Context, _ string, v any) (any, error) {
 		if p, ok := v.(*problem.Problem); ok {
 			u := ctx.URL()
-			p.Instance = u.Path
+			p.Instance, p.Request = u.Path, problem.Request(ctx.Context())
 		}
 		return v, nil
 	}}
@@ -238,8 +244,12 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) {
 		probe := &probe{header: http.Header{}}
 		h.ServeHTTP(probe, r)
 		if probe.status == http.StatusMethodNotAllowed {
-			allow := probe.header.Get("Allow")
+			allow := probe.header.Get("Allow") + ", OPTIONS"
 			w.Header().Set("Allow", allow)
+			if r.Method == http.MethodOptions {
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
 			problem.New(http.StatusMethodNotAllowed, "method %s, want %s", r.Method, allow).Write(w, r)
 			return
 		}
@@ -299,6 +309,12 @@ func register[I, O any](a *api, op huma.Operation, handle func(*call, *I) (*O, e
 		op.Extensions = map[string]any{"x-permission": string(rule.Need)}
 	} else {
 		op.Security = []map[string][]string{{}}
+	}
+	if op.RequestBody != nil {
+		if !slices.Contains(op.Errors, http.StatusUnsupportedMediaType) {
+			op.Errors = append(slices.Clone(op.Errors), http.StatusUnsupportedMediaType)
+		}
+		op.Middlewares = append(op.Middlewares, takes(slices.Sorted(maps.Keys(op.RequestBody.Content))))
 	}
 	if mayKeep(&op, rule) {
 		a.kept[op.Method+" "+op.Path] = true

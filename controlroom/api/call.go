@@ -63,7 +63,7 @@ func (c *call) away(what string, err error) error {
 	if errors.Is(err, ErrCursor) {
 		return invalid("query.cursor", "none of this list's; want one that it gave as \"next\"")
 	}
-	c.api.Log.Error("a request could not be answered", "what", what, "error", err)
+	c.api.Log.Error("a request could not be answered", "what", what, "request", problem.Request(c.ctx), "error", err)
 	return huma.ErrorWithHeaders(problem.New(http.StatusServiceUnavailable, "%s: not available now", what), http.Header{"Retry-After": {unavailable}})
 }
 

@@ -303,7 +303,7 @@ func (a *api) export(c *call, in *exportQuery) (*huma.StreamResponse, error) {
 			w.start()
 		case !w.begun:
 			p := problem.New(http.StatusServiceUnavailable, "export: not available now")
-			p.Instance = "/api/v1/export"
+			p.Instance, p.Request = "/api/v1/export", problem.Request(c.ctx)
 			b, _ := json.Marshal(p)
 			ctx.SetHeader("Content-Type", problem.ContentType)
 			ctx.SetHeader("Retry-After", unavailable)

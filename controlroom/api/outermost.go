@@ -27,6 +27,10 @@ func (a *api) outermost(next http.Handler) http.Handler {
 		if ours(r.URL.Path) {
 			h.Set("Cache-Control", "no-store")
 		}
+		r = r.WithContext(problem.WithRequest(r.Context(), id))
+		if !a.shared(w, r) {
+			return
+		}
 		if r.TLS != nil {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}

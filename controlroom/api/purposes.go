@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -118,6 +119,11 @@ func (c *call) note(action, object string, detail map[string]string) error {
 	if c.api.Audit == nil {
 		return nil
 	}
+	detail = maps.Clone(detail)
+	if detail == nil {
+		detail = map[string]string{}
+	}
+	detail["request"] = problem.Request(c.ctx)
 	if err := c.api.Audit.Append(c.ctx, audit.Entry{Actor: c.actor(), Action: action, Object: object, Detail: detail}); err != nil {
 		return c.away("the audit log", err)
 	}

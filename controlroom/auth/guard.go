@@ -34,6 +34,9 @@ type Guard struct {
 	Rule func(*http.Request) Rule
 	// Note writes an act into the audit log; an error keeps it from being done. Nil: nothing is noted.
 	Note func(r *http.Request, p *Principal, action string) error
+	// Admit decides whether somebody, of an empty name where nobody is known, may ask once more; it answers
+	// where not. Nil: everybody may.
+	Admit func(w http.ResponseWriter, r *http.Request, p *Principal) bool
 	// LoginPage is where people are sent who have yet to say who they are, "" for nowhere; nil: nowhere.
 	LoginPage func() string
 }
@@ -57,6 +60,12 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		p, known := Open, true
 		if g.Who != nil {
 			p, known = g.Who.Authenticate(r)
+		}
+		if !known {
+			p = Principal{}
+		}
+		if g.Admit != nil && !g.Admit(w, r, &p) {
+			return
 		}
 		if !known && rule.Need != Public {
 			g.challenge(w, r)

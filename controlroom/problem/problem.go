@@ -2,6 +2,7 @@
 package problem
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,6 +18,7 @@ type Problem struct {
 	Status   int     `json:"status" doc:"HTTP status code" example:"422"`
 	Detail   string  `json:"detail" doc:"what was found and what is allowed" example:"query.limit: found 0, want 1 to 1000"`
 	Instance string  `json:"instance" doc:"path of the request" example:"/api/v1/state"`
+	Request  string  `json:"request,omitempty" doc:"id of the request, as in the header X-Request-Id and the log" example:"0d1f2a3b4c5d6e7f"`
 	Errors   []Error `json:"errors,omitempty" doc:"each fault, where there may be several"`
 	Current  any     `json:"current,omitempty" doc:"what was to be changed, as it is now, where somebody else was faster"`
 }
@@ -25,6 +27,19 @@ type Problem struct {
 type Error struct {
 	Location string `json:"location,omitempty" doc:"such as query.limit, body or line 3, column 7"`
 	Message  string `json:"message"`
+}
+
+type requestKey struct{}
+
+// WithRequest is a context of the request with the id.
+func WithRequest(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestKey{}, id)
+}
+
+// Request is the id of the request whose context it is, "" where it has none.
+func Request(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey{}).(string)
+	return id
 }
 
 // New makes a problem; its instance is filled in when it is written.
@@ -44,7 +59,7 @@ func (p *Problem) ContentType(string) string { return ContentType }
 // Write answers r with the problem. Headers that are to go with it are set before.
 func (p *Problem) Write(w http.ResponseWriter, r *http.Request) {
 	out := *p
-	out.Instance = r.URL.Path
+	out.Instance, out.Request = r.URL.Path, Request(r.Context())
 	b, err := json.Marshal(out)
 	if err != nil {
 		panic("BUG: a problem that JSON cannot say: " + err.Error())
