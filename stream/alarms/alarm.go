@@ -232,7 +232,7 @@ func (a *Alarm) apply(ev *batch.Event, at Place, hold Hold, cfg *Config) bool {
 		step = func() string { return a.update(ev) }
 	case ev.State == "updated" && a.Active:
 		step = func() string { return a.update(ev) }
-	case ev.State == "updated" && a.Closed:
+	case ev.State == "updated" && (a.Closed || !ev.Time.After(a.Cleared)): // of what is over
 		return false
 	default:
 		step = func() string { return a.raise(ev, hold) }

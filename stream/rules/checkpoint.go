@@ -123,6 +123,8 @@ type openEpisode struct {
 	event   batch.Event
 	episode string
 	since   int64
+	// corrected: its end may have been told, and taken back, before.
+	corrected bool
 }
 
 // restore brings the engine to its last checkpoint and reads which events came after it.
@@ -179,7 +181,10 @@ func (r *run) readEvents(ctx context.Context, after uint64) error {
 	return r.known(ctx, after, func(seq uint64, err error) {
 		r.cfg.Logger.Error("a batch of events cannot be read", "sequence", seq, "error", err)
 	}, func(ev *batch.Event) {
-		var c struct{ Since, Episode string }
+		var c struct {
+			Since, Episode string
+			Correction     int
+		}
 		if json.Unmarshal(ev.Context, &c) != nil || c.Episode == "" || !r.judges(ev) {
 			return // not one of ours
 		}
@@ -191,8 +196,25 @@ func (r *run) readEvents(ctx context.Context, after uint64) error {
 		if err != nil {
 			return
 		}
-		r.open[c.Episode] = openEpisode{event: *ev, episode: c.Episode, since: since.UnixMilli()}
+		r.open[c.Episode] = openEpisode{event: *ev, episode: c.Episode, since: since.UnixMilli(), corrected: c.Correction > 0}
 	})
+}
+
+// closes notes what a replay ends that the log has as raised.
+func (r *run) closes(events []batch.Event) {
+	for i := range events {
+		if len(r.open) == 0 {
+			return
+		}
+		ev := &events[i]
+		if _, known := r.have[ev.ID]; known || strings.TrimPrefix(ev.State, batch.ShadowState) != "cleared" {
+			continue
+		}
+		var c struct{ Episode string }
+		if json.Unmarshal(ev.Context, &c) == nil {
+			delete(r.open, c.Episode)
+		}
+	}
 }
 
 // judges reports whether an event is, or may have been, this worker's: one of a rule about rows is not.
@@ -253,6 +275,9 @@ func (r *run) endLost(now int64) []batch.Event {
 			state = batch.ShadowState + state
 		}
 		id := eventID(ev.Rule, ev.Key, o.since, state)
+		if o.corrected {
+			id = eventID(ev.Rule, o.episode, o.since, state+" after "+ev.ID)
+		}
 		if _, done := r.have[id]; done || held[o.episode] {
 			continue
 		}
@@ -286,7 +311,7 @@ func (e *Engine) openEpisodes() map[string]bool {
 		for d := range s.devices.all() {
 			for _, w := range d.windows {
 				if w != nil && w.raised {
-					out[eventID(w.rule.ID, d.id, w.start, "episode")] = true
+					out[eventID(w.rule.ID, d.id, w.newest().id, "episode")] = true
 				}
 			}
 			for i := range d.episodes {
@@ -298,7 +323,7 @@ func (e *Engine) openEpisodes() map[string]bool {
 	}
 	for k, w := range e.shared.keyed {
 		if w.raised {
-			out[eventID(k.rule, k.key, w.start, "episode")] = true
+			out[eventID(k.rule, k.key, w.newest().id, "episode")] = true
 		}
 	}
 	for k, g := range e.shared.groups {

@@ -109,3 +109,11 @@ func (d *device) stands(at int64) bool {
 	}
 	return at-d.time <= standsFor*int64(d.asset.Period)/1e6
 }
+
+// zone is the registry's, "" for none.
+func (d *device) zone() string {
+	if d.asset == nil {
+		return ""
+	}
+	return d.asset.Zone
+}

@@ -19,8 +19,8 @@
 //
 // Conditions on what stands are judged as readings come, since an alarm that is to be seen now cannot wait for
 // the lateness: whatever order those of different devices come in, the events of `key: device` are the same,
-// but of one device's readings, and with keys that span devices, the order of arrival counts. Windows and
-// sequences wait for the lateness, and there it does not.
+// but of one device's readings, and with keys that span devices, the order of arrival counts. Windows are judged
+// when event time passes their end and corrected, sequences wait for the lateness; there it does not.
 //
 // `for`: the condition must hold that long. A reading stands until the device's next one, but for at
 // most three of its profile's expected periods: a lamp that reported once and then fell silent
@@ -47,14 +47,27 @@
 // counts the messages that have x, count(condition) those of which it is true, count() all. Up to
 // 1,024 different values count_distinct and percentile are exact, beyond they are estimates.
 //
-// A window is judged once, when the clock has passed its end by the lateness, and only if other readings
-// are in it than in the one before. It raises if `when` is true, and the episode ends with a window of
-// which it is false (or `clear` true), and with one without any readings, of which count is 0 and most
-// else unknown. The event's time is the window's end, and its context has the lets and the bounds. What
-// comes later than its window is judged is counted and left out. The clock of windows is a partition's;
-// between messages it runs on, so one that falls idle does not hold it; for keys that span partitions
-// it is the one furthest behind, but by 10 minutes at most. Whatever the order of arrival inside the
-// lateness, the batches, the partitions and restarts, the events are the same.
+// A window is judged when event time passes its end, and only if other readings are in it than in the one
+// before. It raises if `when` is true, and the episode ends with a window of which it is false (or `clear` true),
+// and with one without any readings, of which count is 0 and most else unknown. The event's time is the window's
+// end, and its context has the lets and the bounds. Readings that come later, but inside the lateness, judge their
+// windows again, and what that changes is told: see Corrections. What comes later still is counted and left out.
+// With `late: wait` a window is judged once, when the lateness is over. The clock of windows is a partition's;
+// between messages it runs on, so one that falls idle does not hold it; for keys that span partitions it is the
+// one furthest behind, but by 10 minutes at most, and one of which nothing comes follows what is received in the
+// others. When the lateness is over, the events have come to the same whatever the order of arrival inside it, the
+// batches, the partitions and restarts.
+//
+// # Corrections
+//
+// An episode of windows keeps its name, context.episode, whatever late readings say of it. `updated` is of one that
+// stands and began at another time (context.since), or with other values; `cleared` of one that ends, or ended
+// otherwise (context.ended); `raised` again of one that was said to have ended, and has not. One that never was is
+// `cleared` with context.withdrawn. context.correction counts them, so the newest event of an episode tells all
+// of it; of one that has ended, the newest before the end tells how it began. The events of a key are in such an
+// order, on the log and by their times, which is why one may be a millisecond later than what it is about, that
+// who knows no episodes knows by the newest whether one stands. Ids are as deterministic as all others: what is
+// told depends on the log alone. A key's episodes are kept for corrections while they stand, and for the lateness after.
 //
 // # Sequences
 //

@@ -181,9 +181,10 @@ func (e *Engine) Live(now int64) {
 func (e *Engine) tickWindows(now int64) {
 	for _, s := range e.shards {
 		s.winClock.ticked(now)
-		s.closeWindows()
+		s.moveWindows()
 	}
 	e.shared.settleWindows(e.shards)
+	e.shared.tickWindows(now)
 }
 
 // Tick moves processing time to now, Unix ms: what has been silent too long raises, and clocks of

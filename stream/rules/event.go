@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -43,6 +44,9 @@ type eventContext struct {
 	Window     *windowBounds     `json:"window,omitempty"`
 	Overridden map[string]string `json:"overridden,omitempty"` // parameters that are not the rule's own: device, zone or profile
 	Reason     string            `json:"reason,omitempty"`     // of an end that no reading decided
+	Ended      string            `json:"ended,omitempty"`      // of a correction: when the episode ended, by what is known now
+	Correction int               `json:"correction,omitempty"` // so many times late readings changed what was told of the episode
+	Withdrawn  bool              `json:"withdrawn,omitempty"`  // the episode never was, by what is known now
 	Title      map[string]string `json:"title,omitempty"`
 	Chain      []string          `json:"chain,omitempty"` // of rules on events: those that it comes of
 }
@@ -54,6 +58,15 @@ type evidence struct {
 	bounds *windowBounds
 	chain  []string
 	tuned  map[string]string // see eventContext.Overridden
+	again  *revision         // nil: nothing of the episode was told otherwise before
+}
+
+// revision is what an event of an episode says that was told otherwise before.
+type revision struct {
+	since, ended int64  // as is known now; ended is 0 where it stands
+	nth          uint32 // events of the state before this one
+	corrections  int
+	withdrawn    bool
 }
 
 const timeLayout = "2006-01-02T15:04:05.000Z"
@@ -135,6 +148,16 @@ func (r *bound) event(state, key string, start, at, received int64, v evidence, 
 		Episode: eventID(r.ID, key, start, "episode"), Devices: devices, Window: v.bounds, Reason: reason, Title: r.Title,
 		Chain: v.chain, Schedule: r.Schedule,
 	}
+	id := eventID(r.ID, key, start, state)
+	if a := v.again; a != nil {
+		c.Since, c.Correction, c.Withdrawn = formatTime(a.since), a.corrections, a.withdrawn
+		if a.ended != 0 {
+			c.Ended = formatTime(a.ended)
+		}
+		if a.nth > 0 {
+			id = eventID(r.ID, key, start, fmt.Sprint(state, "#", a.nth))
+		}
+	}
 	if r.For > 0 {
 		c.For = formatDuration(r.For)
 	}
@@ -148,7 +171,7 @@ func (r *bound) event(state, key string, start, at, received int64, v evidence, 
 		c.KeyOf = r.Key
 	}
 	return batch.Event{
-		ID: eventID(r.ID, key, start, state), Rule: r.ID, RuleVersion: r.Version, Severity: r.Severity, State: state,
+		ID: id, Rule: r.ID, RuleVersion: r.Version, Severity: r.Severity, State: state,
 		Time: time.UnixMilli(at).UTC(), Received: time.UnixMilli(received).UTC(), Key: key, Text: v.text, Context: plainJSON(c),
 	}
 }
@@ -168,6 +191,10 @@ func plainJSON(v any) json.RawMessage {
 func (s *shard) emit(d *device, r *bound, state string, start, at int64, reason string) {
 	ev := r.event(state, d.id, start, at, s.received, r.evidence(&s.frame, d.id, start), 0, reason)
 	ev.Domain, ev.Device, ev.Zone = d.domain, d.id, s.frame.asset().Zone
+	s.say(ev)
+}
+
+func (s *shard) say(ev batch.Event) {
 	s.out = append(s.out, made{seq: s.seq, n: s.n, Event: ev})
 	s.n++
 }

@@ -141,21 +141,21 @@ func (s *shared) judgeAsk(a *ask, out []transition) []transition {
 		f.why = ""
 	}()
 	if r.windowed() {
-		s.takeAsked(a)
+		s.answer(a)
 		return out
 	}
 	return s.judgeJoin(a, out)
 }
 
-// takeAsked gives what was asked with to its key's windows.
-func (s *shared) takeAsked(a *ask) {
+// answer notes what was asked with for its key's windows, which take it in their turn.
+func (s *shared) answer(a *ask) {
 	r, f := a.rule, &s.frame
 	c := &s.count.rules[r.global]
 	key, ok := r.keyOf(f)
 	if ok {
 		w := &winState{rule: r, key: key, domain: a.dev.domain}
 		w.add(f, a.now, hashText(a.dev.id))
-		s.takePartial(groupKey{r.ID, key}, w)
+		s.asked = append(s.asked, asked{a.seq, w})
 	}
 	if f.failed || !ok {
 		c.undecided(f)

@@ -9,7 +9,7 @@ import (
 
 // A reading inside the lateness is in the result of its window; one beyond it is counted, by rule, and left out.
 func TestLateReadings(t *testing.T) {
-	set := mustParse(t, `rules: [{id: mean, window: {type: sliding, size: 10s, every: 5s}, let: {v: avg(x)}, when: v > 50}, {id: all, window: {type: tumbling, size: 10s}, let: {n: count()}, when: n > 2, key: domain}, {id: no, when: x > 1000}]`)
+	set := mustParse(t, `rules: [{id: waits, late: wait, window: {type: sliding, size: 10s, every: 5s}, let: {v: avg(x)}, when: v > 50}, {id: mean, window: {type: sliding, size: 10s, every: 5s}, let: {v: avg(x)}, when: v > 50}, {id: all, window: {type: tumbling, size: 10s}, let: {n: count()}, when: n > 2, key: domain}, {id: no, when: x > 1000}]`)
 	e := New(Config{Partitions: 1}, set)
 	const start = int64(1_790_000_000_000)
 	seq := uint64(0)
@@ -35,10 +35,10 @@ func TestLateReadings(t *testing.T) {
 	for _, r := range s.Rules {
 		late = append(late, r.Late)
 	}
-	if want := []string{"raised mean 25", "cleared mean 35", "raised all 30", "cleared all 40"}; !slices.Equal(got, want) {
+	if want := []string{"raised mean 25", "cleared mean 35", "updated mean 35", "cleared mean 35", "raised all 30", "cleared all 40", "raised waits 25", "cleared waits 35"}; !slices.Equal(got, want) {
 		t.Errorf("events %q, want %q", got, want)
 	}
-	if len(late) != 3 || s.WindowLate != late[0]+late[1]+late[2] || late[0] != 2 || late[1] != 2 || late[2] != 0 {
-		t.Errorf("late %v, %d in all; want 2, 2 and 0", late, s.WindowLate)
+	if len(late) != 4 || s.WindowLate != late[0]+late[1]+late[3] || late[0] != 2 || late[1] != 2 || late[2] != 0 || late[3] != 2 {
+		t.Errorf("late %v, %d in all; want 2, 2, 0 and 2", late, s.WindowLate)
 	}
 }

@@ -229,7 +229,7 @@ func (p *parser) parse(data []byte) []*Rule {
 // laterKeys are those that only the API writes.
 var laterKeys = []string{"template"}
 
-var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "window", "let", "sequence", "unless", "params", "schedule", "profile", "for_each", "enabled", "mode"}
+var ruleKeys = []string{"id", "title", "domain", "severity", "on", "when", "for", "hold", "clear", "key", "absent", "text", "window", "let", "late", "sequence", "unless", "params", "schedule", "profile", "for_each", "enabled", "mode"}
 
 func hasKey(n *yaml.Node, key string) bool {
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -443,6 +443,10 @@ func (p *parser) parseKey(r *Rule, key string, v *yaml.Node) {
 	case "on":
 		if r.On = s; !slices.Contains(ons, s) {
 			p.failAt(v, "on: found %q%s; want one of %s", s, didYouMean(s, ons), strings.Join(ons, ", "))
+		}
+	case "late":
+		if r.Waits = s == "wait"; !r.Waits && s != "correct" {
+			p.failAt(v, "late: found %q, want wait or correct", clip(s, 40))
 		}
 	case "when":
 		r.When = strings.TrimSpace(s)

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -313,13 +312,8 @@ func (c propertyCase) run(t *testing.T, set *Set, registry *testRegistry, d deli
 		events = append(events, e.Settle()...)
 	}
 	out := refEvents{}
-	byID(t, events)
-	for _, ev := range events {
-		var why struct{ Since time.Time }
-		if err := json.Unmarshal(ev.Context, &why); err != nil {
-			t.Fatal(err)
-		}
-		out[fmt.Sprintf("%s %s %s since %d at %d", ev.Rule, ev.Key, ev.State, why.Since.UnixMilli(), ev.Time.UnixMilli())] = true
+	for line := range outcome(t, events) {
+		out[line] = true
 	}
 	return out
 }

@@ -207,7 +207,7 @@ func (r refRule) keyOf(m refMessage) string {
 type refEvents map[string]bool
 
 func (e refEvents) add(r refRule, key string, start int64, state string, at int64) {
-	e[fmt.Sprintf("%s %s %s since %d at %d", r.id, key, state, start, at)] = true
+	e[line(r.id, key, state, start, at)] = true
 }
 
 // refEvaluate is what a rule raises and clears, of messages sorted by time. period is how long a device's

@@ -37,6 +37,7 @@ type RowEngine struct {
 	keyed    map[rowKey]*winState // of those
 	clocks   map[string]*windowClock
 	windows  windows
+	tardy    []tardy
 	chains   map[rowKey][]string // of those on events
 	series   rowSeries
 
@@ -105,6 +106,7 @@ func NewRowEngine(cfg Config, on string, set *Set) *RowEngine {
 	e.cfg.faults = newFaults()
 	e.counts.Store(newCounts(set, nil))
 	e.frame = frame{cfg: &e.cfg, sun: &e.sun}
+	e.windows.lateness = e.lateness(rowKinds[on])
 	e.adopt(set)
 	return e
 }
@@ -203,6 +205,9 @@ func (e *RowEngine) Apply(seq uint64, row *Row) {
 		default:
 			e.evaluate(r, row, now)
 		}
+	}
+	if len(e.tardy) > 0 {
+		e.correctWindows()
 	}
 }
 

@@ -106,7 +106,12 @@ func (e *RowEngine) Restore(b []byte) error {
 	if s.Windows != nil {
 		r := &reader{b: s.Windows, version: s.Version}
 		e.windows.clock = r.int()
-		r.windows(e.restoreWindow)
+		r.windows(func(w *winState) {
+			if r.version < 8 {
+				w.judged = e.windows.clock
+			}
+			e.restoreWindow(w)
+		})
 		if r.bad {
 			return errors.New("read the windows of rules on " + e.on + ": they end early or late")
 		}
@@ -127,7 +132,7 @@ func (e *RowEngine) restoreWindow(w *winState) {
 		return
 	}
 	w.rule = now
-	e.windows.calendar.arm(w, w.due(e.windows.clock))
+	e.windows.rearm(w)
 }
 
 // Replace makes set the rules that run. Episodes of rules that went, or whose logic is another now,

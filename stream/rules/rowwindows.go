@@ -69,7 +69,22 @@ func (e *RowEngine) takeWindow(r *bound, row *Row, at int64) {
 	if row.On == OnEvents {
 		e.chains[k] = row.chained(e.chains[k])
 	}
-	e.windows.calendar.arm(w, r.window.firstDue(at))
+	if due := r.window.firstDue(at); e.windows.judged(w, due) {
+		e.tardy = append(e.tardy, tardy{w, due})
+	} else {
+		e.windows.arm(w, due)
+	}
+}
+
+// correctWindows judges windows again that a row came to late.
+func (e *RowEngine) correctWindows() {
+	for i, t := range e.tardy {
+		e.lookAt(t.state)
+		e.windows.correct(t.state, t.from, &e.frame, e.count.rules, e.emitWindow)
+		e.windows.next(t.state)
+		e.tardy[i] = tardy{}
+	}
+	e.tardy, e.frame.window = e.tardy[:0], span{}
 }
 
 // closeWindows judges what is over by the clock of the kind that is furthest behind.
@@ -99,11 +114,10 @@ func (e *RowEngine) lookAt(w *winState) {
 	}
 }
 
-func (e *RowEngine) emitWindow(w *winState, state string, at int64, reason string) {
+func (e *RowEngine) emitWindow(w *winState, n news) {
 	r := w.rule
-	v := r.evidence(&e.frame, w.key, w.start)
-	v.chain = r.chain(e.chains[rowKey{r.ID, w.key}])
-	ev := r.event(state, w.key, w.start, at, max(e.received, at), v, 0, reason)
+	n.evidence.chain = r.chain(e.chains[rowKey{r.ID, w.key}])
+	ev := r.event(n.state, w.key, n.id, n.at, max(e.received, n.at), n.evidence, 0, n.reason)
 	ev.Domain = cmp.Or(r.Domain, w.domain)
 	switch r.Key {
 	case "zone":
@@ -111,7 +125,7 @@ func (e *RowEngine) emitWindow(w *winState, state string, at int64, reason strin
 	case "domain":
 		ev.Domain = w.key
 	case "device", "camera":
-		ev.Device, ev.Zone = w.key, e.frame.asset().Zone
+		ev.Device, ev.Zone = w.key, w.about().zone()
 	}
 	e.put(ev)
 }
@@ -129,10 +143,7 @@ func (e *RowEngine) dropWindow(w *winState) {
 // endWindow ends what a key's windows have raised, with a reason.
 func (e *RowEngine) endWindow(w *winState, now int64, reason string) {
 	if w.raised {
-		f := &e.frame
-		f.window = span{}
-		f.nums, f.texts, f.dev, f.now = unknownLets(w.rule), unknownSteps(w.rule), w.about(), max(now, w.start)
-		e.emitWindow(w, "cleared", f.now, reason)
+		e.windows.end(w, w.about(), now, reason, &e.frame, e.emitWindow)
 	}
 	e.dropWindow(w)
 }

@@ -30,6 +30,7 @@ type Rule struct {
 	Text     string            // template; "" for the title
 	Window   *Window           // nil for none
 	Let      map[string]string // of a window: an aggregate by name
+	Waits    bool              // late: wait: windows are judged once, when the lateness is over
 	Sequence []Step            // nil for none
 	Unless   *Step             // nil for none
 	Params   map[string]any    // named constants, float64 or string, that the registry may override
@@ -67,6 +68,7 @@ type ruleJSON struct {
 	Text     string            `json:"text,omitempty"`
 	Window   *windowJSON       `json:"window,omitempty"`
 	Let      map[string]string `json:"let,omitempty"`
+	Late     string            `json:"late,omitempty"` // wait; "" for correct
 	Sequence []stepJSON        `json:"sequence,omitempty"`
 	Unless   *stepJSON         `json:"unless,omitempty"`
 	Params   map[string]any    `json:"params,omitempty"`
@@ -91,6 +93,9 @@ func (r *Rule) json() ruleJSON {
 	}
 	if r.Shadow {
 		j.Mode = "shadow"
+	}
+	if r.Waits {
+		j.Late = "wait"
 	}
 	if r.Hold > 0 {
 		j.Hold = formatDuration(r.Hold)

@@ -535,17 +535,17 @@ func (f *frame) ofProfile(r *bound) bool {
 }
 
 // inHours reports whether the window that ends at a time is judged, and ends what is open of a stretch
-// that is over.
-func (w *windows) inHours(s *winState, end int64, f *frame, emit emitFunc) bool {
-	if s.raised {
-		if over := f.scheduleEnd(s.rule, s.start-1); over < end {
-			f.now = max(over, s.start)
-			emit(s, "cleared", f.now, scheduleReason)
-			s.raised = false
+// of the schedule that is over.
+func inHours(r *bound, st *course, end int64, f *frame, change func(state string, at int64, reason string)) bool {
+	if st.raised {
+		if over := f.scheduleEnd(r, st.start-1); over < end {
+			f.now = max(over, st.start)
+			change("cleared", f.now, scheduleReason)
+			st.raised = false
 			f.now = end
 		}
 	}
-	return f.inForce(s.rule, end-1)
+	return f.inForce(r, end-1)
 }
 
 // over is when an episode ends that no further row keeps up.

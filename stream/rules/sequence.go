@@ -100,6 +100,7 @@ func (w *windows) runSequence(s *winState, f *frame, counts []ruleCounts, emit e
 	}
 	s.drop(0, n)
 	w.passTime(s, w.clock, f, emit)
+	s.final(w.clock)
 	for i, c := range g.chains { // what no step can follow any more
 		if c != nil && (i+1 == len(p.names) || c[i]+p.within[i+1] < w.clock) {
 			g.chains[i] = nil
@@ -128,16 +129,14 @@ func (w *windows) passTime(s *winState, before int64, f *frame, emit emitFunc) {
 func (w *windows) matched(s *winState, times []int64, at int64, f *frame, emit emitFunc) {
 	s.progress.shown, s.progress.until = times, at+s.rule.window.sequence.hold
 	if !s.raised {
-		s.raised, s.start = true, at
 		w.sequenceFrame(s, at, f)
-		emit(s, "raised", at, "")
+		w.tell(s, "raised", at, "", f, emit)
 	}
 }
 
 func (w *windows) endSequence(s *winState, at int64, f *frame, emit emitFunc) {
 	w.sequenceFrame(s, at, f)
-	emit(s, "cleared", at, "")
-	s.raised = false
+	w.tell(s, "cleared", at, "", f, emit)
 	s.progress.shown = nil
 }
 
@@ -229,7 +228,7 @@ func (pl *plan) bindSequence(b *binder, r *bound) *binder {
 	if p.clears = r.code.ends != nil; p.clears && r.endsOn() == pl.on {
 		p.conds[p.clearBit()] = b.condition(r.code.ends)
 	}
-	r.window = &windowPlan{every: 1, width: 1, slot: pl.windows, sequence: p}
+	r.window = &windowPlan{every: 1, width: 1, slot: pl.windows, sequence: p, waits: true}
 	if pl.hasWindows = true; !r.shared() {
 		pl.windows++
 	}

@@ -12,6 +12,7 @@ import (
 // A shard holds the devices of one partition. It belongs to one goroutine at a time.
 type shard struct {
 	e       *Engine
+	index   int
 	devices table
 	homes   map[string]*home // of the program that runs, by domain
 	roomy   int              // homes, at which those without devices are forgotten
@@ -36,7 +37,9 @@ type shard struct {
 		texts []string
 		dirty bitset
 	}
-	partials map[groupKey]*winState // of keys that span partitions, since the last Settle
+	tardy    []tardy
+	partials map[groupKey]*winState // of keys that span partitions, of the batch in hand
+	rounds   []spanRound            // of batches since the last Settle
 
 	baselines int              // of all devices
 	learned   map[learned]bool // whose past was taught
@@ -67,9 +70,10 @@ type wanted struct {
 	maybe *device
 }
 
-func newShard(e *Engine, _ int) *shard {
-	s := &shard{e: e, devices: newTable(), homes: map[string]*home{}, roomy: 1024, bound: (e.cfg.MaxDevices + e.cfg.Partitions - 1) / e.cfg.Partitions}
+func newShard(e *Engine, index int) *shard {
+	s := &shard{e: e, index: index, devices: newTable(), homes: map[string]*home{}, roomy: 1024, bound: (e.cfg.MaxDevices + e.cfg.Partitions - 1) / e.cfg.Partitions}
 	s.frame = frame{cfg: &e.cfg, sun: &s.sun}
+	s.windows.lateness = e.cfg.Lateness.Milliseconds()
 	s.count.rules, s.count.quick = make([]ruleCounts, len(e.prog.set.Rules)), make([]uint64, len(e.prog.quick))
 	return s
 }
@@ -133,6 +137,7 @@ func (e *Engine) Apply(partition int, seq uint64, o *batch.Observations) {
 	n := o.Len()
 	metrics, lateness := len(o.Metric.Values), e.cfg.Lateness.Milliseconds()
 	doms, devs, times, receipts := o.Domain.Index[:n], o.Device.Index[:n], o.Time[:n], o.Received[:n]
+	var begun windowClock
 	for i := 0; i < n; {
 		first := i
 		dom, dev, at, received := doms[i], devs[i], times[i], receipts[i]
@@ -150,6 +155,10 @@ func (e *Engine) Apply(partition int, seq uint64, o *batch.Observations) {
 			s.advance(to)
 		}
 		s.winClock.moved(to, received)
+		s.moveWindows()
+		if first == 0 {
+			begun = s.winClock
+		}
 		h := s.homed[dom]
 		if len(h.plan.rules) == 0 && !h.plan.posts {
 			continue
@@ -166,10 +175,13 @@ func (e *Engine) Apply(partition int, seq uint64, o *batch.Observations) {
 		}
 		s.message(h.plan, messageRows{o, first, i, table}, at, quality)
 	}
-	s.closeWindows()
 	s.count.observations += uint64(o.Len())
 	s.count.batches++
 	if len(s.e.shared.rules) > 0 {
+		if n > 0 {
+			s.rounds = append(s.rounds, spanRound{seq: seq, partition: s.index, received: receipts[0], begun: begun, done: s.winClock, partials: s.partials})
+			s.partials = nil
+		}
 		s.clocks = append(s.clocks, clockMove{seq: seq, at: s.clock, received: s.received})
 	}
 }

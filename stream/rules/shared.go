@@ -44,6 +44,9 @@ type shared struct { // it belongs to the goroutine that calls Settle
 	count  shardCounts
 
 	windows  windows
+	places   []windowClock          // of the partitions, as far as their batches are in the windows
+	taken    uint64                 // the newest of those
+	asked    []asked                // in the log\'s order, not in the windows yet
 	keyed    map[groupKey]*winState // of rules with windows
 	frame    frame
 	sun      sunCache
@@ -72,6 +75,8 @@ type group struct {
 func newShared(e *Engine) *shared {
 	s := &shared{e: e, groups: map[groupKey]*group{}, keys: map[string]int{}, keyed: map[groupKey]*winState{}}
 	s.frame = frame{cfg: &e.cfg, sun: &s.sun}
+	s.windows.lateness = e.cfg.Lateness.Milliseconds()
+	s.places = make([]windowClock, e.cfg.Partitions)
 	s.board, s.holding = newBoard(), map[joinKey]held{}
 	s.adopt(e.prog)
 	return s

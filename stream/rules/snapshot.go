@@ -21,9 +21,9 @@ import (
 // restored under whatever rules run then; the rules are written whole, for the events that end the
 // episodes of one that is no longer there.
 
-// Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board, 5 no sums of panes, 6 no
-// times since which keys are held; they are read as well.
-const snapshotVersion = 7
+// Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board, 5 no sums of panes, 6 no times since which
+// keys are held, 7 nothing of what late readings may change; they are read as well.
+const snapshotVersion = 8
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 
@@ -249,7 +249,7 @@ func (s *shard) write(w *writer) {
 	var open []*winState
 	for _, d := range all {
 		for _, state := range d.windows {
-			if state != nil && (state.raised || len(state.panes) > 0 || state.progress != nil) {
+			if state != nil && (len(state.told) > 0 || len(state.panes) > 0 || state.progress != nil) {
 				open = append(open, state)
 			}
 		}
@@ -412,6 +412,10 @@ func (s *shared) write(w *writer) {
 	}
 	w.int(s.windows.clock)
 	w.int(s.received)
+	w.uint(uint64(len(s.places)))
+	for i := range s.places {
+		w.windowClock(&s.places[i])
+	}
 	open := make([]*winState, 0, len(s.keyed))
 	for _, state := range s.keyed {
 		open = append(open, state)
@@ -427,7 +431,7 @@ func (s *shared) write(w *writer) {
 func (s *shared) read(r *reader, seq uint64) {
 	s.clock = r.int()
 	r.base = s.clock
-	s.seq, s.next = seq, 0
+	s.seq, s.taken, s.next = seq, seq, 0
 	var rules []*bound
 	for range r.count() {
 		rules = append(rules, &bound{Rule: r.rule()})

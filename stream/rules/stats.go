@@ -36,8 +36,9 @@ type RuleStats struct {
 	Errors      uint64 `json:"errors"`  // neither true nor false: a division by zero, a missing tag…
 	Raised      uint64 `json:"raised"`
 	Cleared     uint64 `json:"cleared"`
-	Late        uint64 `json:"late"`    // readings of windows and sequences that were over by then
-	Dropped     uint64 `json:"dropped"` // messages of a sequence that its key had no room for
+	Corrected   uint64 `json:"corrected"` // events that late readings made, which change what was told
+	Late        uint64 `json:"late"`      // readings of windows and sequences that were over by then
+	Dropped     uint64 `json:"dropped"`   // messages of a sequence that its key had no room for
 	// Seconds of one processor that evaluations took, from one in sampleEvery that is timed.
 	Seconds   float64 `json:"seconds"`
 	LastError string  `json:"last_error,omitempty"` // the newest of Errors
@@ -47,7 +48,7 @@ type RuleStats struct {
 // ruleCounts is a rule's share of a shard, between two Settles.
 type ruleCounts struct {
 	evaluations, matches, unknown, errors uint64
-	dropped, late                         uint64
+	dropped, late, corrected              uint64
 	timed                                 uint64 // evaluations that were, which took nanos
 	nanos                                 int64
 	lastError                             string
@@ -85,9 +86,9 @@ type counts struct {
 }
 
 type ruleTotals struct {
-	evaluations, matches, unknown, errors, raised, cleared, dropped, late, timed atomic.Uint64
-	nanos                                                                        atomic.Int64
-	lastError                                                                    atomic.Pointer[string]
+	evaluations, matches, unknown, errors, raised, cleared, dropped, late, corrected, timed atomic.Uint64
+	nanos                                                                                   atomic.Int64
+	lastError                                                                               atomic.Pointer[string]
 }
 
 // seconds are those of all evaluations, by what the timed ones took.
@@ -129,6 +130,7 @@ func newCounts(set *Set, old *counts) *counts {
 			carry(&to.cleared, &from.cleared)
 			carry(&to.dropped, &from.dropped)
 			carry(&to.late, &from.late)
+			carry(&to.corrected, &from.corrected)
 			carry(&to.timed, &from.timed)
 			to.nanos.Store(from.nanos.Load())
 			to.lastError.Store(from.lastError.Load())
@@ -149,7 +151,7 @@ func (c *counts) take(s *shardCounts) {
 	c.baselinesRefused.Add(s.baselinesRefused)
 	for i := range s.rules {
 		from, to := s.rules[i], &c.rules[i]
-		if from.evaluations == 0 && from.unknown == 0 && from.errors == 0 && from.dropped == 0 && from.late == 0 {
+		if from.evaluations == 0 && from.unknown == 0 && from.errors == 0 && from.dropped == 0 && from.late == 0 && from.corrected == 0 {
 			continue
 		}
 		to.evaluations.Add(from.evaluations)
@@ -158,6 +160,7 @@ func (c *counts) take(s *shardCounts) {
 		to.errors.Add(from.errors)
 		to.dropped.Add(from.dropped)
 		to.late.Add(from.late)
+		to.corrected.Add(from.corrected)
 		to.timed.Add(from.timed)
 		to.nanos.Add(from.nanos)
 		if from.lastError != "" {
@@ -174,9 +177,10 @@ func (c *counts) event(ev *batch.Event) {
 	if r == nil {
 		return
 	}
-	if strings.TrimPrefix(ev.State, batch.ShadowState) == "cleared" {
+	switch strings.TrimPrefix(ev.State, batch.ShadowState) {
+	case "cleared":
 		r.cleared.Add(1)
-	} else {
+	case "raised":
 		r.raised.Add(1)
 	}
 }
@@ -224,7 +228,7 @@ func (e *RowEngine) Stats() []RuleStats {
 func (t *ruleTotals) stats(r *Rule, faults *faults) RuleStats {
 	s := RuleStats{
 		ID: r.ID, Version: r.Version, On: r.On, Mode: "live", Evaluations: t.evaluations.Load(), Matches: t.matches.Load(),
-		Unknown: t.unknown.Load(), Errors: t.errors.Load(), Raised: t.raised.Load(), Cleared: t.cleared.Load(), Dropped: t.dropped.Load(), Late: t.late.Load(), Seconds: t.seconds(),
+		Unknown: t.unknown.Load(), Errors: t.errors.Load(), Raised: t.raised.Load(), Cleared: t.cleared.Load(), Dropped: t.dropped.Load(), Late: t.late.Load(), Corrected: t.corrected.Load(), Seconds: t.seconds(),
 		Failed: faults.of(r),
 	}
 	if r.Shadow {

@@ -25,6 +25,7 @@ type windowPlan struct {
 	samples          int           // samples of values a pane
 	sequence         *sequencePlan // nil for windows
 	slot             int           // among the windows of a device
+	waits            bool          // windows are judged once, when no reading of theirs can come any more
 }
 
 type boundLet struct {
@@ -51,8 +52,10 @@ type winState struct {
 	cells    []float64
 	values   [][]kept
 	armed    int64 // when it is looked at next; 0: not
+	judged   int64 // the newest end of a window that was judged, Unix ms
 	raised   bool
-	start    int64 // the window's end that raised, Unix ms
+	start    int64     // the window's end that raised, Unix ms
+	told     []telling // what late readings may still change, and what stands, which is last
 	gone     bool
 	progress *progress // of a sequence; nil: none yet
 	dropped  uint64    // messages of a sequence that there was no room for, not counted yet
@@ -239,7 +242,7 @@ func (s *winState) take(o *winState) {
 }
 
 // due is the next time after a moment at which the key's window changes: a pane comes into it or
-// leaves it, or a session ends. 0 where none will.
+// leaves it, or a session ends. 0 where none will. The window's panes before that are kept until forget.
 func (s *winState) due(after int64) int64 {
 	w := s.rule.window
 	if w.sequence != nil {
@@ -249,51 +252,44 @@ func (s *winState) due(after int64) int64 {
 		return 0
 	}
 	if w.gap > 0 {
-		return s.tails[0] + w.gap
-	}
-	next := int64(math.MaxInt64)
-	for _, n := range s.panes {
-		if in := (n + 1) * w.every; in > after {
-			next = in
-			break
+		for _, tail := range s.tails {
+			if tail+w.gap > after {
+				return tail + w.gap
+			}
 		}
+		return 0
 	}
-	for _, n := range s.panes {
-		if out := (n + 1 + w.panes) * w.every; out > after {
-			next = min(next, out)
-			break
-		}
+	next, q := int64(math.MaxInt64), floorDiv(after, w.every)
+	if i, _ := slices.BinarySearch(s.panes, q); i < len(s.panes) {
+		next = (s.panes[i] + 1) * w.every
+	}
+	if i, _ := slices.BinarySearch(s.panes, q-w.panes); i < len(s.panes) {
+		next = min(next, (s.panes[i]+1+w.panes)*w.every)
+	} else {
+		return 0
 	}
 	return next
 }
 
-// close fills lets with the window that ends at a time, after which its panes that no later window
-// has are dropped. from is where it began, to its end; some is false where it has no reading.
-func (s *winState) close(end int64, lets []float64, c []float64, values [][]kept) (from, to int64, some bool) {
+// window fills lets with the window that ends at a time; of panes that end by clock nothing can change. from is
+// where it began, to its end; some is false where it has no reading.
+func (s *winState) window(end, clock int64, lets []float64, c []float64, values [][]kept) (from, to int64, some bool) {
 	w := s.rule.window
-	last := 0 // of its panes
-	drop := 0
+	var first, last int // of its panes, and the one behind
 	if w.gap > 0 {
-		from, to, last, drop = s.panes[0], s.tails[0], 1, 1
+		first, _ = slices.BinarySearch(s.tails, end-w.gap)
+		from, to, last = s.panes[first], s.tails[first], first+1
 	} else {
 		from, to = end-w.size, end
-		for drop < len(s.panes) && s.panes[drop]*w.every < from {
-			drop++
-		}
-		if drop > 0 {
-			s.drop(0, drop)
-			drop = 0
-		}
-		for last < len(s.panes) && (s.panes[last]+1)*w.every <= end {
-			last++
-		}
+		first, _ = slices.BinarySearch(s.panes, floorDiv(from, w.every))
+		last, _ = slices.BinarySearch(s.panes, floorDiv(end, w.every))
 	}
 	w.start(c)
 	clear(values)
 	if w.runs() {
-		s.running(last, c)
+		s.running(first, last, floorDiv(min(clock, end), w.every), c)
 	} else {
-		for i := range last {
+		for i := first; i < last; i++ {
 			w.merge(c, values, s.cells[i*w.width:(i+1)*w.width], s.values[i*w.samples:(i+1)*w.samples])
 		}
 	}
@@ -309,47 +305,69 @@ func (s *winState) close(end int64, lets []float64, c []float64, values [][]kept
 			}
 		}
 	}
-	if drop > 0 {
-		s.drop(0, drop)
+	return from, to, last > first
+}
+
+// forget drops the panes that are in no window which ends after a time.
+func (s *winState) forget(clock int64) {
+	w, n := s.rule.window, 0
+	if w.gap > 0 {
+		for n < len(s.panes) && s.tails[n]+w.gap <= clock {
+			n++
+		}
+	} else {
+		for n < len(s.panes) && (s.panes[n]+1+w.panes)*w.every <= clock {
+			n++
+		}
 	}
-	return from, to, last > 0
+	if n > 0 {
+		s.drop(0, n)
+	}
+	s.final(clock)
 }
 
 // runs reports whether a key's windows are kept up from one to the next and not made of all their panes.
 func (w *windowPlan) runs() bool {
-	return w.gap == 0 && w.sequence == nil && w.samples == 0 && w.panes > 1
+	return w.gap == 0 && w.sequence == nil && w.samples == 0 && w.panes > 4
 }
 
-// running adds the window of the first last panes to c. It is a queue of two stacks: in front each pane holds
-// what it and all panes behind it in front come to, so that the oldest may leave; in back is one sum of the
-// panes since. When the front is empty the back becomes it. So a pane is merged twice in its life, however
-// long the window, and nothing is ever subtracted, which would leave rounding errors and is not
-// possible for min and max. No reading comes to a pane that is in either: it would be late.
-func (s *winState) running(last int, c []float64) {
+// running adds the window of panes [first, last) to c. Of the panes before number still, to which no reading
+// can come any more, it keeps a queue of two stacks: in front each pane holds what it and all panes behind it
+// in front come to, so that the oldest may leave; in back is one sum of the panes since. When all of the front
+// has left the back becomes it. So a pane is merged twice in its life, however long the window, and nothing is
+// ever subtracted, which would leave rounding errors and is not possible for min and max. The few panes since
+// are merged each time.
+func (s *winState) running(first, last int, still int64, c []float64) {
 	w := s.rule.window
 	cells := func(i int) []float64 { return s.cells[i*w.width : (i+1)*w.width] }
-	if s.front == 0 {
-		for i := last - 2; i >= 0; i-- {
+	fixed, _ := slices.BinarySearch(s.panes, still)
+	if s.front == 0 && fixed > 0 {
+		for i := fixed - 2; i >= 0; i-- {
 			w.merge(cells(i), nil, cells(i+1), nil)
 		}
-		s.front, s.merged = last, last
+		s.front, s.merged = fixed, fixed
 	}
-	if s.merged < last {
+	if s.merged < fixed {
 		if s.back == nil {
 			s.back = make([]float64, w.width)
 		}
 		if s.merged == s.front {
 			w.start(s.back)
 		}
-		for ; s.merged < last; s.merged++ {
+		for ; s.merged < fixed; s.merged++ {
 			w.merge(s.back, nil, cells(s.merged), nil)
 		}
 	}
-	if s.front > 0 {
-		copy(c, cells(0))
+	if first < s.front {
+		copy(c, cells(first))
 	}
-	if s.merged > s.front {
-		w.merge(c, nil, s.back, nil)
+	if first <= s.front && s.merged > 0 {
+		if first = s.merged; s.merged > s.front {
+			w.merge(c, nil, s.back, nil)
+		}
+	}
+	for i := first; i < last; i++ {
+		w.merge(c, nil, cells(i), nil)
 	}
 }
 
@@ -409,6 +427,9 @@ func (c *calendar) arm(s *winState, at int64) {
 	}
 	d.all, c.last = append(d.all, s), d
 }
+
+// due reports whether any key is.
+func (c *calendar) due(clock int64) bool { return len(c.next) > 0 && c.next[len(c.next)-1] <= clock }
 
 // pop takes the earliest time out and returns its keys, nil where it is not due by the clock yet.
 func (c *calendar) pop(clock int64) (at int64, all []*winState) {

@@ -141,8 +141,10 @@ func (p *parser) ownName(in string, k *yaml.Node, reserved, taken bool) bool {
 // checkWindow reports what does not go with windows.
 func (p *parser) checkWindow(r *Rule, n *yaml.Node, at map[string]*yaml.Node) {
 	if r.Window == nil {
-		if v := at["let"]; v != nil {
-			p.failAt(v, "let: found without window, want both or none")
+		for _, key := range []string{"let", "late"} {
+			if v := at[key]; v != nil {
+				p.failAt(v, "%s: found without window, want both or none", key)
+			}
 		}
 		return
 	}
@@ -354,7 +356,7 @@ func (c *compiler) checkShared(r *Rule, all []*parsed) {
 // binder of the lets.
 func (pl *plan) bindWindow(b *binder, r *bound) *binder {
 	w := &windowPlan{
-		size: r.Window.Size.Milliseconds(), every: r.Window.step().Milliseconds(), gap: r.Window.Gap.Milliseconds(), slot: pl.windows,
+		size: r.Window.Size.Milliseconds(), every: r.Window.step().Milliseconds(), gap: r.Window.Gap.Milliseconds(), slot: pl.windows, waits: r.Waits,
 	}
 	if w.gap == 0 {
 		w.panes = w.size / w.every

@@ -1,9 +1,6 @@
 package rules
 
 import (
-	"cmp"
-	"maps"
-	"math"
 	"math/bits"
 	"slices"
 
@@ -13,7 +10,8 @@ import (
 // windows judges the windows of one shard as its clock passes their ends.
 type windows struct {
 	calendar calendar
-	clock    int64 // event time less the lateness, Unix ms: windows that end by it are over
+	clock    int64 // event time less the lateness, Unix ms: of windows that end by it nothing can change
+	lateness int64 // ms
 	lets     []float64
 	cells    []float64
 	values   [][]kept
@@ -47,9 +45,26 @@ func (c *windowClock) ticked(now int64) {
 	}
 }
 
+// passed takes a time of receipt, of messages of any partition: nothing that was received before is to come.
+func (c *windowClock) passed(received int64) {
+	if c.received != 0 {
+		c.at = max(c.at, c.base+received-c.received)
+	}
+}
+
+// follow takes a later state of the clock.
+func (c *windowClock) follow(o windowClock) {
+	o.at = max(o.at, c.at)
+	*c = o
+}
+
 // inTransitMs is how long a message may take from its receipt to the log before the worker's clock
 // passes it.
 const inTransitMs = 5_000
+
+// passingMs is how much later than a message of one partition one of another may be received and be on the log before.
+// With what the worker's clock leaves it is 5 s: it passes nothing that the next message would not pass.
+const passingMs = 1_000
 
 // heldBackMs is how far behind the first a partition may be and still hold the clock of keys that span them.
 const heldBackMs = 600_000
@@ -64,12 +79,21 @@ type windowBounds struct {
 // span is the window that a frame is of; none where to is 0.
 type span struct{ from, to int64 }
 
-type emitFunc func(s *winState, state string, at int64, reason string)
+// front is the event time, Unix ms: windows that end by it are judged.
+func (w *windows) front() int64 { return w.clock + w.lateness }
 
-// close judges what is over by the clock. emit is told of each change, gone of each key with nothing left.
+// arm has a key looked at when a time is passed, of rules that wait when nothing can come before it any more.
+func (w *windows) arm(s *winState, at int64) {
+	if at != 0 && s.rule.window.waits {
+		at += w.lateness
+	}
+	w.calendar.arm(s, at)
+}
+
+// close judges what is over. emit is told of each change, gone of each key with nothing left.
 func (w *windows) close(f *frame, counts []ruleCounts, look func(*winState), emit emitFunc, gone func(*winState)) {
 	for {
-		at, all := w.calendar.pop(w.clock)
+		at, all := w.calendar.pop(w.front())
 		if all == nil {
 			return
 		}
@@ -81,14 +105,10 @@ func (w *windows) close(f *frame, counts []ruleCounts, look func(*winState), emi
 			look(s)
 			if s.rule.window.sequence != nil {
 				w.runSequence(s, f, counts, emit)
-			} else if gap := s.rule.window.gap; gap > 0 {
-				for len(s.panes) > 0 && s.tails[0]+gap <= w.clock {
-					w.judge(s, s.tails[0]+gap, f, counts, emit)
-				}
+				w.arm(s, s.dueSequence())
 			} else {
-				w.judge(s, at, f, counts, emit)
+				w.look(s, at, f, counts, emit)
 			}
-			w.calendar.arm(s, s.due(at))
 			if s.armed == 0 && !s.raised {
 				gone(s)
 			}
@@ -97,29 +117,73 @@ func (w *windows) close(f *frame, counts []ruleCounts, look func(*winState), emi
 	}
 }
 
-// judge evaluates the rule on the window that ends at a time and moves the key's episode.
+// look judges the windows of a key that are over at a time.
+func (w *windows) look(s *winState, at int64, f *frame, counts []ruleCounts, emit emitFunc) {
+	p := s.rule.window
+	switch {
+	case p.gap > 0:
+		until := w.front()
+		if p.waits {
+			until = w.clock
+		}
+		for end := s.due(s.judged); end != 0 && end <= until; end = s.due(end) {
+			w.judge(s, end, f, counts, emit)
+		}
+	case p.waits:
+		w.judge(s, at-w.lateness, f, counts, emit)
+	case s.due(s.judged) == at:
+		w.judge(s, at, f, counts, emit)
+	}
+	s.forget(min(w.clock, s.judged))
+	w.next(s)
+}
+
+// next arms a key for its next window, or to forget what late readings may change until then.
+func (w *windows) next(s *winState) {
+	if next := s.due(s.judged); next != 0 {
+		w.arm(s, next)
+	} else if len(s.panes) > 0 || len(s.told) > 0 && !(s.raised && len(s.told) == 1) {
+		w.calendar.arm(s, s.judged+w.lateness+1) // to forget them
+	}
+}
+
+// judge evaluates the rule on the window that ends at a time for the first time and moves the key's episode.
 func (w *windows) judge(s *winState, end int64, f *frame, counts []ruleCounts, emit emitFunc) {
+	st := course{s.raised, s.start}
+	w.step(s, end, &st, f, counts, func(state string, at int64, reason string) { w.tell(s, state, at, reason, f, emit) })
+	s.judged = end
+}
+
+// course is whether a key's episode stands between two windows, and since when.
+type course struct {
+	raised bool
+	start  int64
+}
+
+// step evaluates the rule on the window that ends at a time, moves what stands and tells change, for which
+// the frame is on the window.
+func (w *windows) step(s *winState, end int64, st *course, f *frame, counts []ruleCounts, change func(state string, at int64, reason string)) {
 	r := s.rule
 	w.lets, w.cells, w.values = zeroed(w.lets, len(r.window.lets)), zeroed(w.cells, r.window.width), zeroed(w.values, r.window.samples)
-	from, to, some := s.close(end, w.lets, w.cells, w.values)
+	from, to, some := s.window(end, w.clock, w.lets, w.cells, w.values)
 	f.nums, f.texts, f.dev, f.now, f.quality, f.failed = w.lets, nil, s.about(), end, 0, false
 	f.window = span{from, to}
-	if r.Schedule != nil && !w.inHours(s, end, f, emit) {
+	if r.Schedule != nil && !inHours(r, st, end, f, change) {
 		return
 	}
 	c := &counts[r.global]
 	c.evaluations++
 	over, reason := no, ""
-	if s.raised && r.clear != nil {
+	if st.raised && r.clear != nil {
 		over = r.clear(f)
 	} else {
 		holds := r.when(f)
 		over = not(holds)
 		if holds == yes {
 			c.matches++
-			if !s.raised {
-				s.raised, s.start = true, end
-				emit(s, "raised", end, "")
+			if !st.raised {
+				st.raised, st.start = true, end
+				change("raised", end, "")
 			}
 		}
 	}
@@ -128,9 +192,9 @@ func (w *windows) judge(s *winState, end int64, f *frame, counts []ruleCounts, e
 			over, reason = yes, "no readings in the window"
 		}
 	}
-	if s.raised && over == yes {
-		emit(s, "cleared", end, reason)
-		s.raised = false
+	if st.raised && over == yes {
+		change("cleared", end, reason)
+		st.raised = false
 	}
 }
 
@@ -180,6 +244,13 @@ func (s *shard) readWindows(d *device, pl *plan, rows messageRows, at int64) {
 	for next := 0; next < len(pl.rules); {
 		next = s.readFrom(d, pl, at, next)
 	}
+	for i, t := range s.tardy {
+		s.windows.correct(t.state, t.from, f, s.count.rules, s.emitWindow)
+		s.windows.next(t.state)
+		s.tardy[i] = tardy{}
+	}
+	s.tardy = s.tardy[:0]
+	f.window = span{}
 	each(func(m *metricPlan, _ float64, _ string) {
 		if m.num >= 0 {
 			own.nums[m.num] = nan
@@ -239,7 +310,11 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 			d.windows[r.window.slot] = w
 		}
 		if w.add(f, at, d.hashed()) {
-			s.windows.calendar.arm(w, r.window.firstDue(at))
+			if due := r.window.firstDue(at); s.windows.judged(w, due) {
+				s.tardy = append(s.tardy, tardy{w, due})
+			} else {
+				s.windows.arm(w, due)
+			}
 		}
 		c.takeDropped(w)
 	}
@@ -294,18 +369,30 @@ func (s *shard) readShared(d *device, r *bound, at int64) {
 	w.domain = min(w.domain, d.domain)
 }
 
-// closeWindows judges the windows of the shard's devices that are over.
-func (s *shard) closeWindows() {
-	if s.winClock.at <= s.windows.clock {
-		return
-	}
-	s.windows.clock = s.winClock.at
-	s.windows.close(&s.frame, s.count.rules, func(w *winState) { s.refresh(w.dev) }, s.emitWindow, func(*winState) {})
-	s.frame.window = span{}
+// tardy is a key with a reading of windows, from the one that ends at a time on, that were judged already.
+type tardy struct {
+	state *winState
+	from  int64
 }
 
-func (s *shard) emitWindow(w *winState, state string, at int64, reason string) {
-	s.emit(w.dev, w.rule, state, w.start, at, reason)
+// judged reports whether the window that ends at a time was judged before all of its readings were there.
+func (w *windows) judged(s *winState, end int64) bool {
+	p := s.rule.window
+	return !p.waits && (end <= w.front() || p.gap > 0 && end < s.judged+p.gap)
+}
+
+// moveWindows takes the clock of the shard's windows and judges those that are over.
+func (s *shard) moveWindows() {
+	if s.windows.clock = s.winClock.at; s.windows.calendar.due(s.windows.front()) {
+		s.windows.close(&s.frame, s.count.rules, func(w *winState) { s.refresh(w.dev) }, s.emitWindow, func(*winState) {})
+		s.frame.window = span{}
+	}
+}
+
+func (s *shard) emitWindow(w *winState, n news) {
+	ev := w.rule.event(n.state, w.dev.id, n.id, n.at, s.received, n.evidence, 0, n.reason)
+	ev.Domain, ev.Device, ev.Zone = w.dev.domain, w.dev.id, w.dev.zone()
+	s.say(ev)
 }
 
 // endWindows ends what the windows of a device have raised, with a reason.
@@ -324,10 +411,14 @@ func (s *shard) endWindow(w *winState, at int64, reason string) {
 	if w.gone = true; !w.raised {
 		return
 	}
-	w.raised = false
-	s.frame.window = span{}
-	s.frame.nums, s.frame.texts, s.frame.dev, s.frame.now = unknownLets(w.rule), unknownSteps(w.rule), w.dev, max(at, w.start)
-	s.emitWindow(w, "cleared", s.frame.now, reason)
+	s.windows.end(w, w.dev, at, reason, &s.frame, s.emitWindow)
+}
+
+// end ends what a key's windows have raised, for a reason that is none of its readings.
+func (w *windows) end(s *winState, dev *device, now int64, reason string, f *frame, emit emitFunc) {
+	f.window = span{}
+	f.nums, f.texts, f.dev, f.now = unknownLets(s.rule), unknownSteps(s.rule), dev, max(now, s.start)
+	w.tell(s, "cleared", f.now, reason, f, emit)
 }
 
 // unknownLets stands for the lets of a window that is not judged.
@@ -358,124 +449,4 @@ func (d *device) hashed() uint64 {
 		d.own().hash = hashText(d.id)
 	}
 	return d.hash
-}
-
-// settleWindows adds what the partitions read to the keys that span them and judges what is over by the
-// clock of the last partition that holds it.
-func (s *shared) settleWindows(shards []*shard) {
-	first, last := int64(math.MaxInt64), int64(math.MinInt64)
-	var seq uint64
-	for _, sh := range shards {
-		seq, s.received = max(seq, sh.seq), max(s.received, sh.received)
-		if sh.winClock.received != 0 {
-			first, last = min(first, sh.winClock.at), max(last, sh.winClock.at)
-		}
-		for _, k := range slices.SortedFunc(maps.Keys(sh.partials), func(a, b groupKey) int {
-			return cmp.Or(cmp.Compare(a.rule, b.rule), cmp.Compare(a.key, b.key))
-		}) {
-			s.takePartial(k, sh.partials[k])
-		}
-		clear(sh.partials)
-	}
-	if last == math.MinInt64 {
-		return
-	}
-	s.windows.clock = max(s.windows.clock, first, last-heldBackMs)
-	s.windows.close(&s.frame, s.count.rules, s.lookAt, func(w *winState, state string, at int64, reason string) {
-		s.emitWindow(w, state, at, seq, reason)
-	}, func(w *winState) { s.dropWindow(w) })
-}
-
-// lookAt puts a key's windows on its device, where the key is one.
-func (s *shared) lookAt(w *winState) {
-	if w.rule.spans() {
-		return
-	}
-	if w.dev == nil {
-		w.dev = newRowDevice(w.key, w.domain, nil)
-	}
-	if r := s.e.cfg.Registry; r != nil {
-		w.dev.asset = r.Lookup(w.key)
-		w.dev.tuned = overridesHash(w.dev.asset)
-	}
-}
-
-func (s *shared) takePartial(k groupKey, p *winState) {
-	r := s.rules[k.rule]
-	if r == nil || len(p.panes) == 0 {
-		return
-	}
-	w := s.keyed[k]
-	if w == nil {
-		if s.keys[k.rule] >= s.e.cfg.MaxKeys {
-			s.count.keysRefused++
-			return
-		}
-		s.keys[k.rule]++
-		w = &winState{rule: r, key: k.key, domain: p.domain}
-		s.keyed[k] = w
-	}
-	for i := len(p.panes) - 1; i >= 0; i-- { // what came after its window was judged: the worker's clock had passed it
-		at := p.panes[i]
-		if r.window.gap == 0 {
-			at *= r.window.every
-		}
-		if r.window.late(at, s.windows.clock) {
-			s.count.windowLate++
-			s.count.rules[r.global].late++
-			p.drop(i, i+1)
-		}
-	}
-	if r.window.sequence != nil {
-		w.makeRoom(p)
-	}
-	w.take(p)
-	s.count.rules[r.global].takeDropped(w)
-	for i, n := range p.panes {
-		if r.window.gap > 0 {
-			s.windows.calendar.arm(w, p.tails[i]+r.window.gap)
-		} else {
-			s.windows.calendar.arm(w, (n+1)*r.window.every)
-		}
-	}
-	if w.armed == 0 && !w.raised {
-		s.dropWindow(w)
-	}
-}
-
-func (s *shared) dropWindow(w *winState) {
-	w.gone = true
-	k := groupKey{w.rule.ID, w.key}
-	delete(s.keyed, k)
-	if s.keys[k.rule]--; s.keys[k.rule] <= 0 {
-		delete(s.keys, k.rule)
-	}
-}
-
-func (s *shared) emitWindow(w *winState, state string, at int64, seq uint64, reason string) {
-	r := w.rule
-	ev := r.event(state, w.key, w.start, at, max(s.received, at), r.evidence(&s.frame, w.key, w.start), 0, reason)
-	ev.Domain = cmp.Or(r.Domain, w.domain)
-	switch r.Key {
-	case "zone":
-		ev.Zone = w.key
-	case "domain":
-		ev.Domain = w.key
-	case "device", "camera":
-		ev.Device, ev.Zone = w.key, s.frame.asset().Zone
-	}
-	s.out = append(s.out, made{seq: seq, n: 1<<30 + s.order, Event: ev})
-	s.order++
-}
-
-// endWindow ends what a key's windows have raised, with a reason.
-func (s *shared) endWindow(w *winState, now int64, reason string) {
-	if w.raised {
-		s.frame.window = span{}
-		s.frame.nums, s.frame.texts, s.frame.now = unknownLets(w.rule), unknownSteps(w.rule), max(now, w.start)
-		s.lookAt(w)
-		s.frame.dev = w.about()
-		s.emitWindow(w, "cleared", s.frame.now, ^uint64(0), reason)
-	}
-	s.dropWindow(w)
 }

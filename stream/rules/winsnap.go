@@ -45,6 +45,8 @@ func (w *writer) windows(open []*winState) {
 		} else {
 			w.uint(0)
 		}
+		w.time(s.judged)
+		w.told(s.told)
 		w.uint(uint64(len(s.panes)))
 		w.uint(uint64(s.front))
 		for i, n := range s.panes {
@@ -129,6 +131,11 @@ func (r *reader) windows(take func(s *winState)) {
 		if at, ok := r.seen(); ok {
 			s.raised, s.start = true, at
 		}
+		if r.version >= 8 {
+			s.judged, s.told = r.time(), r.told()
+		} else if s.raised {
+			s.told = []telling{{id: s.start, start: s.start, nth: [...]uint32{toldRaised: 1, toldCleared: 0}, at: s.start}}
+		}
 		plan := s.rule.window
 		panes := r.count()
 		if r.version >= 6 {
@@ -175,6 +182,9 @@ func (r *reader) hash() uint64 {
 
 // sound reports whether panes are as they may be: in order, of times that can be reckoned with.
 func (s *winState) sound() bool {
+	if s.raised && (len(s.told) == 0 || s.newest().end != 0 || s.newest().gone) {
+		return false
+	}
 	const far = 1 << 43 // 278 years of milliseconds
 	if s.front < 0 || s.front > len(s.panes) {
 		return false
@@ -220,18 +230,36 @@ func (s *shard) readOpenWindows(r *reader) {
 			s.endWindow(w, s.received, changeReason(pl.rules[i]))
 			return
 		}
-		w.rule = pl.rules[i]
+		if w.rule = pl.rules[i]; r.version < 8 {
+			w.judged = s.windows.clock
+		}
 		if w.dev.windows == nil {
 			w.dev.own().windows = make([]*winState, pl.windows)
 		}
 		w.dev.windows[w.rule.window.slot] = w
-		s.windows.calendar.arm(w, w.due(s.windows.clock))
+		s.windows.rearm(w)
 	})
+}
+
+// rearm arms a key whose state was read.
+func (w *windows) rearm(s *winState) {
+	if s.rule.window.sequence != nil {
+		w.arm(s, s.dueSequence())
+		return
+	}
+	w.next(s)
 }
 
 func (s *shared) readOpenWindows(r *reader) {
 	s.windows.clock = r.int()
 	s.received = r.int()
+	if r.version >= 8 {
+		for i := range r.count() {
+			if c := r.windowClock(); i < len(s.places) {
+				s.places[i] = c
+			}
+		}
+	}
 	r.windows(func(w *winState) {
 		now := s.rules[w.rule.ID]
 		if !w.fits(now) {
@@ -239,10 +267,12 @@ func (s *shared) readOpenWindows(r *reader) {
 			s.endWindow(w, s.received, changeReason(now))
 			return
 		}
-		w.rule = now
+		if w.rule = now; r.version < 8 {
+			w.judged = s.windows.clock
+		}
 		s.keyed[groupKey{w.rule.ID, w.key}] = w
 		s.keys[w.rule.ID]++
-		s.windows.calendar.arm(w, w.due(s.windows.clock))
+		s.windows.rearm(w)
 	})
 }
 

@@ -325,7 +325,11 @@ func (r *run) round(ctx context.Context, all []streamlog.Message) error {
 }
 
 // settle publishes what the engine made, but for what the log has already.
-func (r *run) settle(ctx context.Context) error { return r.publish(ctx, r.engine.Settle()) }
+func (r *run) settle(ctx context.Context) error {
+	events := r.engine.Settle()
+	r.closes(events)
+	return r.publish(ctx, events)
+}
 
 func (r *run) changeRules(now int64) {
 	set := r.rules()
