@@ -85,7 +85,15 @@ func (a aggregate) merge(c, o []float64, at float64) {
 	switch a {
 	case aggCount:
 		c[0] += o[0]
-	case aggSum, aggAvg, aggStddev:
+	case aggSum, aggAvg:
+		c[0] += o[0]
+		if o[1] != 0 {
+			addTo(&c[1], &c[2], o[1])
+		}
+		if o[2] != 0 {
+			addTo(&c[1], &c[2], o[2])
+		}
+	case aggStddev:
 		c[0] += o[0]
 		for i := 1; i < len(c); i++ {
 			if o[i] != 0 {

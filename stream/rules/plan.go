@@ -231,8 +231,10 @@ func (pl *plan) bind(b *binder, r *bound) {
 	}
 	if c.when != nil {
 		r.bare.when = b.condition(c.when)
-		r.when = guardedBool(r.Rule, r.bare.when)
 		r.test = b.test(r, c.when)
+		if r.when = guardedBool(r.Rule, r.bare.when); r.test.form != formOther {
+			r.when = r.test.eval // which cannot panic
+		}
 	}
 	if c.clear != nil {
 		r.bare.clear = b.condition(c.clear)

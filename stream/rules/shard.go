@@ -2,7 +2,6 @@ package rules
 
 import (
 	"math/rand/v2"
-	"slices"
 	"strings"
 
 	"panormus/devices"
@@ -259,10 +258,12 @@ var sought = &device{}
 
 // zeroed is n zeros, in the memory of s where that is enough.
 func zeroed[T any](s []T, n int) []T {
+	if n > cap(s) {
+		return make([]T, n, n+n/4)
+	}
+	s = s[:max(n, len(s))] // what is left over from longer ones goes too, for what it points to
 	clear(s)
-	s = slices.Grow(s[:0], n)[:n]
-	clear(s)
-	return s
+	return s[:n]
 }
 
 // messageRows are the rows of one message, and where the metrics of its domain begin in the shard's table.

@@ -77,7 +77,7 @@ func (w *windowPlan) late(at, clock int64) bool {
 	if w.loose() {
 		return at < clock
 	}
-	return (floorDiv(at, w.every)+1)*w.every <= clock
+	return at < clock && (floorDiv(at, w.every)+1)*w.every <= clock
 }
 
 // pane returns the place of the pane for a reading, or of the session, and makes it where there is none.
@@ -151,12 +151,14 @@ func (s *winState) drop(from, to int) {
 	if s.merged > 0 {
 		s.leave(from, to)
 	}
-	s.panes = slices.Delete(s.panes, from, to)
+	s.panes = append(s.panes[:from], s.panes[to:]...)
 	if w.gap > 0 {
-		s.tails = slices.Delete(s.tails, from, to)
+		s.tails = append(s.tails[:from], s.tails[to:]...)
 	}
-	s.cells = slices.Delete(s.cells, from*w.width, to*w.width)
-	s.values = slices.Delete(s.values, from*w.samples, to*w.samples)
+	s.cells = append(s.cells[:from*w.width], s.cells[to*w.width:]...)
+	if w.samples > 0 {
+		s.values = slices.Delete(s.values, from*w.samples, to*w.samples)
+	}
 }
 
 // mergeInto adds what another pane kept to pane i.
@@ -206,8 +208,11 @@ func (s *winState) add(f *frame, at int64, device uint64) bool {
 			if v = l.num(f); v != v || math.IsInf(v, 0) {
 				continue
 			}
-			if hash = mix(math.Float64bits(v + 0)); l.agg == aggPercentile {
-				hash = mix(hash ^ mix(device^uint64(at))) // each reading for itself
+			switch l.agg {
+			case aggDistinct:
+				hash = mix(math.Float64bits(v + 0))
+			case aggPercentile: // each reading for itself
+				hash = mix(mix(math.Float64bits(v+0)) ^ mix(device^uint64(at)))
 			}
 		}
 		if pane < 0 {
