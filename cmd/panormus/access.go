@@ -31,6 +31,14 @@ func (c *oidcConfig) settings() *login.OIDC {
 	return &login.OIDC{Issuer: c.Issuer, ClientID: c.ClientID, Name: c.Name, Scopes: c.Scopes, RedirectURL: c.RedirectURL, NameClaim: c.NameClaim, RoleClaim: c.RoleClaim, Roles: c.Roles}
 }
 
+// feedConfig bounds who follows the feed; see feed.Config.
+type feedConfig struct {
+	Clients           int `yaml:"clients"`
+	UserClients       int `yaml:"user_clients"`
+	UserSubscriptions int `yaml:"user_subscriptions"`
+	AddressClients    int `yaml:"address_clients"`
+}
+
 // closed reports whether the settings say that people have to say who they are.
 func (c *webConfig) closed() bool {
 	return c.Tokens != "" || c.RequireLogin || c.OIDC.Issuer != ""
@@ -46,6 +54,11 @@ func (c *webConfig) check() error {
 	for _, o := range c.Origins {
 		if u, err := url.Parse(o); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || o != u.Scheme+"://"+u.Host {
 			return fmt.Errorf("web.origins: %q, want the origin of a page, such as https://dati.example.it", o)
+		}
+	}
+	for name, n := range map[string]int{"clients": c.Feed.Clients, "user_clients": c.Feed.UserClients, "user_subscriptions": c.Feed.UserSubscriptions, "address_clients": c.Feed.AddressClients} {
+		if n < 1 || n > 1_000_000 {
+			return fmt.Errorf("web.feed.%s: %d, want 1 to 1000000", name, n)
 		}
 	}
 	if c.OIDC.Issuer == "" {

@@ -61,6 +61,7 @@ type webConfig struct {
 	SessionIdle    time.Duration `yaml:"session_idle"`    // how long a session lasts that nobody uses
 	SessionLongest time.Duration `yaml:"session_longest"` // how long any does
 	OIDC           oidcConfig    `yaml:"oidc"`
+	Feed           feedConfig    `yaml:"feed"`
 
 	Limits  limitsConfig    `yaml:"limits"`
 	Origins []string        `yaml:"origins"` // of pages elsewhere that may read the API, with a token
@@ -192,7 +193,7 @@ func defaults() config {
 			MaxBytes: log.DefaultMaxBytes, MaxAge: log.DefaultMaxAge, VideoAge: log.DefaultVideoAge, Sync: syncPolicy(log.DefaultSync),
 			Partitions: log.DefaultPartitions, Replicas: 1,
 		},
-		Web:        webConfig{SessionIdle: time.Hour, SessionLongest: 12 * time.Hour, Limits: limitsConfig{PerMinute: 6000, Local: 60_000}},
+		Web:        webConfig{SessionIdle: time.Hour, SessionLongest: 12 * time.Hour, Feed: feedConfig{Clients: 4096, UserClients: 100, UserSubscriptions: 1000, AddressClients: 500}, Limits: limitsConfig{PerMinute: 6000, Local: 60_000}},
 		Privacy:    privacyConfig{RevealFor: privacy.DefaultRevealFor},
 		Simulation: simulationConfig{Seed: 1},
 	}

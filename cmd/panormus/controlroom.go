@@ -24,7 +24,11 @@ func (n *node) startControlRoom(ctx context.Context) error {
 	state := live.New(n.registry, n.log, n.reg)
 	n.parts.state = state
 	stats := func() api.Stats { return n.stats(ctx) }
-	hub := feed.New(feed.Config{State: state, Alarms: n.parts.alarms, Stats: func() any { return stats() }, AllowOrigin: auth.SameOrigin, Subscribed: n.subscribed(ctx), Log: n.log, Metrics: n.reg})
+	bounds := n.cfg.Web.Feed
+	hub := feed.New(feed.Config{
+		State: state, Alarms: n.parts.alarms, Stats: func() any { return stats() }, AllowOrigin: auth.SameOrigin, Subscribed: n.subscribed(ctx), Log: n.log, Metrics: n.reg,
+		MaxClients: bounds.Clients, MaxUserClients: bounds.UserClients, MaxUserSubscriptions: bounds.UserSubscriptions, MaxAddressClients: bounds.AddressClients,
+	})
 	h := history{n.parts.db}
 	whole := make(chan struct{})
 	n.base.again("live state", func(ctx context.Context) error {

@@ -36,6 +36,8 @@ type client struct {
 	hub  *Hub
 	conn *websocket.Conn
 	who  auth.Principal
+	// guest is who it is of, among other connections.
+	guest *guest
 
 	wakeup  chan struct{} // one slot
 	control chan []byte   // answers and errors
@@ -73,17 +75,17 @@ func (c *client) end(how closing) {
 
 // ServeHTTP upgrades the request and serves the client until either side closes.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !h.admit() {
+	p, refused := h.admit(r)
+	if refused != nil {
 		h.metrics.refused.Inc()
 		w.Header().Set("Retry-After", "10")
-		refuse(w, r, http.StatusServiceUnavailable, fmt.Errorf("%d clients are served at a time, and all places are taken or the server is stopping", h.cfg.MaxClients))
+		refuse(w, r, refused.status, refused.why)
 		return
 	}
-	defer h.clients.Done()
+	defer h.give(p)
 	conn, err := h.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		h.metrics.refused.Inc()
-		h.expel(nil)
 		return
 	}
 	_ = conn.SetCompressionLevel(1)
@@ -91,12 +93,17 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = tcp.SetWriteBuffer(sendBuffer)
 	}
 	c := &client{
-		hub: h, conn: conn, who: *auth.Of(r.Context()), wakeup: make(chan struct{}, 1), control: make(chan []byte, controlQueue),
+		hub: h, conn: conn, who: *p.who, guest: p.guest, wakeup: make(chan struct{}, 1), control: make(chan []byte, controlQueue),
 		quit: make(chan closing, 1), done: make(chan struct{}),
 	}
 	h.enter(c)
-	defer h.expel(c)
+	defer h.leave(c)
 	defer conn.Close()
+	if p.tooMany != nil {
+		h.metrics.refused.Inc()
+		c.say(fault(nil, "Too many connections", p.tooMany))
+		c.end(closing{websocket.CloseTryAgainLater, "too many connections", reasonMany})
+	}
 	// Whoever is no longer let in as he was, is not shown anything more.
 	stop := context.AfterFunc(r.Context(), func() {
 		c.end(closing{websocket.ClosePolicyViolation, context.Cause(r.Context()).Error(), reasonEnded})
@@ -114,18 +121,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, n := range subs {
 		n.sub.leave()
 	}
-}
-
-// admit takes a place for a client.
-func (h *Hub) admit() bool {
-	h.clientsMu.Lock()
-	defer h.clientsMu.Unlock()
-	if h.closed || h.admitted >= h.cfg.MaxClients {
-		return false
-	}
-	h.admitted++ // before the upgrade: those who knock while it goes on find the place taken
-	h.clients.Add(1)
-	return true
+	h.uncount(c.guest, len(subs))
 }
 
 func (h *Hub) enter(c *client) {
@@ -138,11 +134,10 @@ func (h *Hub) enter(c *client) {
 	}
 }
 
-func (h *Hub) expel(c *client) {
+func (h *Hub) leave(c *client) {
 	h.clientsMu.Lock()
 	defer h.clientsMu.Unlock()
 	delete(h.open, c)
-	h.admitted--
 	h.metrics.clients.Set(float64(len(h.open)))
 }
 
@@ -250,21 +245,29 @@ func (c *client) handle(kind int, data []byte) error {
 			}
 			c.say(append(append([]byte(`{"type":"pong","n":`), r.N...), '}'))
 		case "subscribe":
+			if !c.keepPace() {
+				return nil
+			}
 			err = c.subscribe(&r)
 		case "unsubscribe":
 			err = c.unsubscribe(*r.ID)
 		}
 	}
 	if err != nil {
-		out := []byte(`{"type":"error"`)
-		if r.ID != nil {
-			out = live.AppendString(append(out, `,"id":`...), *r.ID)
-		}
-		out = live.AppendString(append(out, `,"title":`...), "Bad message")
-		out = live.AppendString(append(out, `,"detail":`...), err.Error())
-		c.say(append(out, '}'))
+		c.say(fault(r.ID, "Bad message", err))
 	}
 	return err
+}
+
+// fault is a frame that says what is wrong.
+func fault(id *string, title string, err error) []byte {
+	out := []byte(`{"type":"error"`)
+	if id != nil {
+		out = live.AppendString(append(out, `,"id":`...), *id)
+	}
+	out = live.AppendString(append(out, `,"title":`...), title)
+	out = live.AppendString(append(out, `,"detail":`...), err.Error())
+	return append(out, '}')
 }
 
 // say queues an answer; while the queue is full the client's messages wait.
@@ -289,8 +292,12 @@ func (c *client) subscribe(r *request) error {
 	if n >= c.hub.cfg.MaxSubscriptions {
 		return fmt.Errorf("%d subscriptions, want at most %d a connection", n+1, c.hub.cfg.MaxSubscriptions)
 	}
+	if err := c.hub.count(c.guest); err != nil {
+		return err
+	}
 	sub, err := c.hub.subscribe(c, r)
 	if err != nil {
+		c.hub.uncount(c.guest, 1)
 		return err
 	}
 	c.mu.Lock()
@@ -307,6 +314,7 @@ func (c *client) unsubscribe(id string) error {
 			c.subs = append(c.subs[:i:i], c.subs[i+1:]...)
 			c.mu.Unlock()
 			s.sub.leave()
+			c.hub.uncount(c.guest, 1)
 			return nil
 		}
 	}

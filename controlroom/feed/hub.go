@@ -55,7 +55,13 @@ type Config struct {
 	MaxClients       int // default 4096
 	MaxSubscriptions int // a client; default 32
 	MaxGroups        int // different filters at a time; default 4096
-	MaxMessage       int // bytes of a client's message; default 65536
+	// MaxUserClients and MaxUserSubscriptions bound what one user or token has in all connections; default 100
+	// and 1000. Where nobody has to say who they are, they bound nothing.
+	MaxUserClients, MaxUserSubscriptions int
+	// MaxAddressClients bounds the connections from one address, in IPv6 from one network of 64 bits, beside
+	// those of this machine, where proxies are; default 500.
+	MaxAddressClients int
+	MaxMessage        int // bytes of a client's message; default 65536
 
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
@@ -128,6 +134,8 @@ type Hub struct {
 	clientsMu sync.Mutex
 	open      map[*client]struct{}
 	admitted  int // those in open, and those that are on their way there
+	guests    map[string]*guest
+	addresses map[string]int // clients by network
 	closed    bool
 }
 
@@ -143,6 +151,9 @@ func New(cfg Config) *Hub {
 	orDefault(&cfg.MaxSubscriptions, 32)
 	orDefault(&cfg.MaxGroups, 4096)
 	orDefault(&cfg.MaxMessage, 64<<10)
+	orDefault(&cfg.MaxUserClients, 100)
+	orDefault(&cfg.MaxUserSubscriptions, 1000)
+	orDefault(&cfg.MaxAddressClients, 500)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -154,6 +165,7 @@ func New(cfg Config) *Hub {
 	h := &Hub{
 		cfg: cfg, metrics: newMetrics(cfg.Metrics), instance: hex.EncodeToString(id[:]),
 		groups: map[string]group{}, noted: make(chan struct{}, 1), open: map[*client]struct{}{},
+		guests: map[string]*guest{}, addresses: map[string]int{},
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second, ReadBufferSize: 1024, WriteBufferSize: 4096,
 			WriteBufferPool: &sync.Pool{}, EnableCompression: true, CheckOrigin: cfg.AllowOrigin, Error: refuse,
@@ -264,6 +276,25 @@ func (h *Hub) tick(now time.Time) {
 	h.metrics.groups.Set(float64(len(h.groups)))
 }
 
+// forgetIdle makes room for a group: of those that nobody uses any more, the one that was left first goes, and
+// whoever would have resumed there gets a snapshot. The caller holds the lock.
+func (h *Hub) forgetIdle() bool {
+	idle, since := "", time.Time{}
+	for key, g := range h.groups {
+		g.lock().Lock()
+		subs := g.subscribers()
+		if len(subs.count) == 0 && (idle == "" || subs.since.Before(since)) {
+			idle, since = key, subs.since
+		}
+		g.lock().Unlock()
+	}
+	if idle == "" {
+		return false
+	}
+	delete(h.groups, idle)
+	return true
+}
+
 func (h *Hub) stats() []byte {
 	b, err := json.Marshal(h.cfg.Stats())
 	if err != nil {
@@ -323,7 +354,7 @@ func (h *Hub) subscribe(c *client, r *request) (subscription, error) {
 	defer h.mu.Unlock()
 	g := h.groups[key]
 	if g == nil {
-		if len(h.groups) >= h.cfg.MaxGroups {
+		if len(h.groups) >= h.cfg.MaxGroups && !h.forgetIdle() {
 			return nil, fmt.Errorf("%d different filters are served at a time, and all are taken; try again later", h.cfg.MaxGroups)
 		}
 		// What the new group begins with is not to come once more as a change.

@@ -25,7 +25,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		requests: counter("requests_total", "Messages of clients."),
 		closed:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "panormus_controlroom_feed_closed_total", Help: "Clients closed by the server, by reason."}, []string{"reason"}),
 	}
-	for _, reason := range []string{reasonSlow, reasonBad, reasonStop, reasonEnded} {
+	for _, reason := range []string{reasonSlow, reasonBad, reasonStop, reasonEnded, reasonMany} {
 		m.closed.WithLabelValues(reason)
 	}
 	if reg != nil {
@@ -40,4 +40,5 @@ const (
 	reasonBad   = "bad_messages"
 	reasonStop  = "stop"
 	reasonEnded = "access_ended"
+	reasonMany  = "too_many_connections"
 )

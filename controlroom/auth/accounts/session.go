@@ -124,7 +124,7 @@ func (d *Denied) Error() string {
 // secret is what the cookie is to hold. A *Denied is all that is told of what was wrong.
 func (b *Book) Login(ctx context.Context, name, password, code, remote string) (secret string, err error) {
 	now := time.Now()
-	address, account := addressKey(remote), "name "+name[:min(len(name), 64)]
+	address, account := "address "+auth.Network(remote), "name "+name[:min(len(name), 64)]
 	if wait := b.throttle.try(now, account, address); wait > 0 {
 		return "", &Denied{Wait: wait}
 	}

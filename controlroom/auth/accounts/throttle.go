@@ -1,7 +1,6 @@
 package accounts
 
 import (
-	"net"
 	"sync"
 	"time"
 )
@@ -89,16 +88,4 @@ func (t *throttle) right(name, address string) {
 			delete(t.wrong, address)
 		}
 	}
-}
-
-// addressKey is what an address counts as: all of a network that one household or office has, in IPv6.
-func addressKey(remote string) string {
-	host, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		host = remote
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		host = ip.Mask(net.CIDRMask(64, 128)).String()
-	}
-	return "address " + host
 }
