@@ -153,12 +153,12 @@ func (b *Backtest) Run(ctx context.Context) (*BacktestResult, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.out.Devices = len(e.devices)
+		r.out.Devices = e.heard(&rule)
 		return r.end(began, leftOut, e.Stats())
 	}
 	r.e = New(cfg, NewSet(&rule))
 	past := b.past()
-	if err := r.learn(ctx, past.From); err != nil {
+	if err := r.learn(ctx, r.e, past.From); err != nil {
 		return nil, err
 	}
 	r.tick(past.From.UnixMilli())
@@ -197,16 +197,16 @@ type backtest struct {
 }
 
 // learn teaches the baselines of the rule what was before a time.
-func (r *backtest) learn(ctx context.Context, to time.Time) error {
+func (r *backtest) learn(ctx context.Context, e *Engine, to time.Time) error {
 	if r.Hours == nil {
 		return nil
 	}
-	for _, of := range r.e.unlearned([]int{0}) {
-		l := r.e.newLesson(of)
+	for _, of := range e.unlearned([]int{0}) {
+		l := e.newLesson(of)
 		if err := r.Hours(ctx, l.query(to), l.take); err != nil {
 			return err
 		}
-		r.e.teach(l, []int{0}, to)
+		e.teach(l, []int{0}, to)
 	}
 	return nil
 }

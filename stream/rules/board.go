@@ -42,6 +42,7 @@ type join struct {
 	fn     string // avg, min, max, sum or count, of a zone or of neighbours; of
 	near   bool
 	metric string
+	class  string   // of counts, whose column metric is; "" for a metric of devices
 	device textFunc // of `of`
 	metres numFunc  // of neighbours
 }
@@ -54,7 +55,12 @@ type boardValue struct {
 	zone     string
 	lat, lon float64
 	stands   int64
+	counted  bool // it is a camera's count
 	samples  []sample
+}
+
+func newBoardValue(k boardKey) *boardValue {
+	return &boardValue{boardKey: k, lat: nan, lon: nan, counted: strings.Contains(k.metric, countMark)}
 }
 
 // compare orders readings of one metric by their devices.
@@ -104,7 +110,7 @@ func (b *board) take(p *post, most int, forget int64) {
 			b.refused++
 			return
 		}
-		v = &boardValue{boardKey: k, lat: nan, lon: nan}
+		v = newBoardValue(k)
 		b.values[k] = v
 		d := deviceMetric{k.id, k.metric}
 		b.devices[d] = append(b.devices[d], v)
@@ -173,11 +179,16 @@ func (b *board) sweep(before int64) {
 	}
 }
 
-// at is the newest reading not after a time, if it still stands then.
+// at is the newest reading not after a time, if it still stands then. A count that does not is 0: nobody is
+// not counted.
 func (v *boardValue) at(now int64) (float64, bool) {
 	for _, s := range v.samples {
-		if s.at <= now {
-			return s.v, now-s.at <= v.stands
+		switch {
+		case s.at > now:
+		case now-s.at <= v.stands:
+			return s.v, true
+		default:
+			return 0, v.counted
 		}
 	}
 	return 0, false
@@ -189,7 +200,7 @@ func (b *board) answer(f *frame, j *join) float64 {
 	case j.fn == "of":
 		newest, at := nan, int64(math.MinInt64)
 		id, _ := j.device(f)
-		for _, v := range b.devices[deviceMetric{id, j.metric}] { // one, or the id is of several domains
+		for _, v := range b.devices[deviceMetric{id, j.boardMetric()}] { // one, or the id is of several domains
 			if x, ok := v.at(f.now); ok && v.samples[0].at > at {
 				newest, at = x, v.samples[0].at
 			}
@@ -198,12 +209,12 @@ func (b *board) answer(f *frame, j *join) float64 {
 	case j.near:
 		return b.neighbours(f, j)
 	}
-	zone := f.asset().Zone
+	zone := cmp.Or(f.zone, f.asset().Zone)
 	if zone == "" {
 		return nan
 	}
 	var t tally
-	for _, v := range b.zones[zoneMetric{zone, j.metric}] {
+	for _, v := range b.zones[zoneMetric{zone, j.boardMetric()}] {
 		if x, ok := v.at(f.now); ok {
 			t.add(x)
 		}
@@ -220,11 +231,12 @@ func (b *board) neighbours(f *frame, j *join) float64 {
 	const metres = 6_371_008.8 * math.Pi / 180 // a degree
 	north := within / metres
 	east := within / (metres * max(math.Cos(lat*math.Pi/180), 0.01))
-	low, high := cellOf(j.metric, lat-north, lon-east), cellOf(j.metric, lat+north, lon+east)
+	metric := j.boardMetric()
+	low, high := cellOf(metric, lat-north, lon-east), cellOf(metric, lat+north, lon+east)
 	b.near = b.near[:0]
 	for y := low.lat; y <= high.lat; y++ {
 		for x := low.lon; x <= high.lon; x++ {
-			for _, v := range b.cells[boardCell{j.metric, y, x}] {
+			for _, v := range b.cells[boardCell{metric, y, x}] {
 				if v.id == f.dev.id && v.domain == f.dev.domain {
 					continue
 				}
@@ -322,7 +334,7 @@ func (r *reader) board() *board {
 			r.bad = true
 			return b
 		}
-		v := &boardValue{boardKey: boardKey{about[0], about[1], about[2]}, lat: nan, lon: nan}
+		v := newBoardValue(boardKey{about[0], about[1], about[2]})
 		lat, lon := r.number(), r.number()
 		v.stands = r.int()
 		for range r.count() {

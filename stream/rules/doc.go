@@ -130,6 +130,11 @@
 // the tick that takes a device for silent. The board of readings is in checkpoints; it holds Config.MaxDevices of them, 4,096
 // devices of a zone and metric, and forgets after Config.Forget.
 //
+// zone_sum("seen", "person"), a column of counts and a class, is of cameras: of the last minute of their whole
+// views; one that is 150 s old is 0. Rules about rows ask as rules on observations do. Where a rule is about one
+// kind and asks for another, it is judged by the RowEngine of several kinds, in the order in which the log
+// stored them: see rowJoins.
+//
 // # Schedules and templates
 //
 // `schedule` says when a rule is judged, in the city's legal time. Outside of it the rule is not judged,

@@ -71,6 +71,7 @@ func (c Config) withDefaults() Config {
 // it, belongs to one goroutine. Stats may be asked by any.
 type Engine struct {
 	cfg    Config
+	kind   string // onObservations or onAsking: whose rules
 	prog   *program
 	shards []*shard
 	shared *shared
@@ -85,8 +86,10 @@ type Engine struct {
 }
 
 // New makes an engine without state.
-func New(cfg Config, set *Set) *Engine {
-	e := &Engine{cfg: cfg.withDefaults(), prog: newProgram(set, onObservations, false)}
+func New(cfg Config, set *Set) *Engine { return newEngine(cfg, set, onObservations) }
+
+func newEngine(cfg Config, set *Set, kind string) *Engine {
+	e := &Engine{cfg: cfg.withDefaults(), kind: kind, prog: newProgramOf(set, kind, onObservations, false)}
 	e.cfg.faults = newFaults()
 	for i := range e.cfg.Partitions {
 		e.shards = append(e.shards, newShard(e, i))

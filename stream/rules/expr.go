@@ -324,7 +324,7 @@ func (c *compiler) declarations() []cel.EnvOption {
 
 // warnUnknown says which metrics no profile has, where the profiles are known.
 func (c *compiler) warnUnknown(all []*parsed) {
-	if c.p.known == nil || c.columns != nil {
+	if c.p.known == nil {
 		return
 	}
 	said := map[string]bool{}
@@ -334,7 +334,15 @@ func (c *compiler) warnUnknown(all []*parsed) {
 				return
 			}
 			v, ok := c.vars[x.AsIdent()]
-			if !ok || v.source != fromMetric || said[v.name] || slices.Contains(c.p.known, v.name) {
+			switch {
+			case !ok:
+				return
+			case v.source == fromJoin && v.join.class == "":
+				v.name = v.join.metric
+			case v.source != fromMetric || c.columns != nil:
+				return
+			}
+			if said[v.name] || slices.Contains(c.p.known, v.name) {
 				return
 			}
 			said[v.name] = true

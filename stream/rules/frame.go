@@ -24,6 +24,7 @@ type frame struct {
 	// board is there where a rule is judged by other devices' readings, with the place of its own.
 	board    *board
 	lat, lon float64
+	zone     string // of an event that says one
 	// stretches are of the rules' schedules, by place in the set.
 	stretches []stretch
 	working   stretch // of the calendar last asked

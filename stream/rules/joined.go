@@ -14,9 +14,9 @@ import (
 	"panormus/stream/batch"
 )
 
-// OnJoined names the engine of sequences whose steps are about several kinds: a detection, then a
-// message of a device. It is no kind of its own: each step says, or shows by its variables, what it is
-// about, and what joins them is the key.
+// OnJoined names the engine of rules that are about several kinds: of those that ask others for what is of
+// another kind, see rowJoins, and of sequences: a detection, then a message of a device. It is no kind of its
+// own: each step says, or shows by its variables, what it is about, and what joins them is the key.
 const OnJoined = "joined"
 
 // stepOn is what step i is about, the one after the last being `unless`.
@@ -51,9 +51,9 @@ func (r *Rule) endsOn() string {
 	return cmp.Or(r.clearOn, r.On)
 }
 
-// engine is who judges the rule: the kind it is about, or OnJoined.
+// engine is who judges the rule: the kind it is about, or OnJoined where it needs others too.
 func (r *Rule) engine() string {
-	if r.mixed() {
+	if r.mixed() || r.asks() && r.On != onObservations || r.asksOn(OnCounts) {
 		return OnJoined
 	}
 	return r.On
@@ -73,7 +73,12 @@ func (r *Rule) takes(on string) bool {
 }
 
 // runs reports whether an engine judges the rule by rows, or messages, of a kind.
-func (r *Rule) runs(engine, on string) bool { return r.engine() == engine && r.takes(on) }
+func (r *Rule) runs(engine, on string) bool {
+	if r.inner() {
+		return engine == onAsking && on == onObservations
+	}
+	return r.engine() == engine && r.takes(on)
+}
 
 // inputsOf are the kinds of rows that the rules of an engine are about.
 func inputsOf(set *Set, engine string) []string {
@@ -82,7 +87,9 @@ func inputsOf(set *Set, engine string) []string {
 	}
 	var out []string
 	for _, on := range ons {
-		if slices.ContainsFunc(set.Rules, func(r *Rule) bool { return !r.Disabled && r.runs(OnJoined, on) }) {
+		if slices.ContainsFunc(set.Rules, func(r *Rule) bool {
+			return !r.Disabled && r.engine() == OnJoined && (r.takes(on) || r.asksOn(on))
+		}) {
 			out = append(out, on)
 		}
 	}
@@ -236,6 +243,7 @@ func Messages(o *batch.Observations, do func(*Row)) {
 			quality |= o.Quality[i]
 		}
 		row := Row{On: onObservations, Device: o.Device.At(first), Domain: o.Domain.At(first), Time: o.Time[first], Received: o.Received[first]}
+		row.message = messageRows{o: o, first: first, end: i}
 		if quality&devices.QualityClock != 0 {
 			row.Time = row.Received
 		}

@@ -7,6 +7,8 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
+
+	"panormus/stream/batch"
 )
 
 // What rules may ask of other devices: see board, and for how that is judged ask.
@@ -22,19 +24,14 @@ func (w *rewriter) joinCall(e ast.Expr, fn string, args []ast.Expr) {
 	if !w.aboutReadings(e, fn) {
 		return
 	}
-	if w.columns != nil {
-		w.failID(w.e, e.ID(), "%s() is not supported yet but on observations", fn)
-		return
-	}
 	j := &join{}
 	kind, of, _ := strings.Cut(fn, "_")
-	like := fn + `("temp_c")`
-	ok := len(args) > 0
-	written := ""
+	like := fn + `("temp_c"), or of cameras ` + fn + `("seen", "person")`
+	written, ok := "", len(args) > 0
 	switch {
 	case kind == "of":
-		j.fn, like = "of", `of("gauge-1", "level_mm"), of(tags.gauge, "level_mm")`
-		if ok = len(args) == 2; ok {
+		j.fn, like = "of", `of("gauge-1", "level_mm"), of(tags.gauge, "level_mm"), or of a camera of("cam-1", "seen", "person")`
+		if ok = len(args) > 1; ok {
 			if written, ok = w.otherDevice(j, args[0]); !ok {
 				w.failID(w.e, args[0].ID(), "%s(): want a device: its id in quotes, a text among the params, or a tag: %s", fn, like)
 				return
@@ -42,32 +39,42 @@ func (w *rewriter) joinCall(e ast.Expr, fn string, args []ast.Expr) {
 			args = args[1:]
 		}
 	case kind == "neighbours":
-		j.fn, j.near, like = of, true, fn+`("temp_c", 300)`
-		if ok = len(args) == 2; ok {
-			if written, ok = w.radius(j, args[1]); !ok {
-				w.failID(w.e, args[1].ID(), "%s(): want metres above 0, to %d, or a number among the params: %s", fn, maxRadius, like)
+		j.fn, j.near, like = of, true, fn+`("temp_c", 300), or of cameras `+fn+`("seen", "person", 300)`
+		if ok = len(args) > 1; ok {
+			last := args[len(args)-1]
+			if written, ok = w.radius(j, last); !ok {
+				w.failID(w.e, last.ID(), "%s(): want metres above 0, to %d, or a number among the params: %s", fn, maxRadius, like)
 				return
 			}
-			args = args[:1]
+			args = args[:len(args)-1]
 		}
 	default:
 		j.fn = of
 	}
-	if ok {
-		j.metric, ok = literalText(args)
+	if ok = ok && len(args) <= 2; ok {
+		j.metric, ok = literalText(args[:1])
+	}
+	if ok && len(args) == 2 {
+		if j.class, ok = literalText(args[1:]); ok && !w.countsOf(fn, j, args) {
+			return
+		}
 	}
 	if !ok || j.metric == "" {
 		w.failID(w.e, e.ID(), "%s(): want names in quotes: %s", fn, like)
 		return
 	}
+	names := `"` + j.metric + `"`
+	if j.class != "" {
+		names += `, "` + j.class + `"`
+	}
 	switch {
 	case j.fn == "of":
-		j.name = fn + "(" + written + `, "` + j.metric + `")`
+		j.name = fn + "(" + written + ", " + names + ")"
 	case j.near:
-		j.name = fn + `("` + j.metric + `", ` + written + ")"
+		j.name = fn + "(" + names + ", " + written + ")"
 		w.position()
 	default:
-		j.name = fn + `("` + j.metric + `")`
+		j.name = fn + "(" + names + ")"
 	}
 	w.vars["@"+j.name] = variable{source: fromJoin, kind: kindNum, name: j.name, join: j}
 	n := 0
@@ -80,6 +87,27 @@ func (w *rewriter) joinCall(e ast.Expr, fn string, args []ast.Expr) {
 		w.failID(w.e, e.ID(), "%s(): more than %d functions of other devices, want at most so many a rule", fn, maxJoins)
 	}
 	e.SetKindCase(w.fac.NewIdent(e.ID(), "@"+j.name))
+}
+
+// classes are what cameras count.
+var classes = []string{
+	batch.ClassPerson, batch.ClassHead, batch.ClassFace, batch.ClassBicycle, batch.ClassMotorcycle, batch.ClassCar, batch.ClassVan, batch.ClassTruck,
+	batch.ClassBus, batch.ClassTrain, batch.ClassVehicle, batch.ClassAnimal, batch.ClassBag, batch.ClassPlate, batch.ClassUnknown,
+}
+
+// countsOf reports whether a column of counts and a class are there to ask for, and says what is wrong.
+func (w *rewriter) countsOf(fn string, j *join, args []ast.Expr) bool {
+	k := rowKinds[OnCounts]
+	if k.columns[j.metric] != kindNum {
+		numbers := slices.DeleteFunc(slices.Clone(k.names), func(name string) bool { return k.columns[name] != kindNum })
+		w.failID(w.e, args[0].ID(), "%s(): counts have no number %q%s; want one of %s", fn, j.metric, didYouMean(j.metric, numbers), strings.Join(numbers, ", "))
+		return false
+	}
+	if !slices.Contains(classes, j.class) {
+		w.failID(w.e, args[1].ID(), "%s(): no class is called %q%s; want one of %s", fn, j.class, didYouMean(j.class, classes), strings.Join(classes, ", "))
+		return false
+	}
+	return true
 }
 
 // otherDevice takes who is asked: an id, a parameter, or what a tag of the registry names.
@@ -142,16 +170,19 @@ func (c *code) takeJoins(vars map[string]variable) {
 	slices.SortFunc(c.joins, func(a, b *join) int { return strings.Compare(a.name, b.name) })
 }
 
-// joinedMetrics are the metrics that rules of a set ask for of other devices, and whether any asks by place.
-func joinedMetrics(set *Set) (metrics []string, near bool) {
+// joinedMetrics are the metrics that rules of a set ask an engine for, and whether any asks by place,
+// of its board.
+func joinedMetrics(set *Set, engine string) (metrics []string, near bool) {
 	all := map[string]bool{}
 	for _, r := range set.Rules {
-		if r.code == nil || r.Disabled {
+		if r.code == nil || r.Disabled || (r.engine() == OnJoined) != (engine == onAsking) {
 			continue
 		}
 		for _, j := range r.code.joins {
-			all[j.metric] = true
-			near = near || j.near
+			if j.on() == onObservations {
+				all[j.metric] = true
+				near = near || j.near
+			}
 		}
 	}
 	return slices.Sorted(maps.Keys(all)), near
@@ -171,8 +202,8 @@ func (v variable) ofBoard() numFunc {
 }
 
 // layPosts gives the metrics that rules ask for their place in the plan of every domain.
-func (pl *plan) layPosts(set *Set, slot func(metric string, k kind) *metricPlan) {
-	metrics, near := joinedMetrics(set)
+func (pl *plan) layPosts(set *Set, engine string, slot func(metric string, k kind) *metricPlan) {
+	metrics, near := joinedMetrics(set, engine)
 	for _, name := range metrics {
 		m := pl.metrics[name]
 		if m == nil {

@@ -14,7 +14,11 @@ type zoner interface {
 // where is the device's position: the one it last reported in position_lat and position_lon, else the
 // registry's. It is NaN where neither is known.
 func (t typed) where() func(*frame) (lat, lon float64) {
-	latSlot, lonSlot := t.binder.num[positionMetrics[0]], t.binder.num[positionMetrics[1]]
+	latSlot, says := t.binder.num[positionMetrics[0]]
+	if !says { // rows without a place
+		return (*frame).position
+	}
+	lonSlot := t.binder.num[positionMetrics[1]]
 	return func(f *frame) (float64, float64) {
 		if lat, lon := f.nums[latSlot], f.nums[lonSlot]; lat == lat && lon == lon {
 			return lat, lon

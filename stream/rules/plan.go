@@ -147,8 +147,8 @@ func newPlan(set *Set, engine, on, domain string, onlyCEL bool) *plan {
 		pl.layOut(b, r)
 		pl.joins = pl.joins || r.asks()
 	}
-	if engine == onObservations {
-		pl.layPosts(set, pl.slots(b))
+	if engine == onObservations || engine == onAsking {
+		pl.layPosts(set, engine, pl.slots(b))
 	}
 	for _, r := range pl.rules {
 		pl.bind(b, r)

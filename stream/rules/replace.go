@@ -7,7 +7,7 @@ import "slices"
 // decide and pending ones start anew; episodes of rules that went are cleared. The next Settle
 // returns what that made. The devices' values of metrics read before and now are kept.
 func (e *Engine) Replace(set *Set, now int64) {
-	next := newProgram(e.cfg.faults.without(set), onObservations, false)
+	next := newProgramOf(e.cfg.faults.without(set), e.kind, onObservations, false)
 	for _, s := range e.shards {
 		s.adopt(next, now)
 	}

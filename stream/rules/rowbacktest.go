@@ -16,6 +16,11 @@ func (r *backtest) rows(ctx context.Context, rule *Rule) (*RowEngine, int64, err
 		return nil, 0, &BacktestError{"a rule about rows, of which nothing is kept here"}
 	}
 	e := NewRowEngine(r.Config, rule.engine(), NewSet(rule))
+	if e.joins != nil {
+		if err := r.learn(ctx, e.joins.engine, r.past().From); err != nil {
+			return nil, 0, err
+		}
+	}
 	n := 0
 	apply := func(row *Row) {
 		r.out.Readings++
@@ -92,7 +97,20 @@ func (r *backtest) merge(ctx context.Context, kinds []string, apply func(*Row)) 
 // readRows reads one kind; messages of devices come as readings do.
 func (r *backtest) readRows(ctx context.Context, on string, past Past, each func(*Row) error) (leftOut int64, err error) {
 	c := r.Rule.code
-	wanted := maps.Clone(c.readsOn(on))
+	wanted := map[string]kind{}
+	if r.Rule.takes(on) {
+		maps.Copy(wanted, c.readsOn(on))
+	}
+	for _, j := range c.joins {
+		if j.on() == on {
+			wanted[j.metric] = kindNum
+			if j.near && on == onObservations {
+				for _, name := range positionMetrics {
+					wanted[name] = kindNum
+				}
+			}
+		}
+	}
 	if on != onObservations {
 		maps.Copy(wanted, c.shows)
 		for _, name := range append(rowKinds[on].tells(), "zone") { // a key may be of it
@@ -101,7 +119,10 @@ func (r *backtest) readRows(ctx context.Context, on string, past Past, each func
 		past.Metrics = slices.Sorted(maps.Keys(wanted))
 		return r.ReadRows(ctx, on, past, each)
 	}
-	if past.Metrics = slices.Sorted(maps.Keys(wanted)); c.counts {
+	if r.Rule.On == onObservations {
+		maps.Copy(wanted, c.shows)
+	}
+	if past.Metrics = slices.Sorted(maps.Keys(wanted)); r.Rule.takes(on) && (c.counts || len(c.readsOn(on)) == 0) {
 		past.Metrics = nil
 	}
 	return r.Read(ctx, past, func(o *batch.Observations) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 func TestRowBacktestIsWhatHappened(t *testing.T) {
 	registry := &testRegistry{assets: map[string]*devices.Asset{}}
 	for i, id := range []string{"cam-0", "cam-1", "door-0", "door-1"} {
-		registry.assets[id] = &devices.Asset{Device: devices.Device{ID: id, Domain: "safety", Zone: fmt.Sprint("z", i%2)}}
+		registry.assets[id] = &devices.Asset{Device: devices.Device{ID: id, Domain: "safety", Zone: fmt.Sprint("z", i%2), Tags: map[string]string{"door": "door-0"}}}
 	}
 	start := time.Date(2026, 9, 21, 10, 0, 0, 0, time.UTC)
 	rnd := rand.New(rand.NewPCG(3, 4))
@@ -30,8 +31,8 @@ func TestRowBacktestIsWhatHappened(t *testing.T) {
 		who   int
 	}
 	var past []moment
-	for second := int64(0); second < 7200; second += int64(rnd.IntN(20)) {
-		past = append(past, moment{start.UnixMilli() + second*1000, []string{OnDetections, OnUplinks, onObservations}[rnd.IntN(3)], []string{"person", "car"}[rnd.IntN(2)], float64(rnd.IntN(2)), rnd.IntN(2)})
+	for second := int64(0); second < 7200; second += int64(1 + rnd.IntN(16)) {
+		past = append(past, moment{start.UnixMilli() + second*1000, []string{OnDetections, OnUplinks, onObservations, OnCounts}[rnd.IntN(4)], []string{"person", "car"}[rnd.IntN(2)], float64(rnd.IntN(2)), rnd.IntN(2)})
 	}
 	// tell calls do for the rows of some kinds within a time.
 	tell := func(kinds []string, from, to int64, do func(*Row)) {
@@ -50,6 +51,9 @@ func TestRowBacktestIsWhatHappened(t *testing.T) {
 			case OnUplinks:
 				at := time.UnixMilli(m.at)
 				Uplinks([]batch.Uplink{{Time: at, Device: fmt.Sprint("door-", m.who), Gateway: m.class, RSSIdBm: -120 + 10*m.door}}, do)
+			case OnCounts:
+				at := time.UnixMilli(m.at)
+				Counts([]batch.Count{{Time: at.Add(-time.Minute), Received: at, Camera: fmt.Sprint("cam-", m.who), Class: m.class, Seen: m.at / 1000 % 5}}, do)
 			default:
 				Messages(doorMessage(m.at, m.who, m.door), do)
 			}
@@ -61,6 +65,10 @@ func TestRowBacktestIsWhatHappened(t *testing.T) {
 		`{id: r, on: uplinks, when: 'delta(rssi_dbm, 2m) < 0', hold: 5s}`,
 		`{id: r, on: detections, sequence: [{as: a, when: 'class == "person"'}, {as: b, within: 10s, when: 'class == "car"'}]}`,
 		`{id: r, sequence: [{as: a, when: 'class == "person"'}, {as: b, within: 15s, when: door_open == 1}], unless: {within: 5s, on: uplinks, when: rssi_dbm < -115}, hold: 5s}`,
+		`{id: r, on: detections, when: 'class == "person" && zone_max("door_open") == 1', hold: 20s}`,
+		`{id: r, when: 'door_open == 1 && zone_sum("seen", "person") > 2', for: 10s}`,
+		`{id: r, on: counts, window: {type: tumbling, size: 1m}, let: {n: 'sum(seen * of(tags.door, "door_open"))'}, when: n > 3}`,
+		`{id: r, key: zone, window: {type: tumbling, size: 1m}, let: {n: 'max(zone_max("seen", "car"))', o: count()}, when: n > 2 && o > 1}`,
 	} {
 		rule := mustParse(t, "rules: ["+text+"]").Rules[0]
 		end := start.Add(2 * time.Hour)
@@ -85,8 +93,8 @@ func TestRowBacktestIsWhatHappened(t *testing.T) {
 			return 1, bad
 		}
 		b.Read = func(_ context.Context, p Past, each func(*batch.Observations) error) (int64, error) {
-			if !slices.Equal(p.Metrics, []string{"door_open"}) {
-				t.Errorf("asked for %q, want door_open", p.Metrics)
+			if all := strings.Contains(text, "count()"); all != (p.Metrics == nil) || !all && !slices.Equal(p.Metrics, []string{"door_open"}) {
+				t.Errorf("asked for %q, want door_open, or all where messages are counted", p.Metrics)
 			}
 			for i := range past {
 				if m := &past[i]; m.on == onObservations && m.at < p.To.UnixMilli() {

@@ -88,6 +88,7 @@ func (r *rowRun) release(ctx context.Context) error {
 type rowMessage struct {
 	in *rowInput
 	streamlog.Message
+	arrived time.Time
 }
 
 // follow reads all inputs ahead until stop is called or one fails, each in its order and together in the
@@ -132,7 +133,7 @@ func (r *rowRun) follow(ctx context.Context) (messages <-chan rowMessage, failed
 					return
 				case m := <-read:
 					select {
-					case arrived <- rowMessage{in, m}:
+					case arrived <- rowMessage{in: in, Message: m}:
 					case <-ctx.Done():
 						return
 					}
@@ -146,15 +147,17 @@ func (r *rowRun) follow(ctx context.Context) (messages <-chan rowMessage, failed
 	return all, fail, stop, nil
 }
 
-// How often merge asks whether an input that is silent has more, and how long it waits for what was said
-// to be there.
+// How often merge asks whether an input that is silent has more, how long it waits for what was said to be
+// there, and how old a message is before which nothing can still come to light.
 const (
 	mergeAsks     = 100 * time.Millisecond
 	mergePatience = 2 * time.Second
+	mergeSettled  = time.Second
 )
 
 // merge passes on what arrived, the earliest stored first, as soon as every input has something or had no
-// more when it was last asked.
+// more when it was asked after that arrived: so that what is judged at once, by what another kind said
+// before, is judged as a replay will.
 func (r *rowRun) merge(ctx context.Context, inputs []*rowInput, passed map[string]uint64, arrived <-chan rowMessage, wanted map[*rowInput]chan struct{}, out chan<- rowMessage) error {
 	heads := map[*rowInput]rowMessage{}
 	ends, asked := map[string]uint64{}, map[string]time.Time{}
@@ -162,15 +165,22 @@ func (r *rowRun) merge(ctx context.Context, inputs []*rowInput, passed map[strin
 	defer timer.Stop()
 	for {
 		var first *rowMessage
-		waits := len(heads) == 0
 		for _, in := range inputs {
-			if m, ok := heads[in]; ok {
-				if first == nil || m.Stored.Before(first.Stored) {
-					first = &m
-				}
+			if m, ok := heads[in]; ok && (first == nil || m.Stored.Before(first.Stored)) {
+				first = &m
+			}
+		}
+		missing, wait := false, mergePatience // whether there is more that has not come, and for how long it is waited
+		for _, in := range inputs {
+			if _, ok := heads[in]; ok || first == nil || len(inputs) == 1 {
 				continue
 			}
-			if len(inputs) > 1 && passed[in.on] >= ends[in.on] && time.Since(asked[in.on]) > mergeAsks {
+			known := asked[in.on].After(first.arrived) || asked[in.on].After(first.Stored.Add(mergeSettled))
+			if !known && passed[in.on] >= ends[in.on] {
+				if again := mergeAsks - time.Since(asked[in.on]); again > 0 {
+					wait = min(wait, again)
+					continue
+				}
 				asked[in.on] = time.Now()
 				last, err := r.cfg.Log.LastSeq(ctx, in.kind)
 				if err != nil {
@@ -178,16 +188,17 @@ func (r *rowRun) merge(ctx context.Context, inputs []*rowInput, passed map[strin
 				}
 				ends[in.on] = last
 			}
-			waits = waits || len(inputs) > 1 && passed[in.on] < ends[in.on]
+			missing = missing || passed[in.on] < ends[in.on]
 		}
-		if waits {
-			timer.Reset(mergePatience)
+		if first == nil || missing || wait < mergePatience {
+			timer.Reset(wait)
 			select {
 			case m := <-arrived:
+				m.arrived = time.Now()
 				heads[m.in] = m
-			case <-timer.C: // what there was has been dropped from the log, or is slow to come
-				for _, in := range inputs {
-					if _, ok := heads[in]; !ok {
+			case <-timer.C:
+				for _, in := range inputs { // what there was has been dropped from the log, or is slow to come
+					if _, ok := heads[in]; !ok && wait == mergePatience {
 						passed[in.on] = max(passed[in.on], ends[in.on])
 					}
 				}

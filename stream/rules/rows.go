@@ -40,6 +40,9 @@ type RowEngine struct {
 	tardy    []tardy
 	chains   map[rowKey][]string // of those on events
 	series   rowSeries
+	joins    *rowJoins        // of OnJoined
+	ticked   map[string]int64 // processing time of the last tick, by kind
+	late     int64            // how far the event clock stays behind, ms
 
 	evaluated, matched uint64
 	count              shardCounts
@@ -55,6 +58,7 @@ type rowOwner struct{ on, id, domain string }
 type rowProgram struct {
 	*program
 	kind  *rowKind // nil for messages of devices
+	asked bool     // no rule is about it, some ask for it
 	slots map[*plan]*rowSlots
 }
 
@@ -107,6 +111,10 @@ func NewRowEngine(cfg Config, on string, set *Set) *RowEngine {
 	e.counts.Store(newCounts(set, nil))
 	e.frame = frame{cfg: &e.cfg, sun: &e.sun}
 	e.windows.lateness = e.lateness(rowKinds[on])
+	if e.ticked = map[string]int64{}; on == OnJoined {
+		e.joins = newRowJoins(cfg)
+		e.joins.adopt(set, 0)
+	}
 	e.adopt(set)
 	return e
 }
@@ -114,8 +122,13 @@ func NewRowEngine(cfg Config, on string, set *Set) *RowEngine {
 // adopt makes programs of a set.
 func (e *RowEngine) adopt(set *Set) {
 	e.set, e.programs = set, map[string]*rowProgram{}
+	e.late = 0
 	for _, on := range inputsOf(set, e.on) {
-		e.programs[on] = newRowProgram(set, e.on, on)
+		p := newRowProgram(set, e.on, on)
+		p.asked = !slices.ContainsFunc(p.all(), func(pl *plan) bool { return len(pl.rules) > 0 })
+		if e.programs[on] = p; !p.asked {
+			e.late = max(e.late, e.lateness(p.kind))
+		}
 	}
 	e.windowed = false
 	for _, p := range e.programs {
@@ -132,7 +145,7 @@ func (e *RowEngine) Idle() bool {
 			return false
 		}
 	}
-	return len(e.episodes)+len(e.keyed) == 0
+	return len(e.episodes)+len(e.keyed) == 0 && (e.joins == nil || e.joins.idle())
 }
 
 // newRowDevice has a home and a more that it shares with no other.
@@ -180,7 +193,13 @@ func (e *RowEngine) Apply(seq uint64, row *Row) {
 	e.seq, e.received = seq, max(e.received, row.Received)
 	now := min(row.Time, row.Received+maxAheadMs)
 	at := min(row.Time, row.Received)
-	e.advance(at-e.lateness(p.kind), row.Received)
+	if e.joins != nil {
+		e.takeRow(row, at)
+	}
+	if p.asked {
+		return
+	}
+	e.advance(at-e.late, row.Received)
 	if e.windowed {
 		e.windowClockOf(row.On).moved(at-e.lateness(p.kind), row.Received)
 		e.closeWindows()
@@ -194,6 +213,13 @@ func (e *RowEngine) Apply(seq uint64, row *Row) {
 	f.nums, f.texts, f.dev, f.now, f.own, f.quality = d.nums, d.texts, d, now, at, 0
 	if len(d.plan.series) > 0 {
 		e.takeSeries(p, d, row, at)
+	}
+	if d.plan.joins {
+		e.flushJoins()
+		f.board, f.zone = e.joins.engine.shared.board, ""
+		if f.lat, f.lon = f.placed(); row.On == OnEvents {
+			f.zone = row.column("zone")
+		}
 	}
 	for _, r := range d.plan.rules {
 		switch {
@@ -465,6 +491,10 @@ func (e *RowEngine) put(ev batch.Event) {
 
 // Settle returns the events since the last, in order. The caller owns them.
 func (e *RowEngine) Settle() []batch.Event {
+	if e.joins != nil {
+		e.flushJoins()
+		e.settleJoins()
+	}
 	e.isolate()
 	e.counts.Load().take(&e.count)
 	out := make([]batch.Event, len(e.out))
@@ -490,7 +520,16 @@ func (e *RowEngine) TickOn(on string, now int64) {
 	if c := e.clocks[on]; c != nil {
 		c.ticked(now)
 	}
-	e.advance(now-e.lateness(rowKinds[e.on]), now)
+	if e.joins != nil && on == onObservations {
+		e.tickJoins(now)
+	}
+	e.ticked[on] = now
+	for on, p := range e.programs { // the clock is that of the last of those that rules are about
+		if !p.asked {
+			now = min(now, e.ticked[on])
+		}
+	}
+	e.advance(now-e.late, e.received)
 	e.closeWindows()
 }
 

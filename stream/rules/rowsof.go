@@ -28,6 +28,8 @@ type Row struct {
 	text  func(column int) string
 	other func(name string) (float64, string) // what is no column; nil for nothing
 
+	message messageRows // of a device
+
 	rule  string   // of an event: who raised it
 	chain []string // of an event: the rules on events that it comes of
 }

@@ -19,6 +19,7 @@ type rowState struct {
 	Windows  []byte              `json:"windows,omitempty"`
 	Chains   []rowChain          `json:"chains,omitempty"`
 	Series   []byte              `json:"series,omitempty"`
+	Joins    *joinsState         `json:"joins,omitempty"`
 }
 
 type rowEpisodeOfRule struct {
@@ -51,6 +52,9 @@ func (e *RowEngine) Snapshot() ([]byte, error) {
 	}
 	if len(e.series.things) > 0 {
 		s.Series = e.series.write()
+	}
+	if e.joins != nil {
+		s.Joins = e.joins.state()
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -88,8 +92,12 @@ func (e *RowEngine) Restore(b []byte) error {
 		}
 		kept := ep.rowEpisode
 		if r == nil {
-			if kept.State == raised && rowKinds[e.on] != nil {
-				gone := &bound{Rule: &Rule{ID: ep.Rule, On: e.on, Key: "device", Severity: "warning", Shadow: kept.Shadow}}
+			if kept.State == raised {
+				on := e.on
+				if rowKinds[on] == nil {
+					on = ""
+				}
+				gone := &bound{Rule: &Rule{ID: ep.Rule, On: on, Key: "device", Severity: "warning", Shadow: kept.Shadow}}
 				e.emit(gone, ep.rowKey, &kept, "cleared", max(e.clock, kept.Start), kept.Received, changeReason(nil))
 			}
 			continue
@@ -102,6 +110,11 @@ func (e *RowEngine) Restore(b []byte) error {
 		}
 		e.episodes[ep.rowKey] = &kept
 		e.keys[ep.Rule]++
+	}
+	if s.Joins != nil && e.joins != nil {
+		if err := e.joins.restore(s.Joins); err != nil {
+			return err
+		}
 	}
 	if s.Windows != nil {
 		r := &reader{b: s.Windows, version: s.Version}
@@ -143,6 +156,10 @@ func (e *RowEngine) Replace(set *Set, now int64) {
 	for k, ep := range e.episodes {
 		rules[k] = e.rule(k.Rule, ep.Domain)
 	}
+	if e.joins != nil {
+		e.flushJoins()
+		e.joins.adopt(set, now)
+	}
 	e.adopt(e.cfg.faults.without(set))
 	ended := func(r *Rule, reason string) string {
 		if e.cfg.faults.of(r) != "" {
@@ -169,7 +186,7 @@ func (e *RowEngine) Replace(set *Set, now int64) {
 		e.endWindow(w, now, ended(w.rule.Rule, changeReason(next)))
 	}
 	for on := range e.clocks {
-		if e.programs[on] == nil {
+		if p := e.programs[on]; p == nil || p.asked {
 			delete(e.clocks, on)
 		}
 	}

@@ -143,9 +143,14 @@ const joinedRules = `
 rules:
   - {id: door, sequence: [{as: a, when: 'class == "person"'}, {as: b, within: 20s, when: door_open == 1}], unless: {within: 5s, when: badge_ok == 1}, hold: 5s}
   - {id: tampered, key: domain, on: detections, sequence: [{as: a, when: value == 1}, {as: b, within: 2m, when: door_open == 1}], clear: guard_there == 1, hold: 10m}
+  - {id: noisy, on: detections, when: 'class == "person" && zone_max("noise") == 1', hold: 3s}
+  - {id: noisy-often, on: detections, window: {type: tumbling, size: 20s}, let: {n: 'count(zone_max("noise") == 1)'}, when: n > 2}
+  - {id: crowded, key: zone, when: 'door_open == 1 && zone_sum("seen", "person") > 4', for: 5s}
+  - {id: crowded-window, window: {type: sliding, size: 20s, every: 5s}, let: {n: 'max(zone_max("seen", "car") + rate(noise, 1m))'}, when: n > 3}
+  - {id: quiet, on: counts, when: 'zone_sum("noise") == 0 && seen > zone_min("seen", "person")', key: zone}
 `
 
-// And so does one of sequences over several kinds, which it reads side by side.
+// And so does one of rules about several kinds, which it reads side by side.
 func TestJoinedWorkerKilled(t *testing.T) {
 	killRows(t, OnJoined, joinedRules, func(l *streamlog.Log) {
 		rnd := rand.New(rand.NewPCG(6, 6))
@@ -160,6 +165,19 @@ func TestJoinedWorkerKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := l.Publish(within(t), batch.KindObservations, i%l.Partitions(), "", data); err != nil {
+				t.Fatal(err)
+			}
+			if i%5 != 0 {
+				continue
+			}
+			count := batch.Count{
+				Time: time.UnixMilli(at - 60_000).UTC(), Received: time.UnixMilli(at).UTC(), Camera: fmt.Sprint("cam-", rnd.IntN(2)),
+				Class: []string{"person", "car"}[rnd.IntN(2)], Seen: int64(rnd.IntN(8)),
+			}
+			if data, err = batch.EncodeCounts([]batch.Count{count}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Publish(within(t), batch.KindCounts, 0, "", data); err != nil {
 				t.Fatal(err)
 			}
 		}

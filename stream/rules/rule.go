@@ -202,7 +202,7 @@ func (r *Rule) windowed() bool { return r.Window != nil || r.Sequence != nil }
 
 // sameKeys reports whether episodes of old mean the same under r.
 func (r *Rule) sameKeys(old *Rule) bool {
-	return r.Key == old.Key && r.Domain == old.Domain && r.engine() == old.engine() && r.Shadow == old.Shadow && (r.Absent > 0) == (old.Absent > 0) &&
+	return r.Key == old.Key && r.Domain == old.Domain && r.On == old.On && r.Shadow == old.Shadow && (r.Absent > 0) == (old.Absent > 0) &&
 		(r.Window == nil) == (old.Window == nil) && (r.Sequence == nil) == (old.Sequence == nil)
 }
 

@@ -441,9 +441,6 @@ func (p *parser) compileSequence(r *Rule, at map[string]*yaml.Node, before int) 
 			pieces[i].expr = texts[e]
 		}
 	}
-	if mixed && len(out.joins) > 0 {
-		p.failAt(at["sequence"], "sequence: %s in one over several kinds is not supported yet", out.joins[0].name)
-	}
 	if len(p.problems.errors()) > bad {
 		return
 	}

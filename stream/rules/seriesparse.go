@@ -183,6 +183,9 @@ func (w *rewriter) distanceCall(e ast.Expr, args []ast.Expr) {
 // position makes the metrics of the device's position read.
 func (w *rewriter) position() {
 	for _, name := range positionMetrics {
+		if w.columns != nil && w.columns[name] == kindNone {
+			continue // it is where the registry says
+		}
 		w.vars[name] = variable{source: fromMetric, kind: kindNum, name: name}
 		if w.decides {
 			w.reads[name] = true

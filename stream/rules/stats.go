@@ -218,7 +218,13 @@ func (e *RowEngine) Stats() []RuleStats {
 	var out []RuleStats
 	c := e.counts.Load()
 	for i, r := range c.set.Rules {
-		if r.engine() == e.on {
+		switch {
+		case r.inner() && e.joins != nil:
+			within := e.joins.engine
+			if t := within.counts.Load().byID[r.ID]; t != nil {
+				out = append(out, t.stats(r, within.cfg.faults))
+			}
+		case r.engine() == e.on:
 			out = append(out, c.rules[i].stats(r, e.cfg.faults))
 		}
 	}
