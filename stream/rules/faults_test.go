@@ -19,7 +19,7 @@ func panicking(e *program, rule string) {
 			if r.ID != rule {
 				continue
 			}
-			was := r.when
+			was := r.bare.when
 			r.bare.when = func(f *frame) tri {
 				if f.dev.id == "bad" {
 					panic("slot 7 of 3")
