@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -82,6 +83,7 @@ type brokerConfig struct {
 	// passwords, accounts or a CA for client certificates.
 	Auth         string           `yaml:"auth"`
 	Accounts     []broker.Account `yaml:"accounts"`     // what users may do that are no devices
+	Public       string           `yaml:"public"`       // host:port where devices outside find it; empty: the host that was asked
 	Certificates string           `yaml:"certificates"` // required, or optional: those without have a password
 }
 
@@ -96,6 +98,11 @@ func (c *brokerConfig) check() error {
 	}
 	if c.Certificates != "" && c.Certificates != "required" && c.Certificates != "optional" {
 		return fmt.Errorf("broker.certificates: %q, want required or optional", c.Certificates)
+	}
+	if c.Public != "" {
+		if _, port, err := net.SplitHostPort(c.Public); err != nil || port == "" {
+			return fmt.Errorf("broker.public: %.300q, want host:port", c.Public)
+		}
 	}
 	if c.TLS.CA != "" && c.TLS.Cert == "" {
 		return errors.New("broker.tls.ca: client certificates are asked for over TLS, and broker.tls.cert names no certificate of the broker's own")

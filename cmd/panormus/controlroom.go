@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"panormus/controlroom/api"
 	"panormus/controlroom/auth"
@@ -46,12 +47,18 @@ func (n *node) startControlRoom(ctx context.Context) error {
 	if err := n.openReveals(ctx, n.base); err != nil {
 		return err
 	}
+	claims, err := n.openClaims(ctx)
+	if err != nil {
+		return err
+	}
+	routes := desk.Routes()
+	maps.Copy(routes, claims.Routes())
 	cfg := api.Config{
 		Version: version, State: state, Registry: n.registry, Stats: stats, Ready: n.health,
 		Series: h, Events: h, Export: h, Rollups: h, Changes: h, Rules: n.parts.store, Alarms: n.parts.alarms, AlarmLog: n.parts.db, Radio: h, Video: h, K: n.privacy.least,
 		Purposes: n.privacy.purposes, Audit: n.privacy.journal, Reveals: n.privacy.reveals, PlateLists: n.privacy.lists,
 		Notify: n.parts.notify, Warnings: n.warnings, CAP: n.issuer(),
-		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Who: book, Accounts: book, Routes: desk.Routes(), LoginPage: desk.Page,
+		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Who: book, Accounts: book, Routes: routes, Claims: claims, LoginPage: desk.Page,
 		Limits: api.Limits{PerMinute: n.cfg.Web.Limits.PerMinute, Local: n.cfg.Web.Limits.Local}, Origins: n.cfg.Web.Origins,
 		Contact: n.cfg.Web.Contact, Terms: n.cfg.Web.Terms, Log: n.log,
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -23,8 +24,11 @@ var mediaTypes = map[string]string{
 // devicesCommand moves the registry in and out through the API of the running process, so that the
 // same checks hold and every worker learns of the change.
 func devicesCommand(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) > 0 && args[0] == "claims" {
+		return claimsCommand(ctx, args[1:], out)
+	}
 	if len(args) == 0 || args[0] != "import" && args[0] != "export" {
-		return fmt.Errorf("want devices import FILE… or devices export: %w", errUsage)
+		return fmt.Errorf("want devices import FILE…, devices export or devices claims: %w", errUsage)
 	}
 	fs := flag.NewFlagSet("panormus devices "+args[0], flag.ContinueOnError)
 	fs.SetOutput(out)
@@ -32,7 +36,8 @@ func devicesCommand(ctx context.Context, args []string, out io.Writer) error {
 	url := fs.String("url", "", "address of the API, http://host:port, instead of --data")
 	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
 	format := fs.String("format", "", "csv, json or geojson (import: by the file's name; export: csv)")
-	file := fs.String("o", "-", "export: file to write, - for standard output")
+	file := fs.String("o", "-", "file to write, - for standard output; import: what is made of secrets")
+	generate := fs.String("generate-secrets", "", "import: make secrets for devices that have none (missing), or for all, and write them as CSV")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -52,15 +57,30 @@ func devicesCommand(ctx context.Context, args []string, out io.Writer) error {
 	if fs.NArg() == 0 {
 		return fmt.Errorf("import what? name a file: %w", errUsage)
 	}
+	var secrets io.Writer // nil: none are made
+	switch {
+	case *generate == "":
+	case *generate != "missing" && *generate != "all":
+		return fmt.Errorf("generate-secrets %q, want missing or all: %w", *generate, errUsage)
+	case *file == "-":
+		secrets = out
+	default:
+		f, err := os.OpenFile(*file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		secrets = f
+	}
 	for _, name := range fs.Args() {
-		if err := importDevices(ctx, c, *format, name, out); err != nil {
+		if err := importDevices(ctx, c, *format, *generate, name, secrets, out); err != nil {
 			return fmt.Errorf("import %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func importDevices(ctx context.Context, c apiClient, format, name string, out io.Writer) error {
+func importDevices(ctx context.Context, c apiClient, format, generate, name string, secrets, out io.Writer) error {
 	if format == "" {
 		format = strings.TrimPrefix(strings.ToLower(filepath.Ext(name)), ".")
 	}
@@ -72,11 +92,40 @@ func importDevices(ctx context.Context, c apiClient, format, name string, out io
 	if err != nil {
 		return err
 	}
-	answer, err := c.do(ctx, http.MethodPost, "/api/v1/devices", media, bytes.NewReader(b))
+	path := "/api/v1/devices"
+	if secrets != nil {
+		path += "?generate=" + generate
+	}
+	answer, err := c.do(ctx, http.MethodPost, path, media, bytes.NewReader(b))
 	if err != nil {
 		return err
 	}
+	if secrets != nil {
+		return writeSecrets(answer, name, secrets, out)
+	}
 	_, err = fmt.Fprintf(out, "%s: %s\n", name, bytes.TrimSpace(answer))
+	return err
+}
+
+// writeSecrets writes what was made of secrets, for whoever puts them into the devices: the answer is the only
+// place where they are.
+func writeSecrets(answer []byte, name string, secrets, out io.Writer) error {
+	var made struct {
+		Upserted int
+		Secrets  []struct{ ID, Secret string }
+	}
+	if err := json.Unmarshal(answer, &made); err != nil {
+		return fmt.Errorf("read the secrets: %w", err)
+	}
+	w := csv.NewWriter(secrets)
+	_ = w.Write([]string{"id", "secret"}) // Flush tells of errors
+	for _, s := range made.Secrets {
+		_ = w.Write([]string{s.ID, s.Secret})
+	}
+	if w.Flush(); w.Error() != nil {
+		return fmt.Errorf("write the secrets: %w", w.Error())
+	}
+	_, err := fmt.Fprintf(out, "%s: %d devices, %d new secrets\n", name, made.Upserted, len(made.Secrets))
 	return err
 }
 

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -166,5 +169,84 @@ func TestDoctorLooksAtCertificates(t *testing.T) {
 	}
 	if len(got) != 3 {
 		t.Errorf("%s\nwant three findings", all)
+	}
+}
+
+// TestClaimedDevice has a code made on the command line, redeemed by the API, and used up still after a crash,
+// while the secret goes on letting the device in.
+func TestClaimedDevice(t *testing.T) {
+	settings := filepath.Join(t.TempDir(), "panormus.yaml")
+	if err := os.WriteFile(settings, []byte("broker: {auth: required}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := startInstance(t, "--config", settings)
+	run := func(args ...string) string {
+		t.Helper()
+		var out bytes.Buffer
+		if err := devicesCommand(t.Context(), args, &out); err != nil {
+			t.Fatalf("devices %v: %v", args, err)
+		}
+		return out.String()
+	}
+	labels := t.TempDir()
+	printed := run("claims", "make", "--data", c.data, "--count", "2", "--domain", "lighting", "--page", "https://panormus.example", "-o", labels)
+	code := regexp.MustCompile(`[0-9A-Z]{5}(-[0-9A-Z]{5}){3}`).FindString(printed)
+	if files, err := os.ReadDir(labels); err != nil || len(files) != 2 || code == "" {
+		t.Fatalf("%s %v %v", printed, files, err)
+	}
+	if shown := run("claims", "make", "--data", c.data, "--domain", "lighting"); strings.Count(shown, "█") < 100 || !strings.Contains(shown, "/claim#") {
+		t.Errorf("%s\nwant a QR code", shown)
+	}
+	redeem := func(device string) (status int, answer string) {
+		return c.send(http.MethodPost, "/api/v1/claims/redeem", map[string]any{"code": code, "device": device, "lat": 38.11, "lon": 13.36})
+	}
+	status, answer := redeem("SN-1")
+	var got struct {
+		Username, Secret, Topic string
+		MQTT                    struct {
+			Host string
+			Port int
+		}
+	}
+	if err := json.Unmarshal([]byte(answer), &got); err != nil || status != 200 || fmt.Sprintf("%s:%d", got.MQTT.Host, got.MQTT.Port) != c.info.MQTT {
+		t.Fatalf("%d %s", status, answer)
+	}
+	login := []string{"-u", got.Username, "-P", got.Secret}
+	c.publish(got.Topic, `{"power_w":1}`, login...)
+	c.kill()
+	c.start()
+	if status, answer := redeem("SN-2"); status != 404 {
+		t.Errorf("redeemed again: %d %s", status, answer)
+	}
+	c.publish(got.Topic, `{"power_w":2}`, login...)
+	if err := c.tryPublish("city/lighting/SN-2/telemetry", `{"power_w":2}`); err == nil {
+		t.Error("somebody without a name is let in")
+	}
+	if listed := run("claims", "list", "--data", c.data); strings.Count(listed, " open ") != 2 || !strings.Contains(listed, "SN-1") || strings.Contains(listed, code) {
+		t.Errorf("%s", listed)
+	}
+	file, secrets := filepath.Join(labels, "devices.csv"), filepath.Join(labels, "secrets.csv")
+	if err := os.WriteFile(file, []byte("id,domain\nSN-1,lighting\nSN-3,lighting\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("import", "--data", c.data, "--generate-secrets", "missing", "-o", secrets, file)
+	b, err := os.ReadFile(secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := regexp.MustCompile(`(?m)^id,secret\nSN-3,(\S{32})$`).FindStringSubmatch(string(b))
+	if made == nil {
+		t.Fatalf("%s, want a secret of SN-3 alone", b)
+	}
+	c.publish("city/lighting/SN-3/telemetry", `{"power_w":3}`, "-u", "SN-3", "-P", made[1])
+	if strings.Contains(c.out.String(), got.Secret) || strings.Contains(c.out.String(), code) || strings.Contains(c.out.String(), made[1]) {
+		t.Error("the process printed a secret")
+	}
+	var audit struct{ Entries []map[string]any }
+	if err := c.decode("/api/v1/audit", &audit); err != nil {
+		t.Fatal(err)
+	}
+	if all := fmt.Sprint(audit); !strings.Contains(all, "claim.redeemed") || !strings.Contains(all, "claims.made") || strings.Contains(all, code) || strings.Contains(all, got.Secret) {
+		t.Errorf("%s", all)
 	}
 }

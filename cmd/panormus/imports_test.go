@@ -34,6 +34,7 @@ var adaptors = map[string][]string{
 	"github.com/coreos/go-oidc":           {"panormus/controlroom/auth/login"},
 	"golang.org/x/oauth2":                 {"panormus/controlroom/auth/login"},
 	"github.com/pquerna/otp":              {"panormus/controlroom/auth/accounts"},
+	"github.com/boombuler/barcode":        {"panormus/cmd/panormus/qr"},
 	"golang.org/x/crypto/argon2":          {"panormus/controlroom/auth/accounts"},
 	"cel.dev/cel-go":                      {"panormus/stream/rules"},
 	"github.com/brocaar/lorawan":          {"panormus/ingest/lorawan", "panormus/simulators"},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -19,6 +20,7 @@ import (
 	"panormus/controlroom/auth"
 	"panormus/controlroom/auth/accounts"
 	"panormus/controlroom/auth/login"
+	"panormus/controlroom/claims"
 	"panormus/devices"
 	"panormus/stream/alarms"
 	"panormus/stream/audit"
@@ -29,7 +31,9 @@ import (
 
 // TestEveryRouteHasARule looks at all that is registered, described or not.
 func TestEveryRouteHasARule(t *testing.T) {
-	a := newAPI(Config{Registry: devices.NewRegistry(&memory{}, nil), Feed: http.NotFoundHandler(), Gatherer: prometheus.NewRegistry(), Routes: (&login.Desk{OIDC: &login.OIDC{}}).Routes()})
+	routes := (&login.Desk{OIDC: &login.OIDC{}}).Routes()
+	maps.Copy(routes, (&claims.Desk{}).Routes())
+	a := newAPI(Config{Registry: devices.NewRegistry(&memory{}, nil), Feed: http.NotFoundHandler(), Gatherer: prometheus.NewRegistry(), Routes: routes})
 	if len(a.mux.patterns) < 50 {
 		t.Fatalf("%d routes; the test looks at nothing", len(a.mux.patterns))
 	}

@@ -18,6 +18,7 @@ import (
 
 	"panormus/controlroom/api/openapi"
 	"panormus/controlroom/auth"
+	"panormus/controlroom/claims"
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
 	"panormus/controlroom/rate"
@@ -79,6 +80,7 @@ type Config struct {
 	Accounts  Accounts
 	Routes    map[string]http.Handler
 	LoginPage func() string
+	Claims    *claims.Desk // codes by which devices are let in; nil: 501
 
 	// Limits bound what each may ask. Origins are those of pages elsewhere that may read, with a token.
 	Limits  Limits
@@ -183,6 +185,7 @@ func newAPI(cfg Config) *api {
 	a.status()
 	a.me()
 	a.accounts()
+	a.claims()
 	a.devices()
 	a.profiles()
 	a.zones()

@@ -34,6 +34,7 @@ type devicesBody struct {
 
 type rawBody struct {
 	ContentType string `header:"Content-Type"`
+	Generate    string `query:"generate" enum:"missing,all" doc:"make a secret for each of the devices, or for those that have none, here or in the registry"`
 	RawBody     []byte
 }
 
@@ -48,8 +49,15 @@ type idOnly struct {
 
 type upserted struct {
 	Body struct {
-		Upserted int `json:"upserted" doc:"devices entered or replaced"`
+		Upserted int          `json:"upserted" doc:"devices entered or replaced"`
+		Secrets  []madeSecret `json:"secrets,omitempty" doc:"with generate: those that were made, told now and never again"`
 	}
+}
+
+// madeSecret is what a device logs in with.
+type madeSecret struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret"`
 }
 
 type one[T any] struct{ Body T }
@@ -196,10 +204,18 @@ func (a *api) postDevices(c *call, in *rawBody) (*upserted, error) {
 	}
 	out := &upserted{}
 	for _, d := range ds {
+		made := ""
+		if held := a.Registry.Lookup(d.ID); in.Generate == "all" || in.Generate == "missing" && d.Secret == "" && (held == nil || !held.Locked()) {
+			made = devices.NewSecret()
+			d.Secret = made
+		}
 		if err := a.Registry.PutDevice(c.ctx, d); err != nil {
 			return nil, c.away(fmt.Sprintf("the registry, after %d of %d devices", out.Body.Upserted, len(ds)), err)
 		}
 		out.Body.Upserted++
+		if made != "" {
+			out.Body.Secrets = append(out.Body.Secrets, madeSecret{d.ID, made})
+		}
 	}
 	return out, nil
 }

@@ -64,6 +64,12 @@ var routes = map[string]Rule{
 	"PUT /api/v1/tokens/{name}":           {Need: AccessManage, Reach: Free}, // noted with the grant
 	"DELETE /api/v1/tokens/{name}":        {Need: AccessManage, Reach: Free},
 	"DELETE /api/v1/sessions/{name}":      {Need: AccessManage, Reach: Free, Note: "sessions.ended"},
+	"GET /claim":                          {Need: Public, Reach: Free},
+	"POST /claim":                         {Need: Public, Reach: Free}, // noted with the device
+	"GET /api/v1/claims":                  {Need: ClaimsWrite},
+	"POST /api/v1/claims":                 {Need: ClaimsWrite}, // noted with their number
+	"DELETE /api/v1/claims/{id}":          {Need: ClaimsWrite, Note: "claim.deleted"},
+	"POST /api/v1/claims/redeem":          {Need: Public, Reach: Free}, // noted with the device
 	"GET /api/v1/stats":                   {Need: StateRead, Reach: Free},
 	"GET /api/v1/state":                   {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/domains/{domain}/groups": {Need: StateRead, Reach: Scoped},

@@ -16,6 +16,7 @@ const (
 	StateRead      Permission = "state.read" // last values, series, counters of the process
 	RegistryRead   Permission = "registry.read"
 	RegistryWrite  Permission = "registry.write"
+	ClaimsWrite    Permission = "claims.write" // codes by which devices are let in
 	EventsRead     Permission = "events.read"
 	AlarmsRead     Permission = "alarms.read"
 	AlarmsAct      Permission = "alarms.act"
@@ -58,7 +59,7 @@ const (
 var (
 	viewing = []Permission{Self, MapRead, StateRead, RegistryRead, EventsRead, AlarmsRead, RulesRead, CamerasRead, RadioRead, MetricsRead}
 	acting  = append(viewing[:len(viewing):len(viewing)], AlarmsAct, RulesTry, Export, PurposesRead, RevealsAsk)
-	leading = append(acting[:len(acting):len(acting)], MaintainWrite, RulesWrite, NotifyRead, NotifyWrite, TracksRead, RevealsApprove, ListsRead,
+	leading = append(acting[:len(acting):len(acting)], ClaimsWrite, MaintainWrite, RulesWrite, NotifyRead, NotifyWrite, TracksRead, RevealsApprove, ListsRead,
 		ListsWrite, AuditRead)
 )
 
@@ -67,7 +68,7 @@ var (
 var grants = map[Role][]Permission{
 	Viewer: viewing, Operator: acting, DomainOperator: acting, Supervisor: leading,
 	DataProtection: append(viewing[:len(viewing):len(viewing)], Export, PurposesRead, PurposesWrite, TracksRead, RevealsAsk, RevealsApprove, ListsRead, AuditRead),
-	Admin: append(acting[:len(acting):len(acting)], MaintainWrite, RulesWrite, NotifyRead, NotifyWrite, TracksRead, RegistryWrite, PurposesWrite,
+	Admin: append(acting[:len(acting):len(acting)], ClaimsWrite, MaintainWrite, RulesWrite, NotifyRead, NotifyWrite, TracksRead, RegistryWrite, PurposesWrite,
 		ListsRead, ListsWrite, Replay, AccessManage),
 	Agency: {Self, MapRead},
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"panormus/devices"
-	"panormus/ingest/logins"
+	"panormus/devices/logins"
 )
 
 // A Login is what a client says who it is.

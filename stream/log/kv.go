@@ -51,6 +51,19 @@ func (k *KV) Put(ctx context.Context, key string, value []byte) error {
 	return nil
 }
 
+// Create sets the value of key where there is none, and reports whether it did: of several that do so at
+// once, in whatever process, one does.
+func (k *KV) Create(ctx context.Context, key string, value []byte) (bool, error) {
+	_, err := k.bucket.Create(ctx, escape(key), value)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("create %s in bucket %s: %w", key, k.name, err)
+	}
+	return true, nil
+}
+
 // Delete removes key; removing none is no error.
 func (k *KV) Delete(ctx context.Context, key string) error {
 	if err := k.bucket.Purge(ctx, escape(key)); err != nil {

@@ -22,6 +22,7 @@ import (
 
 	"panormus/controlroom/auth"
 	"panormus/controlroom/auth/accounts"
+	"panormus/controlroom/language"
 	"panormus/controlroom/problem"
 	"panormus/stream/audit"
 )
@@ -88,16 +89,7 @@ var languages = map[string]words{
 }
 
 // wordsFor are those of the language that the browser likes best, Italian where it likes neither.
-func wordsFor(r *http.Request) words {
-	for _, l := range strings.Split(r.Header.Get("Accept-Language"), ",") {
-		l, _, _ = strings.Cut(strings.TrimSpace(strings.ToLower(l)), ";")
-		l, _, _ = strings.Cut(l, "-")
-		if w, ok := languages[l]; ok {
-			return w
-		}
-	}
-	return languages["it"]
-}
+func wordsFor(r *http.Request) words { return languages[language.Of(r)] }
 
 // Next is where somebody is sent after logging in: a path of this server, and nothing else.
 func Next(s string) string {

@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"panormus/devices"
+	"panormus/devices/logins"
 	"panormus/ingest"
-	"panormus/ingest/logins"
 )
 
 // Path is what all requests are under.
