@@ -67,7 +67,7 @@ test-tools:
 	fi
 
 test: test-tools build lint
-	cd $(WEB) && npm test
+	cd $(WEB) && npm test && npm run --silent looks
 	go tool gotestsum --format standard-quiet --rerun-fails=$(RERUNS) --rerun-fails-max-failures=3 \
 	  --rerun-fails-run-root-test --rerun-fails-abort-on-data-race --packages=./... -- -race -timeout 9m
 

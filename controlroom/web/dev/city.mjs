@@ -12,7 +12,8 @@ export function random(seed) {
   };
 }
 
-const centre = [13.355, 38.118];
+/** longitude and latitude */
+export const centre = [13.355, 38.118];
 const lonPerKm = 1 / 87.4;
 const latPerKm = 1 / 111.2;
 const at = (east, north) => [centre[0] + east * lonPerKm, centre[1] + north * latPerKm];
@@ -122,7 +123,8 @@ export function values(rnd, profile, old = {}) {
   }
 }
 
-export function assets(rnd, lines, count) {
+/** `now` in ms: when they were last heard is up to a minute before. */
+export function assets(rnd, lines, count, now) {
   const total = kinds.reduce((n, k) => n + k.share, 0);
   const out = [];
   for (const kind of kinds) {
@@ -144,7 +146,7 @@ export function assets(rnd, lines, count) {
         name: kind.prefix === 'park' ? `Parcheggio ${i + 1}` : '',
         lon: place[0],
         lat: place[1],
-        t: Date.now() - Math.floor(rnd() * 60_000),
+        t: now - Math.floor(rnd() * 60_000),
         alarm: null,
         values: values(rnd, kind.profile),
       });

@@ -4,7 +4,10 @@ import { readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join } from 'node:path';
 import { WebSocketServer } from 'ws';
-import { assets, profiles, random, streets, troubles, values, zones } from './city.mjs';
+import { AlarmBook } from './alarms.mjs';
+import { assets, centre, profiles, random, streets, troubles, values, zones } from './city.mjs';
+import { cameras, gateways, groups, indexes, radioDevices } from './figures.mjs';
+import * as rulebook from './rules.mjs';
 
 const dist = join(import.meta.dirname, '..', 'dist');
 const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
@@ -19,26 +22,28 @@ const stamp = (ms) => new Date(ms).toISOString();
 /**
  * Starts a mock city and resolves with { url, close, city, raise, change, dropAll, swallow }.
  * options: port (0: any), devices, seed, hz (changes sent a second, 0: only by hand), changes (devices a step),
- * heartbeat (ms), page (items a snapshot page), alarms (devices in trouble at the start), zonesFile (GeoJSON to show instead of the made-up districts).
+ * heartbeat (ms), page (items a snapshot page), alarms (devices in trouble at the start), zonesFile (GeoJSON to show instead of the made-up districts),
+ * at (ms since 1970: the clock stands still there, and with hz 0 every answer is always the same).
  */
 export async function startMock(options = {}) {
-  const { port = 0, devices = 500, seed = 1, hz = 0, changes = 40, heartbeat = 1000, page = 1000, zonesFile, held = 1000, alarms = Math.min(160, devices / 20), quiet = false } = options;
+  const { port = 0, devices = 500, seed = 1, hz = 0, changes = 40, heartbeat = 1000, page = 1000, zonesFile, held = 1000, alarms = Math.min(160, devices / 20), quiet = false, at } = options;
+  const now = at === undefined ? Date.now : () => at;
   const rnd = random(seed);
   const lines = streets(rnd);
-  const list = assets(rnd, lines, devices);
+  const list = assets(rnd, lines, devices, now());
   const city = new Map(list.map((d) => [d.id, d]));
   const districts = zonesFile ? JSON.parse(readFileSync(zonesFile, 'utf8')).features.map(named) : zones();
   const events = []; // oldest first
-  const rules = new Map(Object.entries(troubles).flatMap(([domain, kinds]) => kinds.map(([severity, id]) => [id, { id, domain, severity, on: 'observations', when: 'v > 1', enabled: true, version: '1', file: 'made-up.yaml', line: 1 }])));
+  const book = new AlarmBook(now, (alarm) => publish('alarms', { type: 'alarm', alarm: { ...alarm } }));
   const counters = { received: 0, decoded: 0, rejected: 0, logged: 0, stored: 0, events: 0 };
-  const epoch = stamp(Date.now());
+  const epoch = stamp(now());
   const topics = { state: { seq: 100, ring: [] }, events: { seq: 10, ring: [] }, alarms: { seq: 1, ring: [] }, stats: { seq: 1, ring: [] } };
   let swallowed = 0; // how many of the next state messages are numbered but not sent
   let eventNumber = 0;
 
   const item = (d) => ({ id: d.id, domain: d.domain, zone: d.zone, profile: d.profile, name: d.name || undefined, lat: d.lat, lon: d.lon, t: stamp(d.t), alarm: d.alarm, values: d.values });
   const device = ({ id, domain, profile, zone, name, lat, lon }) => ({ id, domain, profile, zone, name, lat, lon, status: 'claimed' });
-  const stats = () => ({ ...counters, devices: city.size, lag: { writer: Math.floor(2 * rnd()), rules: 0 } });
+  const stats = () => ({ ...counters, devices: city.size, lag: { writer: at === undefined ? Math.floor(2 * rnd()) : 0, rules: 0 } });
 
   // ---- the feed
   const clients = new Set();
@@ -61,7 +66,7 @@ export async function startMock(options = {}) {
     for (const id of ids) {
       const d = city.get(id);
       if (!d) continue;
-      d.t = Date.now();
+      d.t = now();
       alter?.(d);
       items.push({ id, t: stamp(d.t), values: d.values, alarm: d.alarm, ...(d.profile === 'bus' ? { lat: d.lat, lon: d.lon } : {}) });
       counters.received++;
@@ -72,15 +77,16 @@ export async function startMock(options = {}) {
     publish('state', { type: 'delta', items });
   }
 
-  function raise(d, severity, rule, text, state = 'raised', time = Date.now()) {
+  function raise(d, severity, rule, text, state = 'raised', time = now()) {
     const event = { id: `e${++eventNumber}`, rule, rule_version: '1', severity, state, time: stamp(time), received: stamp(time), domain: d.domain, device: d.id, zone: d.zone, key: d.id, text, context: {} };
     events.push(event);
     counters.events++;
+    if (state === 'raised' && severity !== 'info') book.raise(event);
     publish('events', { type: 'event', event });
     return event;
   }
 
-  function trouble(time = Date.now()) {
+  function trouble(time = now()) {
     const d = list[Math.floor(rnd() * list.length)];
     if (d.alarm !== null) return;
     const kindsOf = troubles[d.domain];
@@ -88,11 +94,11 @@ export async function startMock(options = {}) {
     if (severity === 'critical' && rnd() > 0.1) return;
     d.alarm = severity;
     raise(d, severity, rule, text(d), 'raised', time);
-    if (time > Date.now() - 1000) change([d.id]);
+    if (time > now() - 1000) change([d.id]);
   }
-  for (let i = 0; i < alarms; i++) trouble(Date.now() - (200 - i) * 41_000);
+  for (let i = 0; i < alarms; i++) trouble(now() - (200 - i) * 41_000);
 
-  const http = createServer((request, response) => answer(request, response));
+  const http = createServer((request, response) => void answer(request, response));
   const sockets = new WebSocketServer({ server: http, path: '/ws/v1/feed', perMessageDeflate: false });
   sockets.on('connection', (socket) => {
     const client = { subs: new Map(), socket, send: (m) => socket.readyState === 1 && socket.send(JSON.stringify(m)) };
@@ -119,14 +125,14 @@ export async function startMock(options = {}) {
       for (const m of t.ring) if (m.seq > resume.seq) client.send({ ...m, id });
       return;
     }
-    const items = topic === 'state' ? [...city.values()].map(item) : topic === 'stats' ? [stats()] : [];
+    const items = topic === 'state' ? [...city.values()].map(item) : topic === 'stats' ? [stats()] : topic === 'alarms' ? book.open() : [];
     for (let i = 0; i < Math.max(1, items.length); i += page) {
       client.send({ type: 'snapshot', id, epoch, seq: t.seq, items: items.slice(i, i + page), more: i + page < items.length });
     }
   }
 
   // ---- the HTTP API
-  function answer(request, response) {
+  async function answer(request, response) {
     const url = new URL(request.url, 'http://mock');
     const q = url.searchParams;
     const send = (status, body, type = 'application/json') => {
@@ -138,7 +144,9 @@ export async function startMock(options = {}) {
     const start = Number(q.get('cursor') ?? 0);
     const paged = (name, all) => send(200, { [name]: all.slice(start, start + limit), next: start + limit < all.length ? String(start + limit) : null });
     const wants = (d) => ['domain', 'zone', 'profile', 'severity', 'device', 'rule'].every((k) => !q.get(k) || q.get(k) === d[k]);
-    const [, , , kind, id] = url.pathname.split('/').map(decodeURIComponent);
+    const [, , , kind, id, part] = url.pathname.split('/').map(decodeURIComponent);
+    const text = request.method === 'GET' ? '' : await bodyOf(request);
+    const json = () => JSON.parse(text || '{}');
 
     if (url.pathname === '/map/basemap.geojson') {
       const features = lines.map((line) => ({ type: 'Feature', properties: { kind: 'street' }, geometry: { type: 'LineString', coordinates: line } }));
@@ -159,20 +167,18 @@ export async function startMock(options = {}) {
         const to = q.get('to') ? Date.parse(q.get('to')) : Infinity;
         return paged('events', events.filter((e) => wants(e) && Date.parse(e.time) <= to).reverse());
       }
-      // The made-up city has no cameras and no radio network.
-      if (kind === 'purposes') return paged('purposes', []);
-      if (kind === 'cameras') return paged('cameras', []);
-      if (kind === 'gateways') return paged('gateways', []);
-      if (kind === 'radio') return paged('devices', []);
-      // Nothing of it is kept as an alarm.
-      if (kind === 'alarms' && id === 'health') {
-        const flood = { active: false, since: null, begins_above: 10, ends_below: 5, floods_24h: 0, share_24h: 0 };
-        return send(200, { time: stamp(Date.now()), states: {}, rate_10m: 0, rates_10m: Array(144).fill(0), priority_mix: {}, bad_actors: [], chattering: [], stale: [], stale_count: 0, stale_after_s: 86_400, shelved: [], oldest_unacked: null, flood });
-      }
-      if (kind === 'rule-stats') return send(200, { rules: [] });
-      if (kind === 'rules' && id === 'check') return send(200, { ok: true, problems: [] });
-      if (kind === 'rules' && id) return rules.has(id) ? send(200, rules.get(id)) : missing('no such rule');
-      if (kind === 'rules') return send(200, { rules: [...rules.values()], problems: [] });
+      if (kind === 'domains') return paged('groups', groups(list.filter((d) => d.domain === id), q.get('by')));
+      if (kind === 'environment') return send(200, indexes(list.filter((d) => d.profile === 'air')));
+      if (kind === 'purposes') return paged('purposes', [{ id: 'traffic', title: { it: 'Traffico', en: 'Traffic' } }]);
+      if (kind === 'cameras' && !id) return paged('cameras', cameras(now(), centre));
+      if (kind === 'gateways') return paged('gateways', gateways(now()));
+      if (kind === 'radio') return paged('devices', radioDevices(now(), list));
+      if (kind === 'alarms') return alarmsAnswer(id, part, json, send);
+      if (kind === 'rule-stats') return send(200, { rules: rulebook.ruleStats() });
+      if (kind === 'rules' && id === 'check') return send(200, rulebook.check(text));
+      if (kind === 'rules' && part === 'backtest') return send(200, rulebook.backtest(id, json()));
+      if (kind === 'rules' && id) return rulebook.rule(id) ? send(200, rulebook.rule(id)) : missing('no such rule');
+      if (kind === 'rules') return send(200, { rules: rulebook.rules(), problems: [] });
       if (kind === 'series') return send(200, series(city.get(q.get('device')), q.get('metric'), Date.parse(q.get('from')), Date.parse(q.get('to'))));
       return missing('not found');
     }
@@ -185,9 +191,20 @@ export async function startMock(options = {}) {
     }
   }
 
+  function alarmsAnswer(id, part, json, send) {
+    if (id === 'health') return send(200, book.health());
+    if (id === 'actions') return send(200, book.actOnMany(json()));
+    if (!id) return send(200, { alarms: book.open(), total: book.open().length });
+    if (!part) return book.get(id) ? send(200, book.get(id)) : send(404, { title: 'no such alarm', status: 404 });
+    if (part === 'log') return send(200, { log: book.log(id) });
+    const { status, body } = book.act(id, part, json());
+    return send(status, body, status === 200 ? undefined : 'application/problem+json');
+  }
+
   function series(d, metric, from, to) {
     const last = Number(d?.values[metric] ?? 0);
     const points = [];
+    const rnd = random(seed + metric.length); // the same each time it is asked for
     for (let t = to, v = last; t > from && d; t -= 30_000) {
       points.push([stamp(t), Math.round(v * 10) / 10]);
       v += (rnd() - 0.5) * Math.max(1, Math.abs(last)) * 0.06;
@@ -198,7 +215,7 @@ export async function startMock(options = {}) {
   // ---- time goes on
   const timers = [
     setInterval(() => {
-      for (const client of clients) client.send({ type: 'heartbeat', t: stamp(Date.now()) });
+      for (const client of clients) client.send({ type: 'heartbeat', t: stamp(now()) });
     }, heartbeat),
     setInterval(() => publish('stats', { type: 'delta', items: [stats()] }), 1000),
   ];
@@ -244,6 +261,12 @@ export async function startMock(options = {}) {
       return new Promise((resolve) => http.close(resolve));
     },
   };
+}
+
+async function bodyOf(request) {
+  const parts = [];
+  for await (const part of request) parts.push(part);
+  return Buffer.concat(parts).toString();
 }
 
 function named(f, i) {

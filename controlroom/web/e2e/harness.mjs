@@ -3,6 +3,7 @@
 //   PANORMUS_URL      where the server is, http://127.0.0.1:8080
 //   PANORMUS_TIMEOUT  how long to wait for something to appear, in ms
 //   PANORMUS_SHOTS    folder for screenshots (optional)
+//   PANORMUS_VERBOSE  says what is as wanted, too (optional)
 //   CHROMIUM          the browser, /usr/bin/chromium by default
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -10,7 +11,8 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 const shots = process.env.PANORMUS_SHOTS;
-const patience = Number(process.env.PANORMUS_TIMEOUT ?? 30_000);
+const verbose = Boolean(process.env.PANORMUS_VERBOSE);
+const patience = Number(process.env.PANORMUS_TIMEOUT ?? 60_000);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 export const sizes = [
@@ -21,9 +23,11 @@ export const sizes = [
 export const desk = sizes[1];
 
 const complaints = [];
+let checked = 0;
 export function check(ok, what) {
+  checked++;
   if (!ok) complaints.push(what);
-  console.log(`${ok ? 'ok  ' : 'FAIL'} ${what}`);
+  if (!ok || verbose) console.log(`${ok ? 'ok  ' : 'FAIL'} ${what}`);
 }
 
 /** Says what was not as wanted and ends the process. */
@@ -32,7 +36,7 @@ export function verdict(subject) {
     console.error(`\n${subject} is not as wanted:\n${[...new Set(complaints)].map((c) => `  ${c}`).join('\n')}`);
     process.exit(1);
   }
-  console.log(`${subject} is as wanted`);
+  console.log(`${subject} is as wanted: ${checked} checks`);
 }
 
 export const launch = () =>

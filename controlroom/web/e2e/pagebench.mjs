@@ -1,0 +1,87 @@
+// What the page costs the browser, against a running server that somebody keeps busy: `node e2e/pagebench.mjs`, with
+// PANORMUS_URL, PANORMUS_ASSETS (how many the page must have counted), PANORMUS_SECONDS of looking, PANORMUS_LOADS.
+// Prints one line of JSON; times are in ms.
+//   first         first paint, and first useful view: all assets counted and on the map, the map drawn; from the start of
+//                 the navigation, each load in a context of its own, whose cache is empty
+//   frames        the main thread's work from one frame's start to the next one's, as long as the city changes: its tasks'
+//                 time on the clock, and on the processor, which is what it is where others share the machine
+import { launch, visit } from './harness.mjs';
+
+const assets = Number(process.env.PANORMUS_ASSETS ?? 1);
+const seconds = Number(process.env.PANORMUS_SECONDS ?? 20);
+const loads = Number(process.env.PANORMUS_LOADS ?? 5);
+
+/** Runs before the page: notes when the first useful view is there, and counts the patches that were drawn. */
+function notice(assets) {
+  globalThis.bench = { useful: 0, drawn: 0 };
+  const look = () => {
+    const total = Number(document.querySelector('[data-testid=count-all]')?.dataset.total ?? 0);
+    const map = document.querySelector('[data-testid=map][data-ready=true]');
+    if (total >= assets && map) requestAnimationFrame(() => (globalThis.bench.useful ||= performance.now()));
+    else requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+  const tell = Worker.prototype.postMessage;
+  Worker.prototype.postMessage = function (message, ...rest) {
+    if (message?.op === 'drawn') globalThis.bench.drawn++;
+    return tell.call(this, message, ...rest);
+  };
+}
+
+const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+const round = (v) => Math.round(v * 10) / 10;
+function spread(values) {
+  const sorted = values.toSorted((a, b) => a - b);
+  return { p50: round(at(sorted, 0.5)), p95: round(at(sorted, 0.95)), most: round(sorted.at(-1) ?? 0) };
+}
+
+async function open(browser) {
+  const v = await visit(browser, { name: 'bench' });
+  await v.page.addInitScript(notice, assets);
+  await v.go('/', { waitUntil: 'commit' });
+  await v.page.waitForFunction(() => globalThis.bench.useful > 0, null, { timeout: 120_000 });
+  return v;
+}
+
+/** The work of each frame in a trace, with which tasks were the longest. */
+function framesOf(events) {
+  const main = events.find((e) => e.name === 'thread_name' && e.args.name === 'CrRendererMain' && events.some((f) => f.pid === e.pid && f.name === 'FireAnimationFrame'));
+  const mine = events.filter((e) => e.pid === main.pid && e.tid === main.tid);
+  const starts = mine.filter((e) => e.name === 'BeginMainThreadFrame').map((e) => e.ts).sort((a, b) => a - b);
+  const tasks = mine.filter((e) => e.name === 'RunTask' && e.ph === 'X').sort((a, b) => a.ts - b.ts);
+  const frames = starts.slice(0, -1).map(() => ({ wall: 0, cpu: 0 }));
+  let i = 0;
+  for (const t of tasks) {
+    while (i < frames.length && t.ts >= starts[i + 1]) i++;
+    if (i >= frames.length) break;
+    if (t.ts < starts[0]) continue;
+    frames[i].wall += t.dur / 1000;
+    frames[i].cpu += (t.tdur ?? t.dur) / 1000;
+  }
+  const span = (starts.at(-1) - starts[0]) / 1000;
+  return { n: frames.length, per_s: round((1000 * frames.length) / span), wall: spread(frames.map((f) => f.wall)), cpu: spread(frames.map((f) => f.cpu)), busy: round((100 * frames.reduce((s, f) => s + f.cpu, 0)) / span) };
+}
+
+const browser = await launch();
+try {
+  const paints = [];
+  const useful = [];
+  for (let i = 0; i < loads; i++) {
+    const v = await open(browser);
+    useful.push(await v.page.evaluate(() => globalThis.bench.useful));
+    paints.push(await v.page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0));
+    await v.close();
+  }
+  const v = await open(browser);
+  await v.page.waitForTimeout(3000); // the snapshot is over
+  const before = await v.page.evaluate(() => globalThis.bench.drawn);
+  await browser.startTracing(v.page, { categories: ['-*', 'devtools.timeline', 'disabled-by-default-devtools.timeline', 'toplevel', '__metadata'] });
+  await v.page.waitForTimeout(1000 * seconds);
+  const trace = JSON.parse((await browser.stopTracing()).toString());
+  const drawn = (await v.page.evaluate(() => globalThis.bench.drawn)) - before;
+  const heap = await v.page.evaluate(() => performance.memory?.usedJSHeapSize ?? 0);
+  console.log(JSON.stringify({ first: { paint: spread(paints), useful: spread(useful) }, frames: framesOf(trace.traceEvents), patches_per_s: round(drawn / seconds), heap_mb: round(heap / 2 ** 20) }));
+  await v.close();
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,63 @@
+// The views whose look is kept: where they are, what is there when they are shown, and what is done to them first.
+// `ready` must not appear before what the view shows is complete.
+const mapReady = '[data-testid=map][data-ready=true]';
+
+export const views = [
+  { name: 'city', path: '/', ready: mapReady, act: mapStill },
+  { name: 'canvas', path: '/?renderer=canvas', ready: '[data-testid=map][data-renderer=canvas]', act: mapStill },
+  { name: 'asset', path: '/asset/lamp-0001', ready: '[data-testid=chart][data-points]', act: mapStill },
+  { name: 'table', path: '/table', ready: '[data-testid=row]' },
+  { name: 'domains', path: '/domains', ready: '[data-testid=domain-row]' },
+  { name: 'lighting', path: '/domains/lighting', ready: '[data-testid=figures][data-ready=true]' },
+  { name: 'environment', path: '/domains/environment', ready: '[data-testid=air]' },
+  { name: 'cameras', path: '/cameras', ready: '[data-testid=camera-row]' },
+  { name: 'radio', path: '/radio', ready: '[data-testid=radio] tbody tr' },
+  { name: 'alarms', path: '/alarms', ready: '[data-testid=alarm]' },
+  {
+    name: 'alarms-grouped',
+    path: '/alarms',
+    ready: '[data-testid=alarm]',
+    act: async (v) => {
+      await v.page.getByTestId('alarms-group').selectOption('zone');
+      await v.appears('[data-testid=alarm-group]', 'alarms are grouped');
+    },
+  },
+  {
+    name: 'alarms-shelve',
+    path: '/alarms',
+    ready: '[data-testid=alarm]',
+    act: async (v) => {
+      await v.page.locator('[data-testid=alarm][data-state=unacked]').first().focus();
+      await v.page.keyboard.press('s');
+      await v.appears('[data-testid=alarm-ask]', 'shelving asks');
+    },
+  },
+  { name: 'health', path: '/alarms/health', ready: '[data-testid=rate-chart]' },
+  { name: 'rules', path: '/rules', ready: '[data-testid=rule-row]' },
+  {
+    name: 'rule',
+    path: '/rules/slow-traffic',
+    ready: '[data-testid=rule-editor][data-state=done]',
+    act: async (v) => {
+      await v.page.getByTestId('backtest-run').click();
+      await v.appears('[data-testid=backtest][data-raised]', 'the past is told');
+    },
+  },
+  {
+    name: 'rule-wrong',
+    path: '/rules/pm10-high',
+    ready: '[data-testid=rule-editor][data-state=done]',
+    act: async (v) => {
+      const text = v.page.getByTestId('rule-text');
+      await text.fill((await text.inputValue()).replace('severity:', 'severty:'));
+      await v.appears('[data-testid=rule-editor][data-state=done][data-problems="1"]', 'the mistake is told');
+    },
+  },
+  { name: 'statement', path: '/accessibility', ready: '[data-testid=statement] h3' },
+];
+
+/** The map has drawn what it has: two frames in a row without anything to load. */
+async function mapStill(v) {
+  await v.until(() => Number(document.querySelector('[data-testid=map]')?.dataset.placed ?? 1) > 0, null, 'assets are on the map');
+  await v.page.waitForTimeout(700);
+}
