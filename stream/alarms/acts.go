@@ -276,6 +276,13 @@ func (b *Book) perform(ctx context.Context, out []Result, todo []int, x Act, now
 	return again
 }
 
+// answering reports whether an operator waits for an act, and there is room for more of them.
+func (b *Book) answering() bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return len(b.mine) > 0 && b.waiting < maxWaiting/2
+}
+
 // unfoldedIDs are at most n alarms with acts that are not in their value.
 func (b *Book) unfoldedIDs(n int) []string {
 	b.mu.RLock()

@@ -149,10 +149,10 @@ func (a *Alarm) hidden() bool { return a.Hold.State != "" || !a.ShelvedUntil.IsZ
 // Open reports whether the alarm is in any state but normal.
 func (a *Alarm) Open() bool { return a.State() != Normal }
 
-// clone is a copy that shares nothing which changes.
+// clone is a copy. What is in its lists is shared, and never changes: what is added goes to new memory.
 func (a *Alarm) clone() *Alarm {
 	c := *a
-	c.Raises, c.Pending = slices.Clone(a.Raises), slices.Clone(a.Pending)
+	c.Raises, c.Pending = slices.Clip(a.Raises), slices.Clip(a.Pending)
 	return &c
 }
 

@@ -30,8 +30,9 @@ type raise struct {
 // history is what happened in the last 24 h. After a start it knows of each alarm the newest raises
 // only.
 type history struct {
-	raises []raise // in the order in which they became known
-	floods []Span  // oldest first
+	raises []raise        // in the order in which they became known
+	often  map[string]int // how often each alarm is among them
+	floods []Span         // oldest first
 }
 
 // note takes the change of an alarm from old, nil for one not known before.
@@ -53,15 +54,37 @@ func (h *history) note(old, now *Alarm) {
 			fresh = append(fresh, raise{at, now.ID, now.Base, !now.hidden()})
 		}
 	}
+	if h.often == nil {
+		h.often = map[string]int{}
+	}
+	for i := range fresh {
+		h.often[fresh[i].id]++
+	}
 	h.raises = append(h.raises, fresh...)
 	if len(h.raises) >= 2*mostRaises {
-		h.raises = slices.Clone(h.raises[len(h.raises)-mostRaises:])
+		old := h.raises[:len(h.raises)-mostRaises]
+		for i := range old {
+			h.rarer(old[i].id)
+		}
+		h.raises = slices.Clone(h.raises[len(old):])
+	}
+}
+
+func (h *history) rarer(id string) {
+	if h.often[id]--; h.often[id] <= 0 {
+		delete(h.often, id)
 	}
 }
 
 // forget drops what is older than raisesHeld.
 func (h *history) forget(now time.Time) {
-	h.raises = slices.DeleteFunc(h.raises, func(r raise) bool { return now.Sub(r.at) > raisesHeld })
+	h.raises = slices.DeleteFunc(h.raises, func(r raise) bool {
+		old := now.Sub(r.at) > raisesHeld
+		if old {
+			h.rarer(r.id)
+		}
+		return old
+	})
 }
 
 // announcedSince counts the raises after t that called operators.
@@ -123,8 +146,8 @@ type Health struct {
 	Chatterers  int     // all that chatter, those not listed too
 }
 
-// rates works out what follows from how often alarms were raised.
-func (h *Health) rates(raises map[string]int) {
+// rates works out what follows from how often alarms were raised, all of them together so often.
+func (h *Health) rates(all int) {
 	over, sum := 0, 0
 	for _, n := range h.Rates {
 		h.Peak, sum = max(h.Peak, n), sum+n
@@ -133,10 +156,7 @@ func (h *Health) rates(raises map[string]int) {
 		}
 	}
 	h.Average, h.OverLimit = float64(sum)/float64(len(h.Rates)), float64(over)/float64(len(h.Rates))
-	all, bad := 0, 0
-	for _, n := range raises {
-		all += n
-	}
+	bad := 0
 	for _, a := range h.Bad {
 		bad += a.Raises
 	}
@@ -165,14 +185,15 @@ func (b *Book) Health(now time.Time) Health {
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	raises := map[string]int{}
+	all, outside := 0, map[string]int{} // raises that are of no time looked at: few, for they are forgotten
 	for i := range b.history.raises {
 		r := &b.history.raises[i]
 		age := now.Sub(r.at)
 		if age > raisesHeld || age < 0 {
+			outside[r.id]++
 			continue
 		}
-		raises[r.id]++
+		all++
 		if r.announced {
 			h.Mix[r.severity]++
 			slot := len(h.Rates) - 1 - int(age/(10*time.Minute))
@@ -180,38 +201,9 @@ func (b *Book) Health(now time.Time) Health {
 		}
 	}
 	h.Rate = h.Rates[len(h.Rates)-1]
-	for _, held := range b.records {
-		r := held.Record
-		state := r.State()
-		h.States[state]++
-		if state != Normal {
-			h.Severities[r.Severity]++
-		}
-		if r.Chattering {
-			h.Chattering = append(h.Chattering, r)
-		}
-		if state == Shelved {
-			h.Shelved = append(h.Shelved, r)
-		}
-		if (state == Unacked || state == Acked) && now.Sub(r.Raised) > b.cfg.Stale {
-			h.Stale = append(h.Stale, r)
-		}
-		if state == Unacked && (h.Oldest == nil || r.Since.Before(h.Oldest.Since)) {
-			h.Oldest = &r
-		}
-		if n := raises[r.ID]; n > 0 {
-			h.Bad = append(h.Bad, Actor{r, n})
-		}
-	}
-	h.StaleCount, h.Chatterers = len(h.Stale), len(h.Chattering)
-	byRaised := func(x, y Record) int { return cmp.Or(x.Raised.Compare(y.Raised), cmp.Compare(x.ID, y.ID)) }
-	slices.SortFunc(h.Stale, byRaised)
-	slices.SortFunc(h.Chattering, byRaised)
-	slices.SortFunc(h.Shelved, func(x, y Record) int { return cmp.Or(x.ShelvedUntil.Compare(y.ShelvedUntil), cmp.Compare(x.ID, y.ID)) })
-	slices.SortFunc(h.Bad, func(x, y Actor) int { return cmp.Or(y.Raises-x.Raises, cmp.Compare(x.Record.ID, y.Record.ID)) })
-	h.Stale, h.Chattering, h.Shelved = h.Stale[:min(len(h.Stale), mostListed)], h.Chattering[:min(len(h.Chattering), mostListed)], h.Shelved[:min(len(h.Shelved), mostListed)]
-	h.Bad = h.Bad[:min(len(h.Bad), 10)]
-	h.rates(raises)
+	b.worst(&h, outside)
+	b.standing(&h)
+	h.rates(all)
 	h.Flood = b.history.flooding()
 	for _, f := range b.history.floods {
 		begin, end := f.Begin, f.End
@@ -226,4 +218,77 @@ func (b *Book) Health(now time.Time) Health {
 		h.InFlood += max(0, end.Sub(begin))
 	}
 	return h
+}
+
+// worst lists the alarms that were raised most, but for raises outside.
+func (b *Book) worst(h *Health, outside map[string]int) {
+	type actor struct {
+		id string
+		n  int
+	}
+	bad := first[actor]{n: 10, compare: func(x, y actor) int { return cmp.Or(y.n-x.n, cmp.Compare(x.id, y.id)) }}
+	for id, n := range b.history.often {
+		if x := (actor{id, n - outside[id]}); x.n > 0 && bad.wants(x) && b.records[id] != nil {
+			bad.add(x)
+		}
+	}
+	for _, x := range bad.all {
+		h.Bad = append(h.Bad, Actor{b.records[x.id].Record, x.n})
+	}
+}
+
+// standing counts the alarms and lists those that need a look. It goes through the rows, and to the alarms
+// themselves only where it must.
+func (b *Book) standing(h *Health) {
+	byRaised := func(x, y Record) int { return cmp.Or(x.Raised.Compare(y.Raised), cmp.Compare(x.ID, y.ID)) }
+	stale, chattering := first[Record]{n: mostListed, compare: byRaised}, first[Record]{n: mostListed, compare: byRaised}
+	shelved := first[Record]{n: mostListed, compare: func(x, y Record) int {
+		return cmp.Or(x.ShelvedUntil.Compare(y.ShelvedUntil), cmp.Compare(x.ID, y.ID))
+	}}
+	var oldest *row
+	old := h.At.Add(-b.cfg.Stale).UnixMilli()
+	for i := range b.rows {
+		r := &b.rows[i]
+		h.States[r.state]++
+		if r.state != Normal {
+			h.Severities[r.severity]++
+		}
+		if r.chattering {
+			chattering.add(r.h.Record)
+		}
+		if r.state == Shelved {
+			shelved.add(r.h.Record)
+		}
+		if (r.state == Unacked || r.state == Acked) && r.raised <= old && h.At.Sub(r.h.Raised) > b.cfg.Stale {
+			stale.add(r.h.Record)
+		}
+		if r.state == Unacked && (oldest == nil || r.since < oldest.since) {
+			oldest = r
+		}
+	}
+	if oldest != nil {
+		h.Oldest = &Record{oldest.h.Alarm, oldest.h.Rev}
+	}
+	h.Stale, h.Chattering, h.Shelved = stale.all, chattering.all, shelved.all
+	h.StaleCount, h.Chatterers = stale.given, chattering.given
+}
+
+// first keeps in order the first n of all that it is given.
+type first[T any] struct {
+	n       int
+	compare func(x, y T) int
+	all     []T
+	given   int
+}
+
+func (f *first[T]) wants(v T) bool { return len(f.all) < f.n || f.compare(v, f.all[f.n-1]) < 0 }
+
+func (f *first[T]) add(v T) {
+	f.given++
+	if !f.wants(v) {
+		return
+	}
+	f.all = f.all[:min(len(f.all), f.n-1)]
+	i, _ := slices.BinarySearchFunc(f.all, v, f.compare)
+	f.all = slices.Insert(f.all, i, v)
 }

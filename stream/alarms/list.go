@@ -35,14 +35,15 @@ func (a *Alarm) Mark() Mark { return Mark{a.Raised, a.ID} }
 // A row is what of an alarm is looked at in the search for those that a query selects: side by side in
 // memory, for it is done over all of them.
 type row struct {
-	raised                               int64 // ms
+	raised, since                        int64 // ms
 	state                                State
+	chattering                           bool
 	severity, domain, zone, device, rule string
 	h                                    *held
 }
 
 func rowOf(h *held) row {
-	return row{h.Raised.UnixMilli(), h.State(), h.Severity, h.Domain, h.Zone, h.Device, h.Rule, h}
+	return row{h.Raised.UnixMilli(), h.Since.UnixMilli(), h.State(), h.Chattering, h.Severity, h.Domain, h.Zone, h.Device, h.Rule, h}
 }
 
 func (r *row) compare(raised int64, id string) int {

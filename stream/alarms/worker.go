@@ -40,8 +40,9 @@ const (
 	rowsABatch  = 4096
 	// logAfter is how many changes of one alarm in one batch are made before the alarm log is written.
 	logAfter = maxPending / 4
-	// foldMost is how many alarms take in what operators did before events have their turn again.
-	foldMost = 1000
+	// foldMost is how many alarms take in what operators did before events, and other operators, have their
+	// turn again.
+	foldMost = 250
 )
 
 // A Worker turns events into alarms, does what time does to them and writes the alarm log. One runs at a
@@ -157,8 +158,12 @@ func (r *run) loop(ctx context.Context, messages <-chan streamlog.Message, faile
 	}
 }
 
-// foldSome folds acts and either asks for another turn or writes the alarm log.
+// foldSome folds acts and either asks for another turn or writes the alarm log. It waits while an operator
+// does, for nobody waits for it.
 func (r *run) foldSome(ctx context.Context, more chan<- struct{}) error {
+	if r.book.answering() {
+		return nil
+	}
 	left, err := r.fold(ctx)
 	if err != nil || !left {
 		return cmp.Or(err, r.writeLog(ctx))
