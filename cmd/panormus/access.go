@@ -82,7 +82,7 @@ const (
 // openAccess opens the book of who is let in and the desk where they log in.
 func (n *node) openAccess(ctx context.Context) (*accounts.Book, *login.Desk, error) {
 	c := n.cfg.Web
-	cfg := accounts.Config{Required: c.RequireLogin || c.OIDC.Issuer != "", Idle: c.SessionIdle, Longest: c.SessionLongest, Log: n.log}
+	cfg := accounts.Config{Required: c.RequireLogin || c.OIDC.Issuer != "", Idle: c.SessionIdle, Longest: c.SessionLongest, Seal: n.privacy.master, Log: n.log}
 	if c.Tokens != "" {
 		tokens, err := auth.LoadTokens(c.Tokens)
 		if err != nil {
@@ -108,6 +108,7 @@ func (n *node) openAccess(ctx context.Context) (*accounts.Book, *login.Desk, err
 	desk := &login.Desk{Book: book, Journal: n.privacy.journal, Log: n.log}
 	if c.OIDC.Issuer != "" {
 		desk.OIDC = c.OIDC.settings()
+		desk.OIDC.Seal = n.privacy.master
 		if desk.OIDC.ClientSecret, err = c.OIDC.secret(); err != nil {
 			return nil, nil, err
 		}

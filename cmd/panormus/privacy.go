@@ -36,15 +36,19 @@ func masterKeyFile(cfg config, data string) (file string, ours bool) {
 	return filepath.Join(data, "keys", "master.key"), true
 }
 
+// readMaster reads the master key, and makes it where it may.
+func readMaster(cfg config, data string) (*privacy.Master, error) {
+	file, ours := masterKeyFile(cfg, data)
+	if ours {
+		return privacy.MakeMaster(file)
+	}
+	return privacy.LoadMaster(file)
+}
+
 // openPrivacy reads the master key, the purposes and the keys of plates.
 func (n *node) openPrivacy(ctx context.Context, base *stage) error {
-	file, ours := masterKeyFile(n.cfg, n.data.path)
-	read := privacy.LoadMaster
-	if ours {
-		read = privacy.MakeMaster
-	}
 	var err error
-	if n.privacy.master, err = read(file); err != nil {
+	if n.privacy.master, err = readMaster(n.cfg, n.data.path); err != nil {
 		return err
 	}
 	ledger, err := n.stream.Ledger(ctx, auditLog)
@@ -79,6 +83,7 @@ func (n *node) openPrivacy(ctx context.Context, base *stage) error {
 	if err := n.await(ctx, kept); err != nil {
 		return err
 	}
+	file, _ := masterKeyFile(n.cfg, n.data.path)
 	lost, first, why := n.privacy.keys.Unreadable()
 	if lost == 0 || n.cfg.Privacy.LostKey {
 		return nil

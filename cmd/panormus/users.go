@@ -240,7 +240,11 @@ func openStoppedUsers(ctx context.Context, data, file string) (_ userDesk, err e
 	if err != nil {
 		return nil, err
 	}
-	s.book = accounts.New(accounts.Config{Accounts: held, Sessions: sessions})
+	master, err := readMaster(cfg, s.held.path)
+	if err != nil {
+		return nil, err
+	}
+	s.book = accounts.New(accounts.Config{Accounts: held, Sessions: sessions, Seal: master})
 	running, cancel := context.WithCancel(ctx)
 	s.stop = cancel
 	known := make(chan struct{})

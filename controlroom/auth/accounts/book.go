@@ -37,7 +37,8 @@ type User struct {
 	Name string `json:"name"`
 	auth.Grant
 	Hash     string    `json:"hash"`
-	TOTP     string    `json:"totp,omitempty"` // secret, base32
+	TOTP     string    `json:"totp,omitempty"` // secret, base32; in the bucket only where nothing seals
+	Sealed   []byte    `json:"totp_sealed,omitempty"`
 	Step     int64     `json:"step,omitempty"` // of the last code: it does not count twice
 	Disabled bool      `json:"disabled,omitempty"`
 	Mark     string    `json:"mark"` // another one ends the sessions
@@ -56,6 +57,8 @@ type Token struct {
 type Config struct {
 	// Accounts and Sessions are buckets of their own.
 	Accounts, Sessions Store
+	// Seal keeps second factors from whoever reads the bucket; nil: they lie there as they are.
+	Seal Sealer
 	// File are tokens of a file; nil: none.
 	File auth.Authenticator
 	// Required lets nobody in without credentials, though there may be no users yet.
@@ -77,6 +80,8 @@ type Book struct {
 	users    map[string]User
 	tokens   map[string]Token  // by name
 	digests  map[string]string // name of the token
+	broken   map[string]bool   // keys of accounts that cannot be read: they are somebody's
+	used     map[string]time.Time
 	sessions map[string]*session
 }
 
@@ -88,6 +93,7 @@ func New(cfg Config) *Book {
 	}
 	return &Book{
 		cfg: cfg, users: map[string]User{}, tokens: map[string]Token{}, digests: map[string]string{}, sessions: map[string]*session{},
+		broken: map[string]bool{}, used: map[string]time.Time{},
 		decoy: sync.OnceValue(func() string {
 			hash, err := hashPassword(context.Background(), auth.Secret())
 			if err != nil {
@@ -139,6 +145,9 @@ func (b *Book) Run(ctx context.Context, ready func()) error {
 			return err
 		case <-synced:
 			if waiting--; waiting == 0 {
+				if err := b.sealOld(ctx); err != nil {
+					return err
+				}
 				ready()
 				ticks = tick.C // before, sessions would seem to be nobody's
 			}
@@ -163,6 +172,9 @@ func (b *Book) accountKeys() []string {
 	for name := range b.tokens {
 		keys = append(keys, tokenKey+name)
 	}
+	for key := range b.broken {
+		keys = append(keys, key)
+	}
 	return keys
 }
 
@@ -183,13 +195,14 @@ func (b *Book) account(key string, value []byte) {
 		delete(b.digests, b.tokens[name].Digest)
 		delete(b.tokens, name)
 	}
+	delete(b.broken, key)
 	if value == nil {
 		return
 	}
 	var err error
 	if isUser {
 		var u User
-		if err = json.Unmarshal(value, &u); err == nil {
+		if u, err = b.readUser(value); err == nil {
 			b.users[name] = u
 		}
 	} else {
@@ -198,7 +211,8 @@ func (b *Book) account(key string, value []byte) {
 			b.tokens[name], b.digests[t.Digest] = t, name
 		}
 	}
-	if err != nil { // whoever it was is not let in
+	if err != nil { // whoever it was is not let in, and the door is not open to all for that
+		b.broken[key] = true
 		b.cfg.Log.Error("an account cannot be read", "key", key, "error", err)
 	}
 }
@@ -210,7 +224,7 @@ func (b *Book) Closed() bool {
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return len(b.users)+len(b.tokens) > 0
+	return len(b.users)+len(b.tokens)+len(b.broken) > 0
 }
 
 // HasUsers reports whether there are users who could log in.
@@ -339,7 +353,7 @@ func (b *Book) PutUser(ctx context.Context, name string, c Change) (url string, 
 		}
 	}
 	if c.TOTP != nil {
-		u.TOTP, u.Step = "", 0
+		u.TOTP, u.Sealed, u.Step = "", nil, 0
 		if *c.TOTP {
 			if u.TOTP, url, err = newTOTP(name); err != nil {
 				return "", err
@@ -352,7 +366,7 @@ func (b *Book) PutUser(ctx context.Context, name string, c Change) (url string, 
 	if err := b.leavesAdmin(func(users map[string]User, _ map[string]Token) { users[name] = u }); err != nil {
 		return "", err
 	}
-	return url, b.put(ctx, userKey+name, u)
+	return url, b.putUser(ctx, u)
 }
 
 // DeleteUser removes a user and ends the sessions.
@@ -386,7 +400,11 @@ func (b *Book) PutToken(ctx context.Context, name string, g auth.Grant) (string,
 	if err := b.leavesAdmin(func(_ map[string]User, tokens map[string]Token) { tokens[name] = t }); err != nil {
 		return "", err
 	}
-	return secret, b.put(ctx, tokenKey+name, t)
+	value, err := json.Marshal(t)
+	if err != nil {
+		return "", err
+	}
+	return secret, b.put(ctx, tokenKey+name, value)
 }
 
 // DeleteToken removes a token.
@@ -427,12 +445,17 @@ func (b *Book) leavesAdmin(change func(map[string]User, map[string]Token)) error
 	return fmt.Errorf("%w: it would leave no admin without an end, and nobody could let anybody in", ErrConflict)
 }
 
-// put writes an entry and has it count here at once.
-func (b *Book) put(ctx context.Context, key string, v any) error {
-	value, err := json.Marshal(v)
+// putUser is put of a user.
+func (b *Book) putUser(ctx context.Context, u User) error {
+	value, err := b.keptUser(u)
 	if err != nil {
 		return err
 	}
+	return b.put(ctx, userKey+u.Name, value)
+}
+
+// put writes an entry and has it count here at once.
+func (b *Book) put(ctx context.Context, key string, value []byte) error {
 	if err := b.cfg.Accounts.Put(ctx, key, value); err != nil {
 		return fmt.Errorf("accounts: %w", err)
 	}

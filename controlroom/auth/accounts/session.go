@@ -47,6 +47,14 @@ func (b *Book) session(key string, value []byte) {
 		}
 		return
 	}
+	if once, ok := strings.CutPrefix(key, usedKey); ok {
+		if at, err := time.Parse(time.RFC3339, string(value)); err == nil {
+			b.used[once] = at
+		} else {
+			delete(b.used, once)
+		}
+		return
+	}
 	if value == nil {
 		delete(b.sessions, key)
 		return
@@ -58,6 +66,26 @@ func (b *Book) session(key string, value []byte) {
 	}
 	s.seen(s.Created)
 	b.sessions[key] = s
+}
+
+// usedKey begins the keys of what counts once, with the time until which it would count.
+const usedKey = "used/"
+
+// Once reports whether a secret is used for the first time, in any process that has heard of the others; it is
+// remembered until a time, from which on the caller refuses it for its age.
+func (b *Book) Once(ctx context.Context, secret string, until time.Time) (bool, error) {
+	key := hex.EncodeToString(auth.Digest(secret))
+	b.mu.Lock()
+	_, was := b.used[key]
+	b.used[key] = until
+	b.mu.Unlock()
+	if was {
+		return false, nil
+	}
+	if err := b.cfg.Sessions.Put(ctx, usedKey+key, []byte(until.UTC().Format(time.RFC3339))); err != nil {
+		return false, fmt.Errorf("sessions: %w", err)
+	}
+	return true, nil
 }
 
 // seenKey begins the keys under which it is written when sessions were used: apart from the sessions, so
@@ -174,7 +202,7 @@ func (b *Book) useStep(ctx context.Context, name string, step int64) error {
 		return &Denied{Name: name} // two at once
 	}
 	u.Step = step
-	return b.put(ctx, userKey+name, u)
+	return b.putUser(ctx, u)
 }
 
 // LoginAs begins a session of somebody whom another server has checked.
@@ -261,7 +289,20 @@ func (b *Book) sweep(ctx context.Context, now time.Time) {
 			fresh[key] = s.used
 		}
 	}
+	var old []string
+	for key, until := range b.used {
+		if now.After(until.Add(sweepEvery)) {
+			old = append(old, key)
+		}
+	}
 	b.mu.RUnlock()
+	for _, key := range old {
+		if err := b.cfg.Sessions.Delete(ctx, usedKey+key); err != nil {
+			b.cfg.Log.Warn("what was used up could not be forgotten", "error", err)
+			return
+		}
+		b.session(usedKey+key, nil)
+	}
 	for _, key := range ended {
 		if err := b.End(ctx, key); err != nil {
 			b.cfg.Log.Warn("a session that has ended could not be removed", "error", err)

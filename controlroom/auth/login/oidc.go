@@ -2,9 +2,6 @@ package login
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
@@ -32,10 +29,12 @@ type OIDC struct {
 	RoleClaim                      string   // default groups; a text or a list of texts
 	Roles                          []RoleOf // the first one that a value of the claim matches
 	Client                         *http.Client
+	// Seal keeps what a browser is given on its way to the provider from being read or made by anybody else.
+	// Processes with the same key finish each other's logins.
+	Seal accounts.Sealer
 
 	mu       sync.Mutex
 	provider *oidc.Provider
-	seal     cipher.AEAD
 }
 
 // A RoleOf says what somebody may do whose claim has a value.
@@ -80,27 +79,27 @@ type pending struct {
 
 const (
 	pendingCookie = "panormus-login"
+	pendingSealed = "login/oidc" // what it is sealed as
 	pendingFor    = 10 * time.Minute
 	providerTime  = 15 * time.Second
 )
 
-// sealer makes the key of pending logins at first need. It goes with the process: another process, and
-// the next one, ask to begin again.
-func (o *OIDC) sealer() cipher.AEAD {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.seal == nil {
-		var key [32]byte
-		_, _ = rand.Read(key[:]) // it never fails
-		block, err := aes.NewCipher(key[:])
-		if err == nil {
-			o.seal, err = cipher.NewGCMWithRandomNonce(block)
-		}
-		if err != nil {
-			panic("BUG: " + err.Error())
-		}
+// pendingName is what the cookie is called: with the prefix no other host can plant one, which would have
+// people log in as somebody else.
+func pendingName(r *http.Request) string {
+	if accounts.Secure(r) {
+		return "__Host-" + pendingCookie
 	}
-	return o.seal
+	return pendingCookie
+}
+
+// pendingOf is the cookie of a login on its way; "" takes it back.
+func pendingOf(r *http.Request, sealed string) *http.Cookie {
+	c := &http.Cookie{Name: pendingName(r), Value: sealed, Path: "/", HttpOnly: true, Secure: accounts.Secure(r), SameSite: http.SameSiteLaxMode, MaxAge: int(pendingFor / time.Second)}
+	if sealed == "" {
+		c.MaxAge = -1
+	}
+	return c
 }
 
 // endpoint asks the provider for its addresses, once it answers.
@@ -148,8 +147,7 @@ func (d *Desk) away(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	sealed := base64.RawURLEncoding.EncodeToString(o.sealer().Seal(nil, nil, b, nil))
-	http.SetCookie(w, &http.Cookie{Name: pendingCookie, Value: sealed, Path: Path + "/", HttpOnly: true, Secure: accounts.Secure(r), SameSite: http.SameSiteLaxMode, MaxAge: int(pendingFor / time.Second)})
+	http.SetCookie(w, pendingOf(r, base64.RawURLEncoding.EncodeToString(o.Seal.Wrap(pendingSealed, b))))
 	w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(w, r, o.config(provider, redirect).AuthCodeURL(p.State, oidc.Nonce(p.Nonce), oauth2.S256ChallengeOption(p.Verifier)), http.StatusSeeOther)
 }
@@ -157,7 +155,7 @@ func (d *Desk) away(w http.ResponseWriter, r *http.Request) {
 // back takes somebody whom the provider sends back.
 func (d *Desk) back(w http.ResponseWriter, r *http.Request) {
 	o := d.OIDC
-	http.SetCookie(w, &http.Cookie{Name: pendingCookie, Path: Path + "/", HttpOnly: true, Secure: accounts.Secure(r), SameSite: http.SameSiteLaxMode, MaxAge: -1})
+	http.SetCookie(w, pendingOf(r, ""))
 	p, err := o.pending(r)
 	if err != nil {
 		d.broken(w, r, err)
@@ -165,6 +163,14 @@ func (d *Desk) back(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), providerTime)
 	defer cancel()
+	// A cookie that was copied counts no more once somebody has come back with it.
+	if first, err := d.Book.Once(ctx, p.State, p.Until); err != nil {
+		d.unavailable(w, r, err)
+		return
+	} else if !first {
+		d.broken(w, r, errors.New("this login has come back already"))
+		return
+	}
 	name, g, err := o.who(ctx, p, r.URL.Query().Get("code"))
 	if errors.Is(err, errNoRole) {
 		d.deny(r, "", "oidc")
@@ -193,7 +199,7 @@ func (d *Desk) broken(w http.ResponseWriter, r *http.Request, err error) {
 // pending opens what the browser was given when it left, and checks that this is the way back of it.
 func (o *OIDC) pending(r *http.Request) (pending, error) {
 	var p pending
-	c, err := r.Cookie(pendingCookie)
+	c, err := r.Cookie(pendingName(r))
 	if err != nil {
 		return p, errors.New("no login is on its way in this browser")
 	}
@@ -201,9 +207,9 @@ func (o *OIDC) pending(r *http.Request) (pending, error) {
 	if err != nil {
 		return p, errors.New("what the browser was given is not as it was")
 	}
-	b, err := o.sealer().Open(nil, nil, raw, nil)
+	b, err := o.Seal.Unwrap(pendingSealed, raw)
 	if err != nil || json.Unmarshal(b, &p) != nil {
-		return p, errors.New("what the browser was given is not as it was, or the process is another")
+		return p, errors.New("what the browser was given is not as it was, or the key is another")
 	}
 	q := r.URL.Query()
 	switch {

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 
 	"panormus/controlroom/auth"
+	"panormus/stream/privacy"
 )
 
 // provided is a room with a real provider, which knows two users: one has a role with us.
@@ -25,6 +27,10 @@ func provided(t *testing.T) *room {
 	o := &OIDC{Issuer: srv.URL, ClientID: "panormus", ClientSecret: "hush hush", Name: "Comune", Scopes: []string{"profile", "email"}, RoleClaim: "email",
 		Roles: []RoleOf{{Value: "test-user@zitadel.ch", Grant: auth.Grant{Role: auth.DomainOperator, Scope: &auth.Scope{Areas: []auth.Place{{Domain: "lighting"}}}}}}}
 	if err := o.Check(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if o.Seal, err = privacy.NewMaster(bytes.Repeat([]byte{7}, 32)); err != nil {
 		t.Fatal(err)
 	}
 	r := newRoom(t, func(d *Desk) { d.OIDC = o })
@@ -89,7 +95,7 @@ func TestOpenIDConnect(t *testing.T) {
 		t.Fatalf("%s %v", resp.Status, to)
 	}
 	for _, c := range resp.Cookies() {
-		if c.Name == pendingCookie && (strings.Contains(c.Value, to.Query().Get("state")) || !c.HttpOnly) {
+		if c.Name == "__Host-"+pendingCookie && (strings.Contains(c.Value, to.Query().Get("state")) || !c.HttpOnly) {
 			t.Errorf("what is on its way can be read: %+v", c)
 		}
 	}
@@ -145,6 +151,41 @@ func TestOpenIDConnectRefuses(t *testing.T) {
 	refused("another's code", "/login/callback?"+q.Encode())
 	r.follow("/login/oidc", "", func(u *url.URL) bool { return u.Path != "/login/oidc" })
 	refused("nothing", "/login/callback")
-	r.client.Jar.SetCookies(back, []*http.Cookie{{Name: pendingCookie, Value: "AAAA", Path: "/login/"}})
+	r.client.Jar.SetCookies(back, []*http.Cookie{{Name: "__Host-" + pendingCookie, Value: "AAAA", Path: "/"}})
 	refused("a cookie of one's own", back.RequestURI())
+}
+
+// TestAnotherProcessFinishesALogin begins at one process and comes back to another, whose key is the same; one whose
+// key is another refuses it, and what has come back once counts no more.
+func TestAnotherProcessFinishesALogin(t *testing.T) {
+	r := provided(t)
+	_, _, back := r.follow("/login/oidc?next=/alarms", "test-user@127.0.0.1", isCallback)
+	var copied []*http.Cookie
+	for _, c := range r.client.Jar.Cookies(back) {
+		copied = append(copied, &http.Cookie{Name: c.Name, Value: c.Value, Path: "/"})
+	}
+	if len(copied) != 1 {
+		t.Fatalf("%v, want the login that is on its way", copied)
+	}
+	o := r.desk.OIDC
+	was := o.Seal
+	stranger, err := privacy.NewMaster(bytes.Repeat([]byte{8}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Seal = stranger
+	if resp, _ := r.do("GET", back.RequestURI(), nil); resp.StatusCode != 400 || cookieOf(resp) != nil {
+		t.Errorf("with another key: %s", resp.Status)
+	}
+	// Another process has nothing of this one but the key and the settings.
+	r.desk.OIDC = &OIDC{Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: o.ClientSecret, Name: o.Name, Scopes: o.Scopes, RoleClaim: o.RoleClaim, Roles: o.Roles, Seal: was}
+	r.client.Jar.SetCookies(back, copied)
+	resp, _ := r.do("GET", back.RequestURI(), nil)
+	if resp.StatusCode != 303 || cookieOf(resp) == nil || resp.Header.Get("Location") != "/alarms" {
+		t.Errorf("%s %v, want that the login is finished", resp.Status, resp.Header)
+	}
+	r.client.Jar.SetCookies(back, copied)
+	if resp, _ := r.do("GET", back.RequestURI(), nil); resp.StatusCode != 400 || cookieOf(resp) != nil {
+		t.Errorf("a copied cookie: %s", resp.Status)
+	}
 }
