@@ -152,6 +152,12 @@ func (p *Pump) Speaker(topic []byte) (domain, device string, ok bool) {
 	return "", "", false
 }
 
+// Personal reports whether messages of a topic are video metadata, which may be about people.
+func (p *Pump) Personal(topic []byte) bool {
+	t := p.topic(topic)
+	return t != nil && t.video
+}
+
 func (p *Pump) lane(device string) *lane {
 	return p.lanes[log.Partition(device, len(p.lanes)-1)]
 }

@@ -51,7 +51,7 @@ func (n *node) startIngest(ctx context.Context) error {
 	n.parts.pump = pump
 	var sources []ingest.Source
 	if n.cfg.MQTT != "none" {
-		b, err := n.embeddedBroker(pump)
+		b, err := n.embeddedBroker(ctx, pump)
 		if err != nil {
 			return err
 		}
@@ -95,12 +95,15 @@ func (n *node) startIngest(ctx context.Context) error {
 	return nil
 }
 
-func (n *node) embeddedBroker(pump *ingest.Pump) (*broker.Broker, error) {
+func (n *node) embeddedBroker(ctx context.Context, pump *ingest.Pump) (*broker.Broker, error) {
 	tls, err := n.certs.Server("mqtt", n.cfg.Broker.TLS, n.cfg.Broker.Certificates == "optional")
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
 	cfg := broker.Config{Pump: pump, Addr: n.cfg.MQTT, TLS: tls, Logger: n.log, Metrics: n.reg}
+	if cfg.Shelf, err = n.stream.KV(ctx, "retained"); err != nil {
+		return nil, err
+	}
 	if n.cfg.Broker.closed() {
 		door, err := n.brokerDoor()
 		if err != nil {

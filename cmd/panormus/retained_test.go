@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
@@ -73,4 +75,33 @@ func TestKeptStatesSurviveARestart(t *testing.T) {
 	tell(at.Add(2*time.Second), false)
 	tampered(false)
 	rows(2)
+}
+
+// TestRetainedMessagesSurviveACrash kills the process and asks the next one for what was retained.
+func TestRetainedMessagesSurviveACrash(t *testing.T) {
+	c := startInstance(t)
+	c.publish("state/lamp", "on", "-r")
+	c.publish("state/gone", "x", "-r")
+	c.publish("state/gone", "", "-r")
+	read := func(want string) {
+		t.Helper()
+		c.eventually("retained "+want, func() error {
+			_, port, _ := strings.Cut(c.info.MQTT, ":")
+			out, err := exec.Command("mosquitto_sub", "-h", "127.0.0.1", "-p", port, "-t", "state/#", "-v", "--retained-only", "-W", "2").Output() // it ends by its time
+			if got := strings.TrimSpace(string(out)); got != want {
+				return fmt.Errorf("%q, %v", got, err)
+			}
+			return nil
+		})
+	}
+	read("state/lamp on")
+	c.eventually("it is kept", func() error { // a crash may lose a tenth of a second
+		if n := c.metric("panormus_ingest_broker_unwritten_retained"); n != 0 {
+			return fmt.Errorf("%d are unwritten", n)
+		}
+		return nil
+	})
+	c.kill()
+	c.start()
+	read("state/lamp on")
 }

@@ -33,6 +33,8 @@ type Config struct {
 	Auth Authenticator
 	// MaxClients bounds connections; default 10,000.
 	MaxClients int
+	// Shelf keeps retained messages when the process is gone; nil: they go with it.
+	Shelf Shelf
 	// MaxRetained bounds the topics with a retained message; default 100,000.
 	MaxRetained int
 
@@ -59,6 +61,7 @@ type Broker struct {
 	server   *mqtt.Server
 	listener net.Listener
 	flusher  *flusher
+	shelver  *shelver // nil without a shelf
 	wills    sync.WaitGroup
 
 	subscriptions atomic.Uint64 // version
@@ -98,6 +101,9 @@ func New(cfg Config) (*Broker, error) {
 		// Its warnings are other people's faults, at the rate that they please.
 		Logger: slog.New(onlyErrors{cfg.Logger.Handler()}),
 	})
+	if cfg.Shelf != nil {
+		b.shelver = newShelver(b, cfg.Shelf)
+	}
 	if err := b.server.AddHook(&hook{broker: b}, nil); err != nil {
 		return nil, fmt.Errorf("start the broker: %w", err)
 	}
@@ -122,6 +128,16 @@ func (b *Broker) Close() error { return b.listener.Close() }
 // Run serves until ctx ends. It then reads nothing more, waits until the log has what was read, as
 // long as the pump runs and for 4 s at most, sends the acknowledgements and hangs up.
 func (b *Broker) Run(ctx context.Context) error {
+	if b.shelver != nil {
+		if err := b.shelver.load(ctx); err != nil {
+			return err
+		}
+		var shelving sync.WaitGroup
+		stop := make(chan struct{})
+		shelving.Go(func() { b.shelver.run(stop) })
+		defer shelving.Wait()
+		defer close(stop)
+	}
 	var l net.Listener = &listener{Listener: b.listener, broker: b}
 	if b.cfg.TLS != nil {
 		l.(*listener).tls = b.cfg.TLS

@@ -23,7 +23,7 @@ func (h *hook) ID() string { return "panormus" }
 func (h *hook) Provides(b byte) bool {
 	return bytes.IndexByte([]byte{
 		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
-		mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPublish, mqtt.OnWillSent, mqtt.OnClientExpired,
+		mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPublish, mqtt.OnWillSent, mqtt.OnClientExpired, mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
 	}, b) >= 0
 }
 
@@ -101,6 +101,20 @@ func (h *hook) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, err
 		}
 	}
 	return pk, nil
+}
+
+// OnRetainMessage has what is retained kept when the process is gone.
+func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+	if s := h.broker.shelver; s != nil {
+		s.retained(pk)
+	}
+}
+
+// OnRetainedExpired implements mqtt.Hook.
+func (h *hook) OnRetainedExpired(topic string) {
+	if s := h.broker.shelver; s != nil {
+		s.note(shelfKey(topic), nil)
+	}
 }
 
 // OnWillSent takes in a will that is telemetry. It is acknowledged to nobody.
