@@ -65,6 +65,11 @@ func TestJoinsDoNotDependOnRounds(t *testing.T) {
 			}
 		}
 		settle()
+		for _, r := range e.Stats().Rules { // those of an engine that was not restarted
+			if restart == 0 && (r.Matches == 0 || r.Matches > r.Evaluations && r.ID != "steps") {
+				t.Errorf("%s: %d matches of %d evaluations", r.ID, r.Matches, r.Evaluations)
+			}
+		}
 		slices.Sort(out) // windows are judged when a round settles, and what is raised is the same
 		return out
 	}

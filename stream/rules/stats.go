@@ -151,7 +151,7 @@ func (c *counts) take(s *shardCounts) {
 	c.baselinesRefused.Add(s.baselinesRefused)
 	for i := range s.rules {
 		from, to := s.rules[i], &c.rules[i]
-		if from.evaluations == 0 && from.unknown == 0 && from.errors == 0 && from.dropped == 0 && from.late == 0 && from.corrected == 0 {
+		if from.evaluations == 0 && from.matches == 0 && from.unknown == 0 && from.errors == 0 && from.dropped == 0 && from.late == 0 && from.corrected == 0 {
 			continue
 		}
 		to.evaluations.Add(from.evaluations)

@@ -42,8 +42,8 @@ type WorkerConfig struct {
 	// Engine is the engine's configuration, the registry among it; Partitions is the log's.
 	Engine Config
 	// Partitions this worker evaluates, where several share the work: it judges the rules whose keys are single
-	// devices. nil for all partitions and all rules, or with Spanning those rules alone whose keys span
-	// partitions, which are no other worker's. Each partition's state and position are kept for themselves, so
+	// devices and that ask no others. nil for all partitions and all rules, or with Spanning the other rules
+	// alone, which are no other worker's. Each partition's state and position are kept for themselves, so
 	// that it may move to another worker at any time.
 	Partitions []int
 	Spanning   bool
