@@ -33,6 +33,7 @@ type config struct {
 	ClickHouse string `yaml:"clickhouse"`
 	NATS       string `yaml:"nats"`
 	Simulate   string `yaml:"simulate"`
+	Map        string `yaml:"map"`
 	Role       string `yaml:"role"`
 	Insecure   bool   `yaml:"insecure"`
 	LogLevel   string `yaml:"log_level"`
@@ -193,7 +194,7 @@ type simulationConfig struct {
 func defaults() config {
 	return config{
 		Data: "./data", HTTP: "127.0.0.1:8080", MQTT: "127.0.0.1:1883", LoRaWANUDP: "127.0.0.1:1700",
-		ClickHouse: "embedded", NATS: "embedded", Simulate: "none", Role: "all", LogLevel: "info", Rules: rulesConfig{Share: "all"},
+		ClickHouse: "embedded", NATS: "embedded", Simulate: "none", Map: "none", Role: "all", LogLevel: "info", Rules: rulesConfig{Share: "all"},
 		Ingest:  ingestConfig{UnknownDevices: "register"},
 		LoRaWAN: lorawanConfig{Region: "EU868", Station: "none"},
 		VDS:     vdsConfig{vdsPush: vdsPush{Listen: "none"}},
@@ -238,6 +239,7 @@ var settings = []setting{
 	{key: "clickhouse", help: "embedded, or the DSN of a server", text: func(c *config) *string { return &c.ClickHouse }},
 	{key: "nats", help: "embedded, or the URL of a server with JetStream", text: func(c *config) *string { return &c.NATS }},
 	{key: "simulate", help: "palermo, or none", text: func(c *config) *string { return &c.Simulate }},
+	{key: "map", help: "base map of the page, FILE.pmtiles or FILE.geojson; none for none", text: func(c *config) *string { return &c.Map }},
 	{key: "role", help: "all, or a comma list of ingest, writer, rules, controlroom", text: func(c *config) *string { return &c.Role }},
 	{key: "insecure", help: "listen beyond this machine without TLS and authentication", yes: func(c *config) *bool { return &c.Insecure }},
 	{key: "log_level", help: "debug, info, warn or error", text: func(c *config) *string { return &c.LogLevel }},

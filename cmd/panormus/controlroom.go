@@ -8,6 +8,7 @@ import (
 
 	"panormus/controlroom/api"
 	"panormus/controlroom/auth"
+	"panormus/controlroom/basemap"
 	"panormus/controlroom/feed"
 	"panormus/controlroom/live"
 	"panormus/controlroom/web"
@@ -70,7 +71,12 @@ func (n *node) startControlRoom(ctx context.Context) error {
 		n.parts.city = city.New(city.Config{
 			Seed: int64(n.cfg.Simulation.Seed), Devices: n.cfg.Simulation.Devices, Rate: n.cfg.Simulation.Rate,
 		})
-		cfg.Basemap = n.parts.city.Basemap()
+		cfg.Base = basemap.GeoJSON(n.parts.city.Basemap())
+	}
+	if n.cfg.Map != "none" {
+		if cfg.Base, err = basemap.Open(n.cfg.Map); err != nil {
+			return err
+		}
 	}
 	n.front.set(api.New(cfg))
 	return nil

@@ -18,6 +18,7 @@ import (
 
 	"panormus/controlroom/api/openapi"
 	"panormus/controlroom/auth"
+	"panormus/controlroom/basemap"
 	"panormus/controlroom/claims"
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
@@ -68,7 +69,7 @@ type Config struct {
 
 	Feed     http.Handler        // at /ws/v1/feed
 	Page     http.Handler        // at every other path; nil: none
-	Basemap  []byte              // GeoJSON at /map/basemap.geojson; empty: 404
+	Base     *basemap.Map        // under /map/; nil: none
 	Gatherer prometheus.Gatherer // at /metrics
 
 	// Hosts are names the server answers to beside loopback ones; Who knows those who are let in; nil:
@@ -215,7 +216,9 @@ func newAPI(cfg Config) *api {
 	if cfg.Feed != nil {
 		a.mux.Handle("GET /ws/v1/feed", cfg.Feed)
 	}
-	a.mux.HandleFunc("GET /map/basemap.geojson", a.basemap)
+	a.mux.HandleFunc("GET /map/base.json", cfg.Base.ServeInfo)
+	a.mux.HandleFunc("GET /map/basemap.geojson", cfg.Base.ServeGeoJSON)
+	a.mux.HandleFunc("GET /map/base.pmtiles", cfg.Base.ServeTiles)
 	for pattern, h := range cfg.Routes {
 		a.mux.Handle(pattern, h)
 	}
@@ -282,16 +285,6 @@ type probe struct {
 func (p *probe) Header() http.Header         { return p.header }
 func (p *probe) WriteHeader(status int)      { p.status = status }
 func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
-
-func (a *api) basemap(w http.ResponseWriter, r *http.Request) {
-	if len(a.Basemap) == 0 {
-		problem.New(http.StatusNotFound, "no base map is configured; the page does without").Write(w, r)
-		return
-	}
-	w.Header().Set("Content-Type", "application/geo+json")
-	w.Header().Set("Cache-Control", "no-cache")
-	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(a.Basemap)))
-}
 
 // register adds an operation: its method and path, a summary, and the refusals it may answer with.
 func register[I, O any](a *api, op huma.Operation, handle func(*call, *I) (*O, error)) {

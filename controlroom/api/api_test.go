@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"panormus/controlroom/auth"
+	"panormus/controlroom/basemap"
 	"panormus/controlroom/live"
 	"panormus/devices"
 	"panormus/stream/batch"
@@ -264,19 +265,19 @@ func TestNotThere(t *testing.T) {
 }
 
 func TestSmallAnswers(t *testing.T) {
-	s := newSite(t, func(c *Config) { c.Basemap = []byte(`{"type":"FeatureCollection","features":[]}`) })
+	s := newSite(t, func(c *Config) { c.Base = basemap.GeoJSON([]byte(`{"type":"FeatureCollection","features":[]}`)) })
 	for path, want := range map[string]string{
 		"/status":              `"status":"ready"`,
 		"/api/v1/stats":        `"received":7`,
 		"/metrics":             "panormus_test_total 0",
-		"/map/basemap.geojson": "FeatureCollection",
-		"/docs":                "<html",
-		"/docs/docs.js":        "/openapi.json",
-		"/openapi.json":        `"openapi":"3.1.0"`,
-		"/":                    "page",
-		"/any/route":           "page",
-		"/ws/v1/feed":          "feed",
-		"/api/v1/rules":        `"rules":[`,
+		"/map/basemap.geojson": "FeatureCollection", "/map/base.json": `"geojson":true`,
+		"/docs":         "<html",
+		"/docs/docs.js": "/openapi.json",
+		"/openapi.json": `"openapi":"3.1.0"`,
+		"/":             "page",
+		"/any/route":    "page",
+		"/ws/v1/feed":   "feed",
+		"/api/v1/rules": `"rules":[`,
 	} {
 		w := s.ask("GET", path, "")
 		if w.Code != 200 || !strings.Contains(w.Body.String(), want) {

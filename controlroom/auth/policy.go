@@ -48,7 +48,9 @@ var routes = map[string]Rule{
 	"GET /docs":                           {Need: Self, Reach: Free},
 	"GET /docs/docs.js":                   {Need: Self, Reach: Free},
 	"GET /docs/docs.css":                  {Need: Self, Reach: Free},
+	"GET /map/base.json":                  {Need: MapRead, Reach: Free},
 	"GET /map/basemap.geojson":            {Need: MapRead, Reach: Free},
+	"GET /map/base.pmtiles":               {Need: MapRead, Reach: Free},
 	"GET /ws/v1/feed":                     {Need: Self, Reach: Scoped, Lasts: true}, // each subscription has a rule of its own
 	"GET /api/v1/me":                      {Need: Self, Reach: Free},
 	"GET /login":                          {Need: Public, Reach: Free},

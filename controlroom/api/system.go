@@ -1,0 +1,88 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"panormus/controlroom/auth"
+	"panormus/controlroom/live"
+)
+
+// System answers what the system itself holds.
+type System interface {
+	// Tables returns what each table of the database holds.
+	Tables(ctx context.Context) ([]Table, error)
+	// DeadLetters returns what was rejected since a time, by reason, the most first.
+	DeadLetters(ctx context.Context, since time.Time) ([]DeadLetters, error)
+}
+
+// A Table is one of the database's, in bytes on disk.
+type Table struct {
+	Name  string `json:"name"`
+	Rows  uint64 `json:"rows"`
+	Bytes uint64 `json:"bytes" doc:"on disk"`
+}
+
+// DeadLetters are messages that were rejected for one reason. Source, Topic and Detail are of the newest.
+type DeadLetters struct {
+	Reason                string
+	Count                 uint64
+	Last                  time.Time
+	Source, Topic, Detail string
+}
+
+// deadSpan is how far dead letters are looked back for.
+const deadSpan = 24 * time.Hour
+
+type deadItem struct {
+	Reason string     `json:"reason"`
+	Count  uint64     `json:"count"`
+	Last   live.Stamp `json:"last"`
+	// The newest one tells what devices wrote, so it is shown to those who may export it.
+	Source string `json:"source,omitempty" doc:"of the newest; for those only who may export"`
+	Topic  string `json:"topic,omitempty"`
+	Detail string `json:"detail,omitempty" doc:"what was wrong with it"`
+}
+
+type systemBody struct {
+	Body struct {
+		Version     string     `json:"version"`
+		Started     live.Stamp `json:"started"`
+		Tables      []Table    `json:"tables"`
+		DeadLetters []deadItem `json:"dead_letters" doc:"of the last 24 hours, the most first"`
+	}
+}
+
+// system is the operation behind the page about the system.
+func (a *api) system() {
+	started := time.Now().UTC()
+	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/system", Summary: "What the system holds, and what it could not take", Tags: []string{"ingest"}, Errors: []int{501, 503},
+		Description: "Sizes of the database's tables, and what was rejected in the last 24 hours by reason. Rates, lags and counters are at /metrics and /api/v1/stats."},
+		func(c *call, _ *struct{}) (*systemBody, error) {
+			if a.System == nil {
+				return nil, missing("system")
+			}
+			tables, err := a.System.Tables(c.ctx)
+			if err != nil {
+				return nil, c.away("system", err)
+			}
+			dead, err := a.System.DeadLetters(c.ctx, time.Now().Add(-deadSpan))
+			if err != nil {
+				return nil, c.away("system", err)
+			}
+			out := &systemBody{}
+			b := &out.Body
+			b.Version, b.Started.Time, b.Tables, b.DeadLetters = a.Version, started, tables, make([]deadItem, len(dead))
+			samples := auth.Of(c.ctx).May(auth.Export)
+			for i, d := range dead {
+				b.DeadLetters[i] = deadItem{Reason: d.Reason, Count: d.Count, Last: live.Stamp{Time: d.Last}}
+				if samples {
+					b.DeadLetters[i].Source, b.DeadLetters[i].Topic, b.DeadLetters[i].Detail = d.Source, clipped(d.Topic), clipped(d.Detail)
+				}
+			}
+			return out, nil
+		})
+}
