@@ -1,5 +1,6 @@
 import type { Feature, FeatureCollection } from 'geojson';
 import type { CityEvent } from '../feed/protocol';
+import { noBase, classified, plain, type Base } from '../map/base';
 import { signIn } from './signin';
 
 /** An answer that is not what was asked for: problem+json's title and detail, or the status alone. */
@@ -225,6 +226,11 @@ export const api = {
 
   profile: (id: string, signal?: AbortSignal) => optional<Profile>(`/api/v1/profiles/${enc(id)}`, signal),
 
+  async profiles(signal?: AbortSignal): Promise<Profile[]> {
+    const answer = await get<{ profiles: Profile[] | null }>('/api/v1/profiles', { limit: 1000 }, signal);
+    return answer.profiles ?? [];
+  },
+
   async devices(q: string, limit: number, signal?: AbortSignal): Promise<Device[]> {
     const answer = await get<{ devices: Device[] | null }>('/api/v1/devices', { q, limit }, signal);
     return answer.devices ?? [];
@@ -290,9 +296,15 @@ export const api = {
     return answer.features ?? answer.zones ?? [];
   },
 
-  /** The base map the server offers, or undefined where it has none: the page is good without. */
-  async basemap(signal?: AbortSignal): Promise<FeatureCollection | undefined> {
-    const answer = await optional<FeatureCollection>('/map/basemap.geojson', signal);
-    return answer && Array.isArray(answer.features) ? answer : undefined;
+  /** The base map the server offers, if any: the page is good without. */
+  async base(signal?: AbortSignal): Promise<Base> {
+    const there = await get<{ geojson: boolean; tiles: boolean }>('/map/base.json', {}, signal);
+    if (there.tiles) {
+      const { describe } = await import('../map/tiles');
+      return describe('/map/base.pmtiles');
+    }
+    if (!there.geojson) return noBase;
+    const map = await get<FeatureCollection & { attribution?: string }>('/map/basemap.geojson', {}, signal);
+    return Array.isArray(map.features) ? { ...noBase, geojson: classified(map), attribution: plain(map.attribution ?? '') } : noBase;
   },
 };

@@ -1,4 +1,5 @@
 import type { Topic } from '../lib/access';
+import type { AreaCount } from '../lib/districts';
 import type { CityEvent, Stats, Value } from './protocol';
 import type { Connection } from './client';
 import type { ReplayStatus } from './replay';
@@ -14,6 +15,7 @@ export type ToWorker =
   /** tell the values of this asset, and again at each change; null: of none */
   | { op: 'watch'; id: string | null }
   | { op: 'rows'; request: number; query: RowQuery }
+  | { op: 'areas'; request: number; domain: string; after: Record<string, number>; now: number }
   | { op: 'retry' }
   /** leave the present for good: show this moment, Unix ms */
   | { op: 'seek'; at: number; speed: number; playing: boolean }
@@ -47,6 +49,7 @@ export type FromWorker =
   | { kind: 'stats'; stats: Stats; at: number }
   | { kind: 'watched'; id: string; asset: Watched | null }
   | { kind: 'rows'; request: number; rows: Row[]; total: number }
+  | { kind: 'areas'; request: number; areas: AreaCount[] }
   | { kind: 'replay'; status: ReplayStatus }
   /** the server does not know the reader any more */
   | { kind: 'signedOut' }

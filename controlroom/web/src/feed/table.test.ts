@@ -176,3 +176,25 @@ describe('domain masks', () => {
     }
   });
 });
+
+describe('assets by zone', () => {
+  it('are counted by severity, with those that have been silent too long for their profile', () => {
+    const table = new AssetTable();
+    table.beginSnapshot();
+    const at = (minutes: number) => new Date(Date.UTC(2026, 0, 1, 12, -minutes)).toISOString();
+    for (const [id, domain, zone, profile, minutes, alarm] of [
+      ['a', 'lighting', 'z1', 'lamp', 1, null],
+      ['b', 'lighting', 'z1', 'lamp', 31, 'critical'],
+      ['c', 'mobility', 'z1', 'bus', 2, 'info'],
+      ['d', 'lighting', 'z2', 'other', 59, null],
+    ] as const) table.apply({ id, domain, zone, profile, t: at(minutes), alarm }, true);
+    table.apply({ id: 'never', domain: 'lighting', zone: 'z2', profile: 'lamp' }, true);
+    const after = { '': 3_600_000, lamp: 1_800_000, bus: 60_000 };
+    const now = Date.UTC(2026, 0, 1, 12);
+    expect(table.areas('', after, now)).toEqual([
+      { zone: 'z1', total: 3, ranks: [1, 1, 0, 0, 1], silent: 2 },
+      { zone: 'z2', total: 2, ranks: [2, 0, 0, 0, 0], silent: 1 },
+    ]);
+    expect(table.areas('mobility', after, now)).toEqual([{ zone: 'z1', total: 1, ranks: [0, 1, 0, 0, 0], silent: 1 }]);
+  });
+});

@@ -1,3 +1,4 @@
+import type { AreaCount } from '../lib/districts';
 import { severityRank, type StateItem, type Value } from './protocol';
 
 /** Web Mercator, 0 to 1 from west to east and from north to south; NaN where there is no position. */
@@ -267,6 +268,20 @@ export class AssetTable {
       return { ...row, values: Object.fromEntries(q.metrics.filter((m) => m in values).map((m) => [m, values[m]])) };
     });
     return { rows, total: found.length };
+  }
+
+  /** The assets by zone, of one domain or ('') of all. `after` says by profile how long, ms, one may be silent. */
+  areas(domain: string, after: Record<string, number>, now: number): AreaCount[] {
+    const found = new Map<string, AreaCount>();
+    for (const a of this.#byID.values()) {
+      if (domain && a.domain !== domain) continue;
+      let area = found.get(a.zone);
+      if (!area) found.set(a.zone, (area = { zone: a.zone, total: 0, ranks: [0, 0, 0, 0, 0], silent: 0 }));
+      area.total++;
+      area.ranks[a.severity]++;
+      if (now - a.seen > (after[a.profile] ?? after[''] ?? Infinity)) area.silent++;
+    }
+    return [...found.values()];
   }
 
   #domainIndex(domain: string): number {

@@ -247,6 +247,9 @@ scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     case 'rows':
       post({ kind: 'rows', request: data.request, ...table.rows(data.query) });
       break;
+    case 'areas':
+      post({ kind: 'areas', request: data.request, areas: table.areas(data.domain, data.after, data.now) });
+      break;
     case 'seek':
       wanted = { at: data.at, speed: data.speed, playing: data.playing };
       seek();

@@ -74,30 +74,30 @@ describe('times', () => {
 describe('addresses', () => {
   it('are read as they are written', () => {
     for (const route of [
-      { view: 'map', asset: null, rule: null, domain: '' },
-      { view: 'table', asset: null, rule: null, domain: 'waste' },
-      { view: 'radio', asset: null, rule: null, domain: '' },
-      { view: 'domains', asset: null, rule: null, domain: '' },
-      { view: 'domains', asset: null, rule: null, domain: 'wi-fi/2' },
-      { view: 'domains', asset: 'lamp 7', rule: null, domain: 'lighting' },
-      { view: 'statement', asset: null, rule: null, domain: '' },
-      { view: 'cameras', asset: null, rule: null, domain: '' },
-      { view: 'cameras', asset: 'cam 7', rule: null, domain: 'mobility' },
-      { view: 'radio', asset: 'meter 7', rule: null, domain: 'water' },
-      { view: 'map', asset: 'lamp.7', rule: null, domain: '' },
-      { view: 'alarms', asset: null, rule: null, domain: 'waste' },
-      { view: 'health', asset: 'lamp.7', rule: null, domain: '' },
-      { view: 'rules', asset: null, rule: null, domain: '' },
-      { view: 'rules', asset: null, rule: 'lamp/by day', domain: 'lighting' },
-      { view: 'rules', asset: 'lamp.7', rule: 'lamp-dead', domain: '' },
-      { view: 'table', asset: '€ %2F&?', rule: null, domain: 'lighting' },
+      { view: 'map', asset: null, rule: null, domain: '', shade: '' },
+      { view: 'table', asset: null, rule: null, domain: 'waste', shade: '' },
+      { view: 'radio', asset: null, rule: null, domain: '', shade: '' },
+      { view: 'domains', asset: null, rule: null, domain: '', shade: '' },
+      { view: 'domains', asset: null, rule: null, domain: 'wi-fi/2', shade: '' },
+      { view: 'domains', asset: 'lamp 7', rule: null, domain: 'lighting', shade: '' },
+      { view: 'statement', asset: null, rule: null, domain: '', shade: '' },
+      { view: 'cameras', asset: null, rule: null, domain: '', shade: '' },
+      { view: 'cameras', asset: 'cam 7', rule: null, domain: 'mobility', shade: '' },
+      { view: 'radio', asset: 'meter 7', rule: null, domain: 'water', shade: '' },
+      { view: 'map', asset: 'lamp.7', rule: null, domain: '', shade: '' },
+      { view: 'alarms', asset: null, rule: null, domain: 'waste', shade: '' },
+      { view: 'health', asset: 'lamp.7', rule: null, domain: '', shade: '' },
+      { view: 'rules', asset: null, rule: null, domain: '', shade: '' },
+      { view: 'rules', asset: null, rule: 'lamp/by day', domain: 'lighting', shade: '' },
+      { view: 'rules', asset: 'lamp.7', rule: 'lamp-dead', domain: '', shade: '' },
+      { view: 'table', asset: '€ %2F&?', rule: null, domain: 'lighting', shade: '' },
     ] as const) {
       const url = new URL(formatRoute(route), 'http://x');
       expect(parseRoute(url.pathname, url.search)).toEqual(route);
     }
   });
   it('are the map where they are not known', () => {
-    for (const path of ['/', '/asset/', '/nowhere', '/asset/%E0%A4%A']) expect(parseRoute(path, '')).toEqual({ view: 'map', asset: null, rule: null, domain: '' });
+    for (const path of ['/', '/asset/', '/nowhere', '/asset/%E0%A4%A']) expect(parseRoute(path, '')).toEqual({ view: 'map', asset: null, rule: null, domain: '', shade: '' });
   });
 });
 

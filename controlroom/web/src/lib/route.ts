@@ -11,6 +11,8 @@ export interface Route {
   asset: string | null;
   /** the rule that is open, in the view of rules */
   rule: string | null;
+  /** what the districts of the map are coloured by; '' is nothing */
+  shade: string;
   /** '' shows all domains; in the view of domains it is the one that is open */
   domain: string;
 }
@@ -28,7 +30,7 @@ function named(pathname: string, prefix: string): string | null {
 /** Reads an address; what is not known is the map. */
 export function parseRoute(pathname: string, search: string): Route {
   const params = new URLSearchParams(search);
-  const route: Route = { view: 'map', asset: null, rule: null, domain: params.get('domain') ?? '' };
+  const route: Route = { view: 'map', asset: null, rule: null, domain: params.get('domain') ?? '', shade: params.get('districts') ?? '' };
   if (pathname.startsWith(routes.asset) && pathname.length > routes.asset.length) {
     route.asset = named(pathname, routes.asset);
     route.view = views.find((v) => v === params.get('view')) ?? 'map';
@@ -58,5 +60,6 @@ export function formatRoute(route: Route): string {
     return routes.domain + encodeURIComponent(route.domain);
   }
   if (route.domain) params.set('domain', route.domain);
+  if (route.view === 'map' && route.shade) params.set('districts', route.shade);
   return params.size > 0 ? `${path}?${params}` : path;
 }

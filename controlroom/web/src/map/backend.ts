@@ -1,5 +1,7 @@
 import type { Feature, FeatureCollection } from 'geojson';
 import type { Cone } from '../lib/cameras';
+import type { BadgeTheme } from '../lib/badges';
+import type { Tiles } from './base';
 import type { DomainMask, Points, Touched } from './points';
 
 /** What the map shows now: centre in Web Mercator 0 to 1, CSS px a mercator unit, size in CSS px. */
@@ -20,7 +22,25 @@ export interface Abnormal {
   label: string;
 }
 
-export interface Theme {
+/** How many of each severity there are at a place; over a district's name, or alone. */
+export interface Badge {
+  x: number;
+  y: number;
+  ranks: readonly number[];
+  /** it hangs below the name of a district */
+  below: boolean;
+}
+
+/** What a district is filled with, by its id, and what stands below its name. */
+export interface DistrictPaint {
+  fill: string;
+  alpha: number;
+  note: string;
+  /** leaves room for a badge */
+  badge: boolean;
+}
+
+export interface Theme extends BadgeTheme {
   dark: boolean;
   ground: string;
   land: string;
@@ -28,6 +48,9 @@ export interface Theme {
   water: string;
   district: string;
   street: string;
+  building: string;
+  /** five greys for what grows */
+  ramp: readonly string[];
   point: string;
   text: string;
   halo: string;
@@ -44,14 +67,18 @@ export interface MapBackend {
   readonly canvas: HTMLCanvasElement;
   view(): View;
   setTheme(theme: Theme): void;
-  setZones(zones: Feature[]): void;
+  setZones(zones: Feature[], paint: ReadonlyMap<string, DistrictPaint>): void;
+  /** features with a kind: see base.ts */
   setBasemap(basemap: FeatureCollection | undefined): void;
+  /** what cannot draw tiles does without */
+  setTiles(tiles: Tiles | undefined): void;
   /** the points were written between the slots `touched`; null: only what else is shown changed */
   pointsChanged(touched: Touched | null): void;
   setMask(mask: DomainMask): void;
   /** where cameras look: below the points, seen from zoom 13 on */
   setCones(cones: Cone[]): void;
   setAbnormal(items: Abnormal[]): void;
+  setBadges(badges: Badge[]): void;
   setSelected(at: { x: number; y: number } | null): void;
   fit(box: Box, animate: boolean): void;
   moveTo(x: number, y: number, minZoom: number, animate: boolean): void;
@@ -65,6 +92,8 @@ export interface BackendOptions {
   points: Points;
   theme: Theme;
   start: Box;
+  /** the view has moved to another whole zoom level */
+  onZoom: () => void;
   /** a click or tap, in CSS px from the container's corner */
   onPick: (px: number, py: number) => void;
   /** it cannot draw after all: another backend must */
@@ -85,6 +114,9 @@ export const lights: Record<'dark' | 'light', Theme> = {
     point: '#5c6f82',
     text: '#262626',
     halo: '#ffffff',
+    building: '#e3e6e9',
+    edge: '#5c6f82',
+    ramp: ['#eceff2', '#d5dce3', '#b9c5d0', '#98a8b7', '#75899c'],
     selected: '#0066cc',
   },
   dark: {
@@ -98,6 +130,9 @@ export const lights: Record<'dark' | 'light', Theme> = {
     point: '#929da9',
     text: '#ebeced',
     halo: '#0e1114',
+    building: '#272e35',
+    edge: '#768594',
+    ramp: ['#232a31', '#303b45', '#3f4d5a', '#506273', '#63798d'],
     selected: '#6aaaeb',
   },
 };

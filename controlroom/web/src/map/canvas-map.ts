@@ -1,8 +1,10 @@
 import type { Feature, FeatureCollection, Position } from 'geojson';
 import { mercatorX, mercatorY } from '../feed/table';
+import { badgeSize, drawBadge } from '../lib/badges';
 import type { Cone } from '../lib/cameras';
+import { labelPoint } from '../lib/geo';
 import { drawMark, markColours, marks, type Rank } from '../lib/marks';
-import { coneAlpha, coneZoom, pointSize, zoomOf, type Abnormal, type BackendOptions, type Box, type MapBackend, type Theme, type View } from './backend';
+import { coneAlpha, coneZoom, pointSize, zoomOf, type Abnormal, type BackendOptions, type Badge, type Box, type DistrictPaint, type MapBackend, type Theme, type View } from './backend';
 import { DomainMask, type Touched } from './points';
 
 const minScale = 512 * 2 ** 8;
@@ -11,12 +13,19 @@ const maxScale = 512 * 2 ** 20;
 
 interface Shape {
   kind: string;
+  id: string;
   area: boolean;
-  name: string;
   lines: Float64Array[]; // mercator x, y in turn
 }
 
-/** The same map on a plain canvas, for machines without WebGL: pan, zoom, pick, all layers, fewer graces. */
+interface Label {
+  x: number;
+  y: number;
+  name: string;
+  id: string;
+}
+
+/** The same map on a plain canvas, for machines without WebGL: pan, zoom, pick, all layers but a base map of tiles, fewer graces. */
 export class CanvasMap implements MapBackend {
   readonly kind = 'canvas' as const;
   readonly canvas = document.createElement('canvas');
@@ -27,6 +36,10 @@ export class CanvasMap implements MapBackend {
   #theme: Theme;
   #view: View = { x: 0.5, y: 0.5, scale: 512 * 2 ** 11, width: 1, height: 1 };
   #zones: Shape[] = [];
+  #labels: Label[] = [];
+  #paint: ReadonlyMap<string, DistrictPaint> = new Map();
+  #badges: Badge[] = [];
+  #level = 0;
   #basemap: Shape[] = [];
   #cones: Cone[] = [];
   #abnormal: Abnormal[] = [];
@@ -64,8 +77,22 @@ export class CanvasMap implements MapBackend {
     this.#draw();
   }
 
-  setZones(zones: Feature[]): void {
+  setZones(zones: Feature[], paint: ReadonlyMap<string, DistrictPaint>): void {
     this.#zones = zones.flatMap(shapes);
+    this.#paint = paint;
+    this.#labels = zones.flatMap((f): Label[] => {
+      const at = labelPoint(f.geometry);
+      return at ? [{ x: mercatorX(at[0]), y: mercatorY(at[1]), name: String(f.properties?.name ?? ''), id: idOf(f) }] : [];
+    });
+    this.#draw();
+  }
+
+  setTiles(): void {
+    // It draws none: the ground, the districts and a base map of GeoJSON do.
+  }
+
+  setBadges(badges: Badge[]): void {
+    this.#badges = badges;
     this.#draw();
   }
 
@@ -138,11 +165,16 @@ export class CanvasMap implements MapBackend {
     if (this.#frame) return;
     this.#frame = requestAnimationFrame(() => {
       this.#frame = 0;
-      this.#paint();
+      this.#paintAll();
     });
   }
 
-  #paint(): void {
+  #paintAll(): void {
+    const level = Math.round(2 * zoomOf(this.#view.scale));
+    if (level !== this.#level) {
+      this.#level = level;
+      this.#options.onZoom();
+    }
     const ctx = this.#ctx;
     const t = this.#theme;
     const v = this.#view;
@@ -154,7 +186,9 @@ export class CanvasMap implements MapBackend {
     this.#fill(this.#basemap, 'mountain', t.mountain);
     this.#fill(this.#basemap, 'water', t.water);
     this.#stroke(this.#basemap, 'street', t.street, Math.max(0.6, 2 ** (zoomOf(v.scale) - 13)));
+    this.#fill(this.#basemap, 'building', t.building);
     this.#stroke(this.#basemap, 'district', t.district, 1);
+    this.#paintDistricts();
     this.#stroke(this.#zones, '', t.district, 1);
     this.#drawCones();
     this.#points();
@@ -167,6 +201,25 @@ export class CanvasMap implements MapBackend {
       ctx.stroke();
     }
     this.#signs();
+    for (const b of this.#badges) {
+      const [px, py] = this.#screen(b.x, b.y);
+      const { width, height } = badgeSize(b.ranks);
+      drawBadge(ctx, b.ranks, px - width / 2, b.below ? py : py - height / 2, t);
+    }
+  }
+
+  #paintDistricts(): void {
+    const ctx = this.#ctx;
+    for (const z of this.#zones) {
+      const p = this.#paint.get(z.id);
+      if (!p || !z.area) continue;
+      ctx.beginPath();
+      this.#trace(z);
+      ctx.fillStyle = p.fill;
+      ctx.globalAlpha = p.alpha;
+      ctx.fill('evenodd');
+    }
+    ctx.globalAlpha = 1;
   }
 
   #screen(x: number, y: number): [number, number] {
@@ -222,27 +275,24 @@ export class CanvasMap implements MapBackend {
   }
 
   #names(): void {
+    if (zoomOf(this.#view.scale) > 15) return;
     const ctx = this.#ctx;
-    ctx.font = '12px system-ui, sans-serif';
     ctx.textAlign = 'center';
     ctx.fillStyle = this.#theme.text;
     ctx.strokeStyle = this.#theme.land;
-    ctx.lineWidth = 2.5;
-    ctx.globalAlpha = 0.8;
-    for (const z of this.#zones) {
-      const line = z.lines[0];
-      if (!z.name || !line) continue;
-      let x = 0;
-      let y = 0;
-      for (let i = 0; i < line.length; i += 2) {
-        x += line[i];
-        y += line[i + 1];
-      }
-      const place = this.#screen((2 * x) / line.length, (2 * y) / line.length);
-      ctx.strokeText(z.name, ...place);
-      ctx.fillText(z.name, ...place);
+    ctx.lineWidth = 4;
+    ctx.lineJoin = 'round';
+    for (const l of this.#labels) {
+      const p = this.#paint.get(l.id);
+      const [px, py] = this.#screen(l.x, l.y);
+      const say = (text: string, font: string, y: number) => {
+        ctx.font = font;
+        ctx.strokeText(text, px, y);
+        ctx.fillText(text, px, y);
+      };
+      say(l.name, '12px system-ui, sans-serif', py - 4);
+      if (p?.note) say(p.note, '15px system-ui, sans-serif', py + 14);
     }
-    ctx.globalAlpha = 1;
   }
 
   #points(): void {
@@ -340,6 +390,8 @@ export class CanvasMap implements MapBackend {
   }
 }
 
+const idOf = (f: Feature) => String(f.properties?.id ?? f.id ?? '');
+
 function shapes(f: Feature): Shape[] {
   const flat = (line: Position[]) => {
     const out = new Float64Array(line.length * 2);
@@ -349,7 +401,7 @@ function shapes(f: Feature): Shape[] {
     });
     return out;
   };
-  const base = { kind: String(f.properties?.kind ?? ''), name: String(f.properties?.name ?? '') };
+  const base = { kind: String(f.properties?.kind ?? ''), id: idOf(f) };
   const g = f.geometry;
   switch (g?.type) {
     case 'LineString':

@@ -1,11 +1,14 @@
-import { Map as MapLibreMap, setWorkerUrl, type ExpressionSpecification, type GeoJSONSource, type StyleSpecification } from 'maplibre-gl';
+import { Map as MapLibreMap, setWorkerUrl, type ExpressionSpecification, type GeoJSONSource, type LayerSpecification, type StyleSpecification } from 'maplibre-gl';
 import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url';
 import './gl-map.css';
 import type { Feature, FeatureCollection } from 'geojson';
 import { mercatorX, mercatorY } from '../feed/table';
+import { badgeKey, badgeSize, drawBadge } from '../lib/badges';
 import type { Cone } from '../lib/cameras';
+import { labelPoint } from '../lib/geo';
 import { drawMark, markColours, marks, ranks } from '../lib/marks';
-import { coneAlpha, coneZoom, latitude, longitude, zoomOf, type Abnormal, type BackendOptions, type Box, type MapBackend, type Theme, type View } from './backend';
+import { coneAlpha, coneZoom, latitude, longitude, zoomOf, type Abnormal, type BackendOptions, type Badge, type Box, type DistrictPaint, type MapBackend, type Theme, type View } from './backend';
+import type { Tiles } from './base';
 import { PointsLayer } from './points-layer';
 import type { DomainMask, Touched } from './points';
 
@@ -15,17 +18,18 @@ const empty: FeatureCollection = { type: 'FeatureCollection', features: [] };
 const reduced = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 const pointAlpha = 0.75;
+const mostIdle = 100; // badges' images that are kept though none is shown
 const iconImage = (t: Theme): ExpressionSpecification => ['concat', t.dark ? 'mark-dark-' : 'mark-light-', ['get', 'rank']];
 
 /** A cone is grey, and has the colour of its rank where that is not normal. */
 const coneColour = (t: Theme): ExpressionSpecification => ['match', ['get', 'rank'], ...ranks.flatMap((r) => [r, markColours[r].fill]), t.point] as unknown as ExpressionSpecification;
 
-/** The layers under the live set, in the theme's greys. A tile source (PMTiles) would add its own below `streets`. */
+/** The layers under the live set, in the theme's greys. A base map of tiles has its own, below the first of those above `district-fill`. */
 function style(t: Theme): StyleSpecification {
   const source = () => ({ type: 'geojson' as const, data: empty });
   return {
     version: 8,
-    sources: { basemap: source(), zones: source(), cones: source(), abnormal: source(), selected: source() },
+    sources: { basemap: source(), zones: source(), names: source(), cones: source(), abnormal: source(), badges: source(), selected: source() },
     layers: [
       { id: 'ground', type: 'background', paint: { 'background-color': t.ground } },
       { id: 'land', type: 'fill', source: 'basemap', filter: ['==', ['get', 'kind'], 'land'], paint: { 'fill-color': t.land } },
@@ -47,16 +51,24 @@ function style(t: Theme): StyleSpecification {
         filter: ['==', ['get', 'kind'], 'district'],
         paint: { 'line-color': t.district, 'line-width': 1 },
       },
+      { id: 'buildings', type: 'fill', source: 'basemap', minzoom: 13, filter: ['==', ['get', 'kind'], 'building'], paint: { 'fill-color': t.building } },
+      { id: 'district-paint', type: 'fill', source: 'zones', filter: ['has', 'fill'], paint: { 'fill-color': ['get', 'fill'], 'fill-opacity': ['get', 'alpha'] } },
       { id: 'districts', type: 'line', source: 'zones', paint: { 'line-color': t.district, 'line-width': ['interpolate', ['linear'], ['zoom'], 10, 0.8, 15, 1.6] } },
       { id: 'cones', type: 'fill', source: 'cones', minzoom: coneZoom, paint: { 'fill-color': coneColour(t), 'fill-opacity': ['match', ['get', 'rank'], 0, coneAlpha, 2 * coneAlpha] } },
       { id: 'cone-edges', type: 'line', source: 'cones', minzoom: coneZoom, paint: { 'line-color': coneColour(t), 'line-width': 1, 'line-opacity': 0.7 } },
       {
         id: 'district-names',
         type: 'symbol',
-        source: 'zones',
+        source: 'names',
         maxzoom: 15,
-        layout: { 'text-field': ['coalesce', ['get', 'name'], ''], 'text-size': 12, 'text-max-width': 8, 'text-padding': 6 },
-        paint: { 'text-color': t.text, 'text-opacity': 0.75, 'text-halo-color': t.land, 'text-halo-width': 1.2 },
+        layout: {
+          'text-field': ['format', ['get', 'name'], {}, ['get', 'note'], { 'font-scale': 1.25 }],
+          'text-size': 12,
+          'text-max-width': 8,
+          'text-padding': 2,
+          'text-anchor': ['case', ['get', 'badge'], 'bottom', 'center'],
+        },
+        paint: { 'text-color': t.text, 'text-halo-color': t.land, 'text-halo-width': 2 },
       },
       {
         id: 'selected',
@@ -84,6 +96,12 @@ function style(t: Theme): StyleSpecification {
         },
         paint: { 'text-color': t.text, 'text-halo-color': t.halo, 'text-halo-width': 1.5 },
       },
+      {
+        id: 'badges',
+        type: 'symbol',
+        source: 'badges',
+        layout: { 'icon-image': ['get', 'image'], 'icon-anchor': ['case', ['get', 'below'], 'top', 'center'], 'icon-allow-overlap': true, 'icon-ignore-placement': true },
+      },
     ],
   };
 }
@@ -96,6 +114,12 @@ export class GlMap implements MapBackend {
   readonly #data = new Map<string, FeatureCollection>();
   #theme: Theme;
   #loaded = false;
+  #badges: Badge[] = [];
+  /** badges' images that are shown, and those that are not any more, the oldest first */
+  readonly #images = new Set<string>();
+  #idle: string[] = [];
+  #tiles: Tiles | undefined;
+  #tileLayers: LayerSpecification[] = [];
 
   /** Throws where there is no WebGL 2. */
   constructor(options: BackendOptions) {
@@ -132,6 +156,14 @@ export class GlMap implements MapBackend {
     this.#map.once('load', () => {
       this.#loaded = true;
       for (const [source, data] of this.#data) this.#source(source)?.setData(data);
+      this.setBadges(this.#badges);
+    });
+    let level = Math.round(2 * this.#map.getZoom());
+    this.#map.on('zoom', () => {
+      const now = Math.round(2 * this.#map.getZoom());
+      if (now === level) return;
+      level = now;
+      options.onZoom();
     });
     this.#map.on('click', (e) => options.onPick(e.point.x, e.point.y));
   }
@@ -189,18 +221,59 @@ export class GlMap implements MapBackend {
     this.#theme = theme;
     // The same layers in other colours: nothing is loaded again, nothing blinks.
     const recolour = () => {
-      for (const layer of style(theme).layers) {
+      for (const layer of [...style(theme).layers, ...this.#tileLayersIn(theme)]) {
         for (const [name, value] of Object.entries(layer.paint ?? {})) this.#map.setPaintProperty(layer.id, name as 'fill-color', value as string);
       }
       this.#map.setLayoutProperty('abnormal', 'icon-image', iconImage(theme));
       this.#layer.setColour(theme.point, pointAlpha);
+      this.setBadges(this.#badges);
     };
     if (this.#loaded) recolour();
     else this.#map.once('load', recolour);
   }
 
-  setZones(zones: Feature[]): void {
-    this.#set('zones', zones);
+  setZones(zones: Feature[], paint: ReadonlyMap<string, DistrictPaint>): void {
+    const of = (f: Feature) => paint.get(String(f.properties?.id ?? f.id ?? ''));
+    this.#set(
+      'zones',
+      zones.map((f) => {
+        const p = of(f);
+        return p ? { ...f, properties: { fill: p.fill, alpha: p.alpha } } : { ...f, properties: {} };
+      }),
+    );
+    this.#set(
+      'names',
+      zones.flatMap((f): Feature[] => {
+        const at = labelPoint(f.geometry);
+        const name = String(f.properties?.name ?? '');
+        const p = of(f);
+        if (!at || (name === '' && !p)) return [];
+        return [{ type: 'Feature', properties: { name, note: p?.note ? `\n${p.note}` : '', badge: p?.badge ?? false }, geometry: { type: 'Point', coordinates: at } }];
+      }),
+    );
+  }
+
+  setTiles(tiles: Tiles | undefined): void {
+    this.#tiles = tiles;
+    if (this.#loaded) void this.#lay();
+    else this.#map.once('load', () => void this.#lay());
+  }
+
+  #tileLayersIn: (theme: Theme) => LayerSpecification[] = () => [];
+
+  /** Puts the tiles of the base map in, or takes them out. What draws them comes only where there are some. */
+  async #lay(): Promise<void> {
+    const wanted = this.#tiles;
+    const { layersOf, sourceOf, tileSource } = await import('./tile-layers');
+    if (wanted !== this.#tiles || !this.#map.style) return; // another since, or the map is gone
+    for (const layer of this.#tileLayers) this.#map.removeLayer(layer.id);
+    this.#tileLayers = [];
+    if (this.#map.getSource(tileSource)) this.#map.removeSource(tileSource);
+    this.#tileLayersIn = (theme) => (wanted ? layersOf(wanted, theme) : []);
+    if (!wanted) return;
+    this.#map.addSource(tileSource, sourceOf(wanted));
+    this.#tileLayers = this.#tileLayersIn(this.#theme);
+    for (const layer of this.#tileLayers) this.#map.addLayer(layer, 'mountains');
   }
 
   setBasemap(basemap: FeatureCollection | undefined): void {
@@ -237,6 +310,43 @@ export class GlMap implements MapBackend {
         geometry: { type: 'Point', coordinates: [longitude(a.x), latitude(a.y)] },
       })),
     );
+  }
+
+  setBadges(badges: Badge[]): void {
+    this.#badges = badges;
+    const theme = this.#theme;
+    if (!this.#loaded) return; // load comes back to it
+    const prefix = theme.dark ? 'badge-dark-' : 'badge-light-';
+    const ratio = 2;
+    const wanted = new Set<string>();
+    for (const b of badges) {
+      const id = prefix + badgeKey(b.ranks);
+      if (wanted.has(id)) continue;
+      wanted.add(id);
+      if (this.#map.hasImage(id)) continue;
+      const { width, height } = badgeSize(b.ranks);
+      const ctx = new OffscreenCanvas(width * ratio, height * ratio).getContext('2d');
+      if (!ctx) continue;
+      ctx.scale(ratio, ratio);
+      drawBadge(ctx, b.ranks, 0, 0, theme);
+      this.#map.addImage(id, ctx.getImageData(0, 0, width * ratio, height * ratio), { pixelRatio: ratio });
+    }
+    this.#set(
+      'badges',
+      badges.map((b) => ({
+        type: 'Feature',
+        properties: { image: prefix + badgeKey(b.ranks), below: b.below },
+        geometry: { type: 'Point', coordinates: [longitude(b.x), latitude(b.y)] },
+      })),
+    );
+    // Numbers change all day: what has been on no badge for a while is let go.
+    for (const id of this.#images) {
+      if (wanted.has(id)) continue;
+      this.#images.delete(id);
+      if (this.#idle.push(id) > mostIdle) this.#map.removeImage(this.#idle.shift()!);
+    }
+    for (const id of wanted) this.#images.add(id);
+    this.#idle = this.#idle.filter((id) => !wanted.has(id));
   }
 
   setSelected(at: { x: number; y: number } | null): void {

@@ -140,6 +140,14 @@ export class DomainMask {
     return m;
   }
 
+  /** The same without one. */
+  without(index: number): DomainMask {
+    const m = new DomainMask();
+    m.words.set(this.words);
+    if (index >= 0) m.words[index >> 5] &= ~(1 << (index & 31));
+    return m;
+  }
+
   has(index: number): boolean {
     return (this.words[index >> 5] & (1 << (index & 31))) !== 0;
   }

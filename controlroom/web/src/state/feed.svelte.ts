@@ -5,6 +5,7 @@ import type { CityEvent, Stats } from '../feed/protocol';
 import type { ReplayStatus } from '../feed/replay';
 import type { DomainCount, Row, RowQuery } from '../feed/table';
 import type { Topic } from '../lib/access';
+import type { AreaCount } from '../lib/districts';
 import { Points, type Touched } from '../map/points';
 
 export interface Rates {
@@ -48,6 +49,7 @@ export class Feed {
   #gapListeners = new Set<() => void>();
   #alarmListeners = new Set<(alarms: Alarm[], all: boolean) => void>();
   #requests = new Map<number, (answer: { rows: Row[]; total: number }) => void>();
+  #areaRequests = new Map<number, (areas: AreaCount[]) => void>();
   #nextRequest = 0;
   #watchedID: string | null = null;
 
@@ -114,6 +116,15 @@ export class Feed {
     });
   }
 
+  /** The assets by zone: see AssetTable.areas. */
+  areas(domain: string, after: Record<string, number>, now: number): Promise<AreaCount[]> {
+    const request = ++this.#nextRequest;
+    return new Promise((resolve) => {
+      this.#areaRequests.set(request, resolve);
+      this.#tell({ op: 'areas', request, domain, after, now });
+    });
+  }
+
   retry(): void {
     this.#tell({ op: 'retry' });
   }
@@ -165,6 +176,10 @@ export class Feed {
       case 'rows':
         this.#requests.get(m.request)?.({ rows: m.rows, total: m.total });
         this.#requests.delete(m.request);
+        break;
+      case 'areas':
+        this.#areaRequests.get(m.request)?.(m.areas);
+        this.#areaRequests.delete(m.request);
         break;
       case 'replay':
         this.replay = m.status;
