@@ -122,3 +122,34 @@ func (db *DB) Sizes(ctx context.Context) ([]TableSize, error) {
 	}
 	return out, rows.Err()
 }
+
+// A DeadLetters is what was rejected for one reason: how much, and the newest of it.
+type DeadLetters struct {
+	Reason        string
+	Count         uint64
+	Last          time.Time
+	Source, Topic string // of the newest
+	Detail        string // what was wrong with it
+}
+
+// DeadLettersSince says what was rejected since a time, by reason, the most first.
+func (db *DB) DeadLettersSince(ctx context.Context, since time.Time) ([]DeadLetters, error) {
+	ctx, cancel := db.queryContext(ctx)
+	defer cancel()
+	rows, err := db.conn.Query(ctx, `SELECT reason, count() AS n, max(received), argMax(source, received), argMax(topic, received), argMax(detail, received)
+		FROM rejected WHERE received >= ? GROUP BY reason ORDER BY n DESC, reason LIMIT 200`, since)
+	if err != nil {
+		return nil, fmt.Errorf("read what was rejected: %w", err)
+	}
+	defer rows.Close()
+	var out []DeadLetters
+	for rows.Next() {
+		var d DeadLetters
+		if err := rows.Scan(&d.Reason, &d.Count, &d.Last, &d.Source, &d.Topic, &d.Detail); err != nil {
+			return nil, fmt.Errorf("read what was rejected: %w", err)
+		}
+		d.Last = d.Last.UTC()
+		out = append(out, d)
+	}
+	return out, rows.Err()
+}

@@ -121,6 +121,19 @@ func TestLatestValues(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("latest %v, want %v", got, want)
 	}
+	for i, r := range []struct {
+		reason, detail string
+		ago            time.Duration
+	}{{"syntax", "older", time.Hour}, {"syntax", "newest", time.Minute}, {"empty", "one", time.Minute}, {"range", "long ago", 30 * time.Hour}} {
+		if err := db.Conn().Exec(within(t), "INSERT INTO rejected (received, source, topic, reason, detail, payload) VALUES (?, 'mqtt', ?, ?, ?, 'x')",
+			now.Add(-r.ago), fmt.Sprint("t", i), r.reason, r.detail); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dead, err := db.DeadLettersSince(within(t), now.Add(-24*time.Hour))
+	if want := []storage.DeadLetters{{"syntax", 2, now.Add(-time.Minute).Truncate(time.Second), "mqtt", "t1", "newest"}, {"empty", 1, now.Add(-time.Minute).Truncate(time.Second), "mqtt", "t2", "one"}}; err != nil || !reflect.DeepEqual(dead, want) {
+		t.Errorf("dead letters %+v, %v; want %+v", dead, err, want)
+	}
 	sizes, err := db.Sizes(within(t))
 	if err != nil {
 		t.Fatal(err)

@@ -46,6 +46,26 @@ func (h history) RecentEvents(ctx context.Context, n int) ([]batch.Event, error)
 	return h.db.RecentEvents(ctx, n)
 }
 
+// Tables implements api.System.
+func (h history) Tables(ctx context.Context) ([]api.Table, error) {
+	found, err := h.db.Sizes(ctx)
+	out := make([]api.Table, len(found))
+	for i, f := range found {
+		out[i] = api.Table{Name: f.Table, Rows: f.Rows, Bytes: f.Bytes}
+	}
+	return out, err
+}
+
+// DeadLetters implements api.System.
+func (h history) DeadLetters(ctx context.Context, since time.Time) ([]api.DeadLetters, error) {
+	found, err := h.db.DeadLettersSince(ctx, since)
+	out := make([]api.DeadLetters, len(found))
+	for i, f := range found {
+		out[i] = api.DeadLetters(f)
+	}
+	return out, err
+}
+
 // Series implements api.Series.
 func (h history) Series(ctx context.Context, q api.SeriesQuery) ([]api.Point, error) {
 	points, err := h.db.Series(ctx, storage.SeriesQuery{

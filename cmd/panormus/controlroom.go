@@ -56,7 +56,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 	maps.Copy(routes, claims.Routes())
 	cfg := api.Config{
 		Version: version, State: state, Registry: n.registry, Stats: stats, Ready: n.health,
-		Series: h, Events: h, Export: h, Rollups: h, Changes: h, Rules: n.parts.store, Alarms: n.parts.alarms, AlarmLog: n.parts.db, Radio: h, Video: h, K: n.privacy.least,
+		Series: h, Events: h, Export: h, Rollups: h, Changes: h, Rules: n.parts.store, Alarms: n.parts.alarms, AlarmLog: n.parts.db, System: h, Radio: h, Video: h, K: n.privacy.least,
 		Purposes: n.privacy.purposes, Audit: n.privacy.journal, Reveals: n.privacy.reveals, PlateLists: n.privacy.lists,
 		Notify: n.parts.notify, Warnings: n.warnings, CAP: n.issuer(),
 		Feed: hub, Page: web.Handler(), Gatherer: n.reg, Hosts: n.cfg.Web.Hosts, Who: book, Accounts: book, Routes: routes, Claims: claims, LoginPage: desk.Page,

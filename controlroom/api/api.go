@@ -53,8 +53,9 @@ type Config struct {
 	// Alarms are nil: 501; AlarmLog is what happened to them, nil: 501.
 	Alarms   Alarms
 	AlarmLog AlarmLog
-	Radio    Radio // nil: 501
-	Video    Video // nil: 501
+	System   System // nil: 501
+	Radio    Radio  // nil: 501
+	Video    Video  // nil: 501
 	// K is the least number of objects that a statistic of a purpose may tell of; nil: the default of all.
 	K func(purpose string) int
 
@@ -184,6 +185,7 @@ func newAPI(cfg Config) *api {
 	}}
 	a.huma = humago.New(a.mux, c)
 	a.status()
+	a.system()
 	a.me()
 	a.accounts()
 	a.claims()

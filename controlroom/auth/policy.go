@@ -72,6 +72,7 @@ var routes = map[string]Rule{
 	"POST /api/v1/claims":                 {Need: ClaimsWrite}, // noted with their number
 	"DELETE /api/v1/claims/{id}":          {Need: ClaimsWrite, Note: "claim.deleted"},
 	"POST /api/v1/claims/redeem":          {Need: Public, Reach: Free}, // noted with the device
+	"GET /api/v1/system":                  {Need: MetricsRead},
 	"GET /api/v1/stats":                   {Need: StateRead, Reach: Free},
 	"GET /api/v1/state":                   {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/domains/{domain}/groups": {Need: StateRead, Reach: Scoped},
