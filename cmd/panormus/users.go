@@ -227,9 +227,11 @@ func openStoppedUsers(ctx context.Context, data, file string) (_ userDesk, err e
 	}); err != nil {
 		return nil, err
 	}
-	if s.journal, err = openJournal(ctx, s.log, cfg, s.held.path, slog.New(slog.DiscardHandler)); err != nil {
+	ledger, err := s.log.Ledger(ctx, auditLog)
+	if err != nil {
 		return nil, err
 	}
+	s.journal = audit.New(ledger)
 	held, err := s.log.KV(ctx, accountsBucket)
 	if err != nil {
 		return nil, err

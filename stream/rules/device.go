@@ -13,6 +13,7 @@ type device struct {
 	*home
 	*more
 	nums     []float64 // by slot of the plan, and behind them, up to the capacity, the times of all values: see seenAt
+	past     uint64    // its newest row of the shard's past
 	time     int64     // newest event time, Unix ms; 0: none yet
 	received int64     // receipt of its last message, or when it was first missed
 	asset    *devices.Asset
@@ -30,6 +31,7 @@ type more struct {
 	hash    uint64 // of the id; 0: not asked yet
 	tuned   uint64 // which overrides the registry has for it, 0 for none
 	keys    []memberKey
+	stories []*story
 }
 
 // memberKey is the key that a device holds up, being a member, of a rule.

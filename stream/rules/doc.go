@@ -11,16 +11,20 @@
 //
 // # Time
 //
-// Rules run on event time. A device's time is the newest of its readings and never goes back; a
-// reading older than the value held of its metric does not overwrite it and is counted late. What
+// Rules run on event time. A device's time is the newest of its readings; a reading older than the value
+// held of its metric does not overwrite it and is counted late. What
 // ingest flagged `clock` counts at its receive time. A partition's clock is the greatest event time
 // seen in it (never ahead of receipt) less the allowed lateness of 30 s; where nothing arrives, the
 // worker moves it by its own clock, likewise 30 s behind.
 //
 // Conditions on what stands are judged as readings come, since an alarm that is to be seen now cannot wait for
-// the lateness: whatever order those of different devices come in, the events of `key: device` are the same,
-// but of one device's readings, and with keys that span devices, the order of arrival counts. Windows are judged
-// when event time passes their end and corrected, sequences wait for the lateness; there it does not.
+// the lateness. A reading that comes later than others of its device, but inside the lateness, takes the device
+// back to where it was then, and all since is judged again in the order of event times; what that changes of what was
+// told is told: see Corrections. So when the lateness is over, what was raised and cleared by `when`, `for`
+// and `clear` on a device, with rate, delta, ewma, zscore and stuck among it, is the same whatever the order of
+// arrival. It is not, where a device's own readings overtake one another, of rules with keys that span devices, other
+// devices, silence, schedules, borders and baselines: there the order of arrival counts. Windows are judged when
+// event time passes their end and corrected, sequences wait for the lateness.
 //
 // `for`: the condition must hold that long. A reading stands until the device's next one, but for at
 // most three of its profile's expected periods: a lamp that reported once and then fell silent
@@ -60,14 +64,15 @@
 //
 // # Corrections
 //
-// An episode of windows keeps its name, context.episode, whatever late readings say of it. `updated` is of one that
-// stands and began at another time (context.since), or with other values; `cleared` of one that ends, or ended
-// otherwise (context.ended); `raised` again of one that was said to have ended, and has not. One that never was is
+// An episode keeps its name, context.episode, whatever late readings say of it. `updated` is of one that stands
+// and began at another time (context.since), or with other values; `cleared` of one that ends, or ended otherwise
+// (context.ended); `raised` again of one that was said to have ended, and has not. One that never was is
 // `cleared` with context.withdrawn. context.correction counts them, so the newest event of an episode tells all
 // of it; of one that has ended, the newest before the end tells how it began. The events of a key are in such an
 // order, on the log and by their times, which is why one may be a millisecond later than what it is about, that
 // who knows no episodes knows by the newest whether one stands. Ids are as deterministic as all others: what is
-// told depends on the log alone. A key's episodes are kept for corrections while they stand, and for the lateness after.
+// told depends on the log alone. What was told is kept for corrections while an episode stands, of windows, and for
+// the lateness.
 //
 // # Sequences
 //
@@ -91,8 +96,7 @@
 // # Functions
 //
 // rate(x, 10m), delta(x, 10m), ewma(x, 5m), zscore(x, 1h) and stuck(x, 2h) are of a metric's readings over
-// time, as of its last one; one older than the last is not among them, so of what a device itself sends in
-// another order than it measured, they know less. delta is the change from the first
+// time, as of its last one; one older than the lateness is not among them. delta is the change from the first
 // reading of the last so long, to a thirty-second of it, and rate the same an hour; both are unknown
 // with a single reading. ewma is the mean with weights that fall to 1/e in that time; zscore is how many
 // standard deviations, likewise weighted, the reading is from those before it, unknown before the tenth;
@@ -192,6 +196,7 @@
 // # Bounds
 //
 // Config.MaxDevices devices (beyond it the least recently heard of a sample is forgotten, and
-// counted), Config.MaxKeys keys a rule in the shared shard (beyond it a key is not opened, and
+// counted), Config.MaxPast readings to go back to, those of the lateness if they are fewer (beyond it a late
+// reading older than they are corrects nothing, and is counted: uncorrected), Config.MaxKeys keys a rule in the shared shard (beyond it a key is not opened, and
 // counted), 1,000 steps and 16 lets a window, of which a key holds one pane a step with readings, Config.Forget of silence after which a device without an open episode is forgotten.
 package rules

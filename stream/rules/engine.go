@@ -32,7 +32,10 @@ type Config struct {
 	// MaxBaselines is of how many devices' metrics it is learned what they usually are, at 2.2 kB each; default
 	// 100,000.
 	MaxBaselines int
-	Forget       time.Duration // silence after which a device without open episodes is forgotten; default 7 days
+	// MaxPast is how many readings of late are kept, at 32 bytes each, to judge devices again when one comes late;
+	// beyond it those that come very late correct nothing. Default 2,097,152.
+	MaxPast int
+	Forget  time.Duration // silence after which a device without open episodes is forgotten; default 7 days
 
 	faults *faults // of the rules of one engine
 }
@@ -47,6 +50,7 @@ func (c Config) withDefaults() Config {
 	or(&c.MaxDevices, 1_000_000)
 	or(&c.MaxKeys, 100_000)
 	or(&c.MaxBaselines, 100_000)
+	or(&c.MaxPast, 1<<21)
 	if c.Lat == 0 && c.Lon == 0 {
 		c.Lat, c.Lon = 38.1157, 13.3615
 	}

@@ -134,13 +134,18 @@ func (s *shard) ends(d *device, r *bound, ep *episode, reason string) {
 // beforeMessage settles what the values until now decide, before a message at event time now
 // changes them: what is due is raised, and what waited across a gap starts anew.
 func (s *shard) beforeMessage(d *device, now int64) {
+	s.settlePending(d, now, func(*bound) bool { return true })
+}
+
+// settlePending is beforeMessage for certain rules.
+func (s *shard) settlePending(d *device, now int64, of func(r *bound) bool) {
 	for i := 0; i < len(d.episodes); i++ {
 		ep := &d.episodes[i]
 		if ep.state != pending {
 			continue
 		}
 		r := d.plan.rules[ep.rule]
-		if r.Absent > 0 {
+		if r.Absent > 0 || !of(r) {
 			continue
 		}
 		// What is due now is for the message to decide.
@@ -155,7 +160,7 @@ func (s *shard) beforeMessage(d *device, now int64) {
 	if !d.stands(now) {
 		kept := d.episodes[:0]
 		for _, ep := range d.episodes {
-			if ep.state != pending {
+			if ep.state != pending || !of(d.plan.rules[ep.rule]) {
 				kept = append(kept, ep)
 			}
 		}
@@ -180,6 +185,7 @@ func (s *shard) advance(to int64) {
 		if t.dev.gone {
 			continue
 		}
+		t.dev.trim(to)
 		if t.dev.plan.scheduled {
 			s.endScheduled(t.dev, t.at)
 		}

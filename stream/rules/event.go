@@ -189,6 +189,10 @@ func plainJSON(v any) json.RawMessage {
 
 // emit puts out an event of the frame's device.
 func (s *shard) emit(d *device, r *bound, state string, start, at int64, reason string) {
+	if r.redone {
+		s.tellOf(d, r, state, start, at, reason)
+		return
+	}
 	ev := r.event(state, d.id, start, at, s.received, r.evidence(&s.frame, d.id, start), 0, reason)
 	ev.Domain, ev.Device, ev.Zone = d.domain, d.id, s.frame.asset().Zone
 	s.say(ev)

@@ -29,6 +29,7 @@ var (
 	observationsDesc = desc("observations_total", "Observations in the batches evaluated.")
 	lateDesc         = desc("late_total", "Values that came after a newer one of their metric and were not taken.")
 	windowLateDesc   = desc("window_late_total", "Readings of windows that were over, and not taken; a rule each.")
+	uncorrectedDesc  = desc("uncorrected_total", "Late readings, inside the lateness, that corrected nothing because what came before was not kept.")
 	evictedDesc      = desc("devices_evicted_total", "Devices forgotten because the engine holds as many as it may.")
 	refusedDesc      = desc("keys_refused_total", "Keys not opened because their rule has as many as it may.")
 	noBaselineDesc   = desc("baselines_refused_total", "Readings of which no baseline is learned because there are as many as may be.")
@@ -49,6 +50,7 @@ var (
 	rowsRefusedDesc  = desc("rows_keys_refused_total", "Keys of rules about rows not opened because their rule has as many as it may.", "on")
 	rowsEvictedDesc  = desc("rows_functions_refused_total", "Rows whose functions of a time say nothing because the engine holds as many as it may.", "on")
 	ruleLateDesc     = desc("rule_window_late_total", "Readings of a rule's windows and sequences that came when they were over, and were not taken.", "rule")
+	correctedDesc    = desc("rule_corrections_total", "Events that late readings made, which change what was told of a rule's episodes.", "rule")
 	clearedDesc      = desc("cleared_total", "Episodes of a rule that ended, replays included.", "rule")
 )
 
@@ -80,8 +82,8 @@ func newMetrics(w *Worker, reg prometheus.Registerer) *metrics {
 // Describe sends the descriptions of what Collect sends.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		batchesDesc, messagesDesc, observationsDesc, lateDesc, windowLateDesc, evictedDesc, refusedDesc, noBaselineDesc, publishedDesc, devicesDesc,
-		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc, secondsDesc, shadowDesc, failedDesc, droppedDesc, ruleLateDesc,
+		batchesDesc, messagesDesc, observationsDesc, lateDesc, windowLateDesc, uncorrectedDesc, evictedDesc, refusedDesc, noBaselineDesc, publishedDesc, devicesDesc,
+		problemsDesc, appliedDesc, evaluationsDesc, matchesDesc, unknownDesc, errorsDesc, raisedDesc, clearedDesc, secondsDesc, shadowDesc, failedDesc, droppedDesc, ruleLateDesc, correctedDesc,
 	} {
 		ch <- d
 	}
@@ -98,6 +100,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(observationsDesc, s.Observations)
 	count(lateDesc, s.Late)
 	count(windowLateDesc, s.WindowLate)
+	count(uncorrectedDesc, s.Uncorrected)
 	count(evictedDesc, s.Evicted)
 	count(refusedDesc, s.KeysRefused)
 	count(noBaselineDesc, s.BaselinesRefused)
@@ -130,6 +133,7 @@ func collectRules(ch chan<- prometheus.Metric, all []RuleStats) {
 		count(clearedDesc, r.Cleared)
 		count(droppedDesc, r.Dropped)
 		count(ruleLateDesc, r.Late)
+		count(correctedDesc, r.Corrected)
 		ch <- prometheus.MustNewConstMetric(secondsDesc, prometheus.CounterValue, r.Seconds, r.ID)
 		failed := 0.0
 		if r.Failed != "" {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -12,6 +13,7 @@ import (
 // toldContext is what an event says of its episode.
 type toldContext struct {
 	Since, Ended, Episode string
+	For                   string
 	Correction            int
 	Withdrawn             bool
 	Values                map[string]any
@@ -61,7 +63,11 @@ func outcome(t testing.TB, events []batch.Event) map[string]batch.Event {
 		since := parseTime(t, c.Since)
 		at := ev.Time
 		if first := contextOf(t, &ev); first.Correction > 0 || first.Since != c.Since {
-			at = since
+			long, err := parseDuration(cmp.Or(c.For, "0"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			at = since.Add(long)
 		}
 		out[line(ev.Rule, ev.Key, "raised", since.UnixMilli(), at.UnixMilli())] = ev
 		if over {

@@ -199,6 +199,7 @@ func (r *bound) thresholds(values map[string]any) json.RawMessage {
 // judged on values that stand, those with parameters, overrides or an episode.
 func (s *shard) retune(d *device) {
 	d.retuned = false
+	s.blank(d)
 	for _, r := range d.plan.rules {
 		if r.windowed() || r.Absent > 0 {
 			continue

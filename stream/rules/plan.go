@@ -26,8 +26,11 @@ type plan struct {
 	fences     []int // series that are fences
 	scheduled  bool  // any rule has a schedule
 	series     []seriesPlan
-	words      int         // of a bitset
-	unread     *metricPlan // of the metrics that no rule reads
+	words      int    // of a bitset
+	redone     bitset // rules that late readings correct; redoes: there are some
+	redoes     bool
+	bySlot     []*metricPlan // the metrics by slot, numbers first
+	unread     *metricPlan   // of the metrics that no rule reads
 }
 
 // metricPlan is what a row of one metric does.
@@ -73,6 +76,7 @@ type bound struct {
 	test   test            // `when`, as it is evaluated
 	slow   bool            // cel-go evaluates at least one of its conditions
 	window *windowPlan     // nil for none
+	redone bool            // see redoes
 }
 
 type boundPiece struct {
@@ -154,6 +158,7 @@ func newPlan(set *Set, engine, on, domain string, onlyCEL bool) *plan {
 		pl.bind(b, r)
 	}
 	pl.layQuick()
+	pl.layRedo()
 	return pl
 }
 

@@ -158,7 +158,7 @@ func (pl *plan) layQuick() {
 // the long way is to be gone.
 func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at int64) bool {
 	d, v := s.held[o.Device.Index[i]], o.Value[i]
-	if d == nil || d.home != h || d.gone || len(d.episodes) != 0 || v != v {
+	if d == nil || d.home != h || d.gone || len(d.episodes) != 0 || v != v || at < d.time {
 		return false
 	}
 	n := uint(len(m.tests))
@@ -169,13 +169,16 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 	if d.retuned || d.tuned != 0 {
 		return false // some of the rules may not be for it
 	}
-	now := max(at, d.time)
+	now, before := at, d.time
 	d.received, d.time = max(d.received, s.received), now
-	if m.num < 0 {
-		return true
+	if h.plan.redoes {
+		row := s.past.add(d, at, before, s.clock)
+		row.slot, row.quality, row.flags = int16(m.num), o.Quality[i], pastBegins
+		if m.num >= 0 {
+			row.was, row.wasAgo = d.nums[m.num], pastAgo(at-d.seenAt(m.num))
+		}
 	}
-	if at < d.seenAt(m.num) {
-		s.count.late++
+	if m.num < 0 {
 		return true
 	}
 	d.nums[m.num] = v
@@ -191,6 +194,7 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 		for next := 0; next < len(m.tests); {
 			next = s.testFrom(d, m, next)
 		}
+		s.begins(d)
 		return true
 	}
 	nums := d.nums
@@ -207,7 +211,16 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 			s.tested(d, t.rule, v)
 		}
 	}
+	s.begins(d)
 	return true
+}
+
+// begins keeps that a device had no episode before its newest row of the past, where it has one now.
+func (s *shard) begins(d *device) {
+	if len(d.episodes) > 0 && d.plan.redoes {
+		s.past.episodes[d.past] = nil
+		s.past.row(d.past).flags |= pastEpisodes
+	}
 }
 
 // testFrom is the guarded loop over tests of which some are closures: as judgeFrom.

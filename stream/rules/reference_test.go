@@ -123,7 +123,6 @@ type refRule struct {
 	key         string // device, zone or domain
 	when, clear refCond
 	forMs       int64
-	inTime      bool
 
 	window           string // tumbling, hopping, sliding or session
 	size, every, gap int64
@@ -192,9 +191,6 @@ func (r refRule) written() string {
 	}
 	if r.forMs > 0 {
 		fmt.Fprintf(&b, ", for: %s", ms(r.forMs))
-	}
-	if r.inTime {
-		b.WriteString(", order: time")
 	}
 	return b.String() + "}"
 }

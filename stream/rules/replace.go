@@ -98,6 +98,15 @@ func (s *shard) carry(d *device, to *home, fates []fate, now int64) {
 	if len(d.keys) > 0 {
 		d.keys = keys
 	}
+	s.blank(d)
+	for _, st := range d.stories {
+		if f := fates[st.rule.index]; f.to >= 0 {
+			st.rule = pl.rules[f.to]
+		} else {
+			st.told = nil
+		}
+	}
+	d.trim(s.clock)
 	s.carryWindows(d, pl, now)
 	s.carrySeries(d, d.plan, pl)
 	old, texts := *d, d.texts // which empty replaces

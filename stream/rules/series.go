@@ -66,7 +66,7 @@ func (p *seriesPlan) take(s *seriesState, at int64, v float64) {
 	switch p.fn {
 	case "rate", "delta":
 		for len(s.steps) > 0 && s.steps[0].at < at-p.ms {
-			s.steps = slices.Delete(s.steps, 0, 1)
+			s.steps = s.steps[1:] // not in place: the past has the same
 		}
 		if n := len(s.steps); n == 0 || floorDiv(s.steps[n-1].at, p.step) != floorDiv(at, p.step) {
 			s.steps = append(s.steps, sample{at, v})
@@ -107,8 +107,9 @@ func (p *seriesPlan) take(s *seriesState, at int64, v float64) {
 	}
 }
 
-// takeSeries adds a reading of a metric to the device's series of it.
-func (s *shard) takeSeries(d *device, m *metricPlan, at int64, v float64) {
+// takeSeries adds a reading of a metric to the device's series of it: to those that remember little, and to
+// those of what is usual.
+func (s *shard) takeSeries(d *device, m *metricPlan, at int64, v float64, little, usual bool) {
 	if v != v {
 		return
 	}
@@ -116,9 +117,13 @@ func (s *shard) takeSeries(d *device, m *metricPlan, at int64, v float64) {
 		d.own().series = emptySeries(d.plan)
 	}
 	for _, i := range m.series {
-		if p, state := &d.plan.series[i], &d.series[i]; p.fn == "baseline" {
+		switch p, state := &d.plan.series[i], &d.series[i]; {
+		case p.fn == "baseline" && usual:
 			s.takeBaseline(state, at, v)
-		} else {
+		case p.fn != "baseline" && little:
+			if s.noted.on {
+				s.past.series.add(d.past, pastSeries{i, *state})
+			}
 			p.take(state, at, v)
 		}
 	}
@@ -179,30 +184,41 @@ func (w *writer) writeSeries(all []*device) {
 			w.text(p.fn)
 			w.text(p.metric)
 			w.int(p.ms)
-			for _, v := range []float64{s.value, s.a, s.b} {
-				w.number(v)
-			}
-			for _, v := range []int64{s.at, s.n, s.since} {
-				w.int(v)
-			}
-			w.uint(uint64(len(s.steps)))
-			for _, x := range s.steps {
-				w.int(x.at)
-				w.number(x.v)
-			}
+			w.seriesState(s)
 			w.baseline(s.base)
 		}
 	}
+}
+
+// seriesState writes all but the baseline.
+func (w *writer) seriesState(s *seriesState) {
+	for _, v := range []float64{s.value, s.a, s.b} {
+		w.number(v)
+	}
+	for _, v := range []int64{s.at, s.n, s.since} {
+		w.int(v)
+	}
+	w.uint(uint64(len(s.steps)))
+	for _, x := range s.steps {
+		w.int(x.at)
+		w.number(x.v)
+	}
+}
+
+func (r *reader) seriesState() seriesState {
+	state := seriesState{value: r.number(), a: r.number(), b: r.number(), at: r.int(), n: r.int(), since: r.int()}
+	for range r.count() {
+		state.steps = append(state.steps, sample{r.int(), r.number()})
+	}
+	r.bad = r.bad || len(state.steps) > seriesSteps+2
+	return state
 }
 
 // readSeries reads what writeSeries wrote for a device that has its plan already.
 func (s *shard) readSeries(r *reader, d *device) {
 	for range r.count() {
 		name := series{fn: r.text(), metric: r.text(), span: time.Duration(r.int()) * time.Millisecond}
-		state := seriesState{value: r.number(), a: r.number(), b: r.number(), at: r.int(), n: r.int(), since: r.int()}
-		for range r.count() {
-			state.steps = append(state.steps, sample{r.int(), r.number()})
-		}
+		state := r.seriesState()
 		if r.version >= 3 {
 			state.base = r.baseline()
 		}
@@ -210,7 +226,7 @@ func (s *shard) readSeries(r *reader, d *device) {
 			return
 		}
 		i := slices.IndexFunc(d.plan.series, func(p seriesPlan) bool { return p.series == name })
-		if i < 0 || len(state.steps) > seriesSteps+2 || (state.base == nil) == (name.fn == "baseline") && state.at != 0 {
+		if i < 0 || (state.base == nil) == (name.fn == "baseline") && state.at != 0 {
 			continue // of a rule that is gone
 		}
 		if d.series == nil {

@@ -21,6 +21,9 @@ type shard struct {
 
 	clock    int64 // event time less the lateness, Unix ms: what is due by it is raised
 	received int64 // of the message in hand, or the tick
+	past     past
+	noted    noted
+	replay   replay // what judging again has made; nil: nothing is
 	timers   heap[due]
 	silence  heap[timer] // on processing time
 	dirty    bitset
@@ -73,6 +76,7 @@ func newShard(e *Engine, index int) *shard {
 	s := &shard{e: e, index: index, devices: newTable(), homes: map[string]*home{}, roomy: 1024, bound: (e.cfg.MaxDevices + e.cfg.Partitions - 1) / e.cfg.Partitions}
 	s.frame = frame{cfg: &e.cfg, sun: &s.sun}
 	s.windows.lateness = e.cfg.Lateness.Milliseconds()
+	s.past = newPast(pastLimit(e.cfg.MaxPast, e.cfg.Partitions))
 	s.count.rules, s.count.quick = make([]ruleCounts, len(e.prog.set.Rules)), make([]uint64, len(e.prog.quick))
 	return s
 }
@@ -277,7 +281,12 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 	o, first, end, table := rows.o, rows.first, rows.end, rows.table
 	d := s.deviceOf(o, first)
 	now := max(at, d.time)
-	if len(d.episodes) > 0 {
+	tardy := at < d.time && s.tardyFor(d, at)
+	if tardy {
+		s.redo(d, rows, at, quality)
+	}
+	s.noted = noted{on: pl.redoes && !tardy && at >= d.time, time: d.time, quality: quality, episodes: append(s.noted.episodes[:0], d.episodes...)}
+	if !tardy && len(d.episodes) > 0 {
 		s.beforeMessage(d, now)
 	}
 	if cap(s.dirty) < pl.words {
@@ -293,9 +302,12 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 		if m != pl.unread && s.set(d, m, at, o.Value[i], o.Text.At(i)) {
 			s.dirty.or(m.rules)
 			if m.series != nil {
-				s.takeSeries(d, m, at, o.Value[i])
+				s.takeSeries(d, m, at, o.Value[i], !tardy, true)
 			}
 		}
+	}
+	if s.noted.on && s.noted.first == 0 {
+		s.note(d, -1, at)
 	}
 	d.received, d.time = max(d.received, s.received), now
 	f := &s.frame
@@ -319,7 +331,13 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 	if d.retuned {
 		s.retune(d)
 	}
+	if tardy {
+		for i := range s.dirty {
+			s.dirty[i] &^= pl.redone[i]
+		}
+	}
 	s.judge(d, pl)
+	s.noteEpisodes(d)
 }
 
 // metric is what row i's is to a plan, looked up for the first time in the batch.
@@ -359,6 +377,9 @@ func (s *shard) set(d *device, m *metricPlan, at int64, v float64, text string) 
 	if m.num >= 0 {
 		if at >= d.seenAt(m.num) {
 			if v == v || text != "" {
+				if s.noted.on {
+					s.note(d, m.num, at)
+				}
 				d.nums[m.num], taken = v, true
 				d.see(m.num, at)
 			}
@@ -370,6 +391,9 @@ func (s *shard) set(d *device, m *metricPlan, at int64, v float64, text string) 
 		if i := len(d.nums) + m.text; at >= d.seenAt(i) {
 			if v == v {
 				text = unknownText
+			}
+			if s.noted.on {
+				s.note(d, i, at)
 			}
 			d.texts[m.text], taken = text, true
 			d.see(i, at)

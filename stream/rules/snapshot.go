@@ -22,8 +22,9 @@ import (
 // episodes of one that is no longer there.
 
 // Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board, 5 no sums of panes, 6 no times since which
-// keys are held, 7 nothing of what late readings may change; they are read as well.
-const snapshotVersion = 8
+// keys are held, 7 nothing of what late readings may change, 8 no
+// past of devices; they are read as well.
+const snapshotVersion = 9
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 
@@ -258,6 +259,7 @@ func (s *shard) write(w *writer) {
 	w.writeSeries(all)
 	w.learned(s.learned)
 	w.writeTuned(all)
+	w.pasts(s, all)
 }
 
 // seen writes when a value was reported and whether it was.
@@ -307,6 +309,7 @@ func (s *shard) read(r *reader, seq uint64) {
 	homes := map[move]*home{} // of the snapshot, whose plans are not those that run
 	fate := map[move][]fate{}
 	var all []*device
+	var from []*plan
 	for range r.count() {
 		d := &device{id: r.text()}
 		to := s.home(r.text())
@@ -337,7 +340,7 @@ func (s *shard) read(r *reader, seq uint64) {
 		s.devices.add(s.devices.tag(d.id, to.salt), d)
 		s.refresh(d)
 		s.carry(d, to, fate[m], s.received)
-		all = append(all, d)
+		all, from = append(all, d), append(from, m.from)
 	}
 	if r.version == 1 {
 		return
@@ -352,6 +355,13 @@ func (s *shard) read(r *reader, seq uint64) {
 	}
 	if r.version >= 4 {
 		r.readTuned(all)
+	}
+	if r.version >= 9 {
+		s.readPasts(r, all, from)
+	} else {
+		for _, d := range all {
+			s.blank(d)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ type Stats struct {
 	Events       uint64 `json:"events"`
 	Late         uint64 `json:"late"`         // values older than the one held
 	WindowLate   uint64 `json:"window_late"`  // readings of windows that were over, a rule each
+	Uncorrected  uint64 `json:"uncorrected"`  // late readings, inside the lateness, of which the past was not kept any more
 	Evicted      uint64 `json:"evicted"`      // devices forgotten for want of room
 	KeysRefused  uint64 `json:"keys_refused"` // keys not opened for want of room
 	// BaselinesRefused counts readings of which no baseline is learned for want of room.
@@ -71,18 +72,18 @@ func (c *ruleCounts) undecided(f *frame) {
 }
 
 type shardCounts struct {
-	batches, messages, observations, late, windowLate, evicted, keysRefused, baselinesRefused uint64
-	rules                                                                                     []ruleCounts // by place in the set
-	quick                                                                                     []uint64     // by metric of the program: evaluations of all its tests
+	batches, messages, observations, late, windowLate, uncorrected, evicted, keysRefused, baselinesRefused uint64
+	rules                                                                                                  []ruleCounts // by place in the set
+	quick                                                                                                  []uint64     // by metric of the program: evaluations of all its tests
 }
 
 // counts is what Stats reads, from any goroutine.
 type counts struct {
-	batches, messages, observations, events, late, windowLate, evicted, keysRefused, baselinesRefused atomic.Uint64
-	devices                                                                                           atomic.Int64
-	set                                                                                               *Set
-	rules                                                                                             []ruleTotals
-	byID                                                                                              map[string]*ruleTotals
+	batches, messages, observations, events, late, windowLate, uncorrected, evicted, keysRefused, baselinesRefused atomic.Uint64
+	devices                                                                                                        atomic.Int64
+	set                                                                                                            *Set
+	rules                                                                                                          []ruleTotals
+	byID                                                                                                           map[string]*ruleTotals
 }
 
 type ruleTotals struct {
@@ -116,6 +117,7 @@ func newCounts(set *Set, old *counts) *counts {
 	carry(&c.events, &old.events)
 	carry(&c.late, &old.late)
 	carry(&c.windowLate, &old.windowLate)
+	carry(&c.uncorrected, &old.uncorrected)
 	carry(&c.evicted, &old.evicted)
 	carry(&c.keysRefused, &old.keysRefused)
 	carry(&c.baselinesRefused, &old.baselinesRefused)
@@ -146,6 +148,7 @@ func (c *counts) take(s *shardCounts) {
 	c.observations.Add(s.observations)
 	c.late.Add(s.late)
 	c.windowLate.Add(s.windowLate)
+	c.uncorrected.Add(s.uncorrected)
 	c.evicted.Add(s.evicted)
 	c.keysRefused.Add(s.keysRefused)
 	c.baselinesRefused.Add(s.baselinesRefused)
@@ -190,7 +193,7 @@ func (e *Engine) Stats() Stats {
 	c := e.counts.Load()
 	s := Stats{
 		Batches: c.batches.Load(), Messages: c.messages.Load(), Observations: c.observations.Load(), Events: c.events.Load(),
-		Late: c.late.Load(), WindowLate: c.windowLate.Load(), Evicted: c.evicted.Load(), KeysRefused: c.keysRefused.Load(),
+		Late: c.late.Load(), WindowLate: c.windowLate.Load(), Uncorrected: c.uncorrected.Load(), Evicted: c.evicted.Load(), KeysRefused: c.keysRefused.Load(),
 		BaselinesRefused: c.baselinesRefused.Load(), Devices: c.devices.Load(),
 	}
 	for i, r := range c.set.Rules {

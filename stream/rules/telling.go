@@ -12,6 +12,7 @@ import (
 type telling struct {
 	id         int64 // the start that it was first told with, of which its events' ids are made
 	start, end int64 // as known now, Unix ms; end is 0 while it stands
+	began      int64 // when its beginning was told of, later than start where the rule has a time of its own; 0: then
 	from, to   evidence
 	why        string                // of the end; "" for what a window decided
 	nth        [len(tellings)]uint32 // events told, by state
@@ -151,7 +152,7 @@ func (s *winState) amend(from int64, all []telling, emit emitFunc) (corrections 
 			if back {
 				reason = lateReason
 			}
-			n.tell(s, toldRaised, n.start, n.from, reason, back, emit)
+			n.tell(s, toldRaised, max(n.start, n.began), n.from, reason, back, emit)
 			if n.end != 0 {
 				n.tell(s, toldCleared, n.end, n.to, n.why, false, emit)
 			}
@@ -161,16 +162,16 @@ func (s *winState) amend(from int64, all []telling, emit emitFunc) (corrections 
 		t := old[matched[i]]
 		moved := t.start != n.start || !t.from.same(&n.from)
 		stood, end := t.end == 0, t.end
-		t.start, t.end, t.from = n.start, n.end, n.from
+		t.start, t.began, t.end, t.from = n.start, n.began, n.end, n.from
 		switch {
 		case n.end == 0 && !stood:
 			t.at++ // after the end that was none
-			t.tell(s, toldRaised, n.start, n.from, lateReason, true, emit)
+			t.tell(s, toldRaised, max(n.start, n.began), n.from, lateReason, true, emit)
 		case n.end == 0 && moved:
-			t.tell(s, toldUpdated, n.start, n.from, lateReason, true, emit)
+			t.tell(s, toldUpdated, max(n.start, n.began), n.from, lateReason, true, emit)
 		case n.end == 0:
 		case moved:
-			t.tell(s, toldUpdated, n.start, n.from, lateReason, true, emit)
+			t.tell(s, toldUpdated, max(n.start, n.began), n.from, lateReason, true, emit)
 			t.tell(s, toldCleared, n.end, n.to, cmp.Or(n.why, lateReason), true, emit)
 		case stood || end != n.end || t.why != n.why || !t.to.same(&n.to):
 			t.tell(s, toldCleared, n.end, n.to, cmp.Or(n.why, lateReason), true, emit)
@@ -224,7 +225,7 @@ func (s *winState) final(clock int64) {
 		return
 	}
 	s.told = slices.DeleteFunc(s.told, func(t telling) bool {
-		return max(t.start, t.end) <= clock && (t.gone || t.end != 0)
+		return max(t.id, t.start, t.end) <= clock && (t.gone || t.end != 0)
 	})
 	if len(s.told) == 0 {
 		s.told = nil
@@ -272,6 +273,7 @@ func (w *writer) told(all []telling) {
 		t := &all[i]
 		w.time(t.id)
 		w.time(t.start)
+		w.time(t.began)
 		if w.seen(t.end) {
 			w.evidence(&t.to)
 		}
@@ -294,6 +296,9 @@ func (r *reader) told() []telling {
 	var out []telling
 	for range r.count() {
 		t := telling{id: r.time(), start: r.time()}
+		if r.version >= 9 {
+			t.began = r.time()
+		}
 		if at, ok := r.seen(); ok {
 			t.end, t.to = at, r.evidence()
 		}

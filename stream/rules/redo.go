@@ -1,0 +1,363 @@
+package rules
+
+import "slices"
+
+// Conditions on what stands are judged as readings come. One that comes later than others of its device, but
+// inside the lateness, takes the device back to where it was then; it and what had come after it are judged
+// again, in the order of their times, and what that changes of what was told is told: see telling. So what
+// stands after the lateness does not depend on the order of arrival. It costs nothing else but a row of the past a
+// reading, see past.
+
+// redoes reports whether late readings correct what the rule has raised: those of conditions on a device alone,
+// whose functions, if any, remember little.
+func (r *bound) redoes() bool {
+	if r.shared() || r.windowed() || r.Absent > 0 || r.Schedule != nil || r.asks() {
+		return false
+	}
+	for _, e := range []*expr{r.code.when, r.code.clear} {
+		if e == nil {
+			continue
+		}
+		for _, v := range e.vars {
+			if v.source == fromFence || v.source == fromSeries && !slices.Contains(seriesCalls, v.series.fn) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// layRedo notes which rules of the plan late readings correct, once all are bound.
+func (pl *plan) layRedo() {
+	pl.redone = make(bitset, pl.words)
+	for _, r := range pl.rules {
+		if r.redone = r.redoes(); r.redone {
+			pl.redone.set(r.index)
+			pl.redoes = true
+		}
+	}
+	pl.bySlot = make([]*metricPlan, len(pl.nums)+len(pl.texts))
+	for _, m := range pl.metrics {
+		if m.num >= 0 {
+			pl.bySlot[m.num] = m
+		}
+		if m.text >= 0 {
+			pl.bySlot[len(pl.nums)+m.text] = m
+		}
+	}
+}
+
+// story is what was told of a device by a rule, while late readings may change it.
+type story struct {
+	rule *bound
+	told []telling
+}
+
+// said is a reading of a message that is judged again; text is of the slots of texts.
+type said struct {
+	at      int64
+	value   float64
+	text    string
+	slot    int
+	quality uint8
+	begins  bool // the message
+}
+
+// replay is what is made of a device's messages that are judged again, by rule.
+type replay map[*bound][]telling
+
+// tardyFor reports whether a message of a time is one that its device is to be taken back for.
+func (s *shard) tardyFor(d *device, at int64) bool {
+	if !d.plan.redoes || at <= s.clock || d.retuned {
+		return false
+	}
+	if at <= s.past.floor {
+		s.count.uncorrected++
+		return false
+	}
+	return true
+}
+
+// redo takes the device back to before the message in hand and judges all since then again.
+func (s *shard) redo(d *device, rows messageRows, at int64, quality uint8) {
+	pl := d.plan
+	undone := s.takeBack(d, at)
+	s.replay = replay{}
+	for i := range d.episodes {
+		ep := &d.episodes[i]
+		if r := pl.rules[ep.rule]; r.redone && ep.state == raised {
+			s.replay[r] = []telling{{start: ep.start, from: s.standing(d, r, ep.start).from}}
+		}
+	}
+	s.again(d, s.saidIn(pl, rows, at, quality))
+	for len(undone) > 0 {
+		n := 1
+		for n < len(undone) && !undone[n].begins {
+			n++
+		}
+		s.again(d, undone[:n])
+		undone = undone[n:]
+	}
+	made := s.replay
+	s.replay = nil
+	for _, r := range pl.rules {
+		st := d.story(r)
+		if all := made[r]; r.redone && (st != nil || len(all) > 0) {
+			if st == nil {
+				st = s.beginStory(d, r)
+			}
+			w := st.state(d)
+			s.count.rules[r.global].corrected += uint64(w.amend(at, all, s.emitWindow))
+			st.told = w.told
+			s.timers.push(due{d.time + 1, d}) // to forget it
+		}
+	}
+}
+
+// takeBack undoes what the device's messages after a time have done, and returns them in the order of their times.
+func (s *shard) takeBack(d *device, at int64) []said {
+	p, pl := &s.past, d.plan
+	var undone []said
+	var episodes []episode
+	found := false
+	n := d.past
+	if !p.has(n) {
+		n = 0
+	}
+	for ; n != 0 && p.at(p.row(n)) > at; n = p.before(n) {
+		row := p.row(n)
+		slot := int(row.slot)
+		u := said{at: p.at(row), slot: slot, value: nan, quality: row.quality, begins: row.flags&pastBegins != 0}
+		switch {
+		case slot < 0:
+		case slot < len(pl.nums):
+			u.value, d.nums[slot] = d.nums[slot], row.was
+		default:
+			u.text, d.texts[slot-len(pl.nums)] = d.texts[slot-len(pl.nums)], p.texts.of(n)[0]
+		}
+		if slot >= 0 {
+			d.see(slot, p.ago(row, row.wasAgo))
+		}
+		for _, kept := range p.series.of(n) {
+			if kept.slot < len(d.series) {
+				d.series[kept.slot] = kept.state
+			}
+		}
+		if row.flags&pastEpisodes != 0 {
+			episodes, found = p.episodes[n], true
+			delete(p.episodes, n)
+		}
+		d.time = p.ago(row, row.timeAgo)
+		undone = append(undone, u)
+	}
+	d.past = n
+	if found {
+		kept := slices.DeleteFunc(slices.Clone(d.episodes), func(ep episode) bool { return pl.rules[ep.rule].redone })
+		for _, ep := range episodes {
+			if pl.rules[ep.rule].redone {
+				kept = append(kept, ep)
+			}
+		}
+		d.episodes = kept
+	}
+	slices.Reverse(undone)
+	return undone
+}
+
+// saidIn are the readings of a message as rows.
+func (s *shard) saidIn(pl *plan, rows messageRows, at int64, quality uint8) []said {
+	var out []said
+	add := func(slot int, v float64, text string) {
+		out = append(out, said{at: at, value: v, text: text, slot: slot, quality: quality})
+	}
+	for i := rows.first; i < rows.end; i++ {
+		m := s.metrics[rows.table+int(rows.o.Metric.Index[i])]
+		if m == nil {
+			m = s.metric(pl, rows.o, i, rows.table)
+		}
+		v, text := rows.o.Value[i], rows.o.Text.At(i)
+		if m.num >= 0 && (v == v || text != "") {
+			add(m.num, v, "")
+		}
+		if m.text >= 0 {
+			if v == v {
+				text = unknownText
+			}
+			add(len(pl.nums)+m.text, nan, text)
+		}
+	}
+	if len(out) == 0 {
+		add(-1, nan, "")
+	}
+	return out
+}
+
+// again applies a message to a device that knows none after it, and judges the rules that are redone.
+func (s *shard) again(d *device, all []said) {
+	pl, f := d.plan, &s.frame
+	at := all[0].at
+	s.noted = noted{on: true, time: d.time, quality: all[0].quality, episodes: append(s.noted.episodes[:0], d.episodes...)}
+	if len(d.episodes) > 0 {
+		s.settlePending(d, max(at, d.time), func(r *bound) bool { return r.redone })
+	}
+	s.dirty = zeroed(s.dirty, pl.words)
+	copy(s.dirty, pl.always)
+	for i := range all {
+		u := &all[i]
+		if u.slot < 0 {
+			continue
+		}
+		m := pl.bySlot[u.slot]
+		if at < d.seenAt(u.slot) {
+			continue // of what came before the past that is known
+		}
+		s.note(d, u.slot, at)
+		s.dirty.or(m.rules)
+		if u.slot < len(pl.nums) {
+			d.nums[u.slot] = u.value
+			if m.series != nil {
+				s.takeSeries(d, m, at, u.value, true, false)
+			}
+		} else {
+			d.texts[u.slot-len(pl.nums)] = u.text
+		}
+		d.see(u.slot, at)
+	}
+	if s.noted.first == 0 {
+		s.note(d, -1, at)
+	}
+	d.time = max(at, d.time)
+	f.nums, f.texts, f.dev, f.now, f.own, f.quality = d.nums, d.texts, d, d.time, at, all[0].quality
+	for i := range s.dirty {
+		s.dirty[i] &= pl.redone[i]
+	}
+	s.judge(d, pl)
+	s.noteEpisodes(d)
+}
+
+// noted is of the message in hand: what its rows of the past say.
+type noted struct {
+	on       bool  // they are written
+	time     int64 // of the device before it
+	quality  uint8
+	first    uint64 // row; 0: none yet
+	episodes []episode
+}
+
+// note writes a reading of the message in hand, which is the device's newest, into the past, before it changes the device.
+func (s *shard) note(d *device, slot int, at int64) {
+	row := s.past.add(d, at, s.noted.time, s.clock)
+	n := d.past
+	row.slot, row.quality, row.flags, row.wasAgo = int16(slot), s.noted.quality, 0, pastNever
+	switch {
+	case slot < 0:
+	case slot < len(d.nums):
+		row.was, row.wasAgo = d.nums[slot], pastAgo(at-d.seenAt(slot))
+	default:
+		row.flags, row.wasAgo = pastText, pastAgo(at-d.seenAt(slot))
+		s.past.texts.add(n, d.texts[slot-len(d.nums)])
+	}
+	if s.noted.first == 0 {
+		row.flags |= pastBegins
+		s.noted.first = n
+	}
+}
+
+// noteEpisodes keeps the device's episodes as they were before the message in hand, where it changed them.
+func (s *shard) noteEpisodes(d *device) {
+	if n := s.noted.first; s.noted.on && n != 0 && s.past.has(n) && !slices.Equal(s.noted.episodes, d.episodes) {
+		s.past.episodes[n] = slices.Clone(s.noted.episodes)
+		s.past.row(n).flags |= pastEpisodes
+	}
+}
+
+// tellOf puts out an event of a rule that is redone.
+func (s *shard) tellOf(d *device, r *bound, state string, start, at int64, reason string) {
+	v := r.evidence(&s.frame, d.id, start)
+	if s.replay != nil {
+		all := s.replay[r]
+		if state == "raised" {
+			if at <= s.clock { // by the clock, and after the message that is undone: it was told
+				t := s.standing(d, r, start)
+				at, v = t.began, t.from
+			}
+			all = append(all, telling{start: start, began: at, from: v})
+		} else if len(all) > 0 {
+			t := &all[len(all)-1]
+			t.end, t.to, t.why = at, v, reason
+		}
+		s.replay[r] = all
+		return
+	}
+	st := d.story(r)
+	if st == nil {
+		st = s.beginStory(d, r)
+	}
+	w := st.state(d)
+	if state == "raised" {
+		w.told = append(w.told, telling{id: start, start: start, began: at, from: v})
+		w.newest().tell(w, toldRaised, at, v, reason, false, s.emitWindow)
+	} else {
+		t := s.standing(d, r, start)
+		w.told = st.told
+		t.end, t.to, t.why = at, v, reason
+		t.tell(w, toldCleared, at, v, reason, false, s.emitWindow)
+	}
+	st.told = w.told
+	s.timers.push(due{at + 1, d})
+}
+
+// standing is the telling of an episode that is, or was, raised; where it was forgotten nothing was told otherwise.
+func (s *shard) standing(d *device, r *bound, start int64) *telling {
+	st := d.story(r)
+	if st == nil {
+		st = s.beginStory(d, r)
+	}
+	if i := slices.IndexFunc(st.told, func(t telling) bool { return !t.gone && t.start == start }); i >= 0 {
+		return &st.told[i]
+	}
+	t := telling{id: start, start: start, began: start, at: start}
+	t.nth[toldRaised] = 1
+	st.told = append(st.told, t)
+	return &st.told[len(st.told)-1]
+}
+
+func (s *shard) beginStory(d *device, r *bound) *story {
+	st := &story{rule: r}
+	d.own().stories = append(d.stories, st)
+	return st
+}
+
+// story is what was told of the device by a rule, nil where nothing can change.
+func (d *device) story(r *bound) *story {
+	for _, st := range d.stories {
+		if st.rule == r {
+			return st
+		}
+	}
+	return nil
+}
+
+// state is the story as one of windows.
+func (st *story) state(d *device) *winState {
+	return &winState{rule: st.rule, key: d.id, dev: d, told: st.told}
+}
+
+// trim forgets what no late reading changes any more.
+func (d *device) trim(clock int64) {
+	if len(d.stories) == 0 {
+		return
+	}
+	for _, st := range d.stories {
+		st.told = slices.DeleteFunc(st.told, func(t telling) bool {
+			return max(t.id, t.start, t.began, t.end) <= clock && (t.gone || t.end != 0 || t.fixes == 0 && t.id == t.start)
+		})
+	}
+	d.stories = slices.DeleteFunc(d.stories, func(st *story) bool { return len(st.told) == 0 })
+}
+
+// blank forgets the past of a device, of which the next messages are judged otherwise.
+func (s *shard) blank(d *device) {
+	d.past = 0
+	s.past.blank(min(d.time, s.received))
+}
