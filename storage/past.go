@@ -93,19 +93,24 @@ const pastAhead = 2
 
 // pastBlocks reads the answer as Native blocks: their columns become the batch's as they lie there.
 func (db *DB) pastBlocks(ctx context.Context, sql string, args []any, each func(*batch.Observations) error) error {
+	return readBlocks(ctx, db, sql, args, (*nativeReader).observations, each)
+}
+
+// readBlocks reads an answer in Native blocks, with next, some ahead of the one that each has.
+func readBlocks[T any](ctx context.Context, db *DB, sql string, args []any, next func(*nativeReader) (T, error), each func(T) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	body, err := db.conn.QueryFormat(ctx, "Native", sql, args...)
 	if err != nil {
 		return err
 	}
-	blocks, failed := make(chan *batch.Observations, pastAhead), make(chan error, 1)
+	blocks, failed := make(chan T, pastAhead), make(chan error, 1)
 	go func() {
 		defer close(blocks)
 		defer body.Close()
-		r := nativeReader{r: bufio.NewReaderSize(body, 256<<10), names: map[string]string{}}
+		r := &nativeReader{r: bufio.NewReaderSize(body, 256<<10), names: map[string]string{}}
 		for {
-			o, err := r.block()
+			o, err := next(r)
 			if err != nil {
 				if !errors.Is(err, io.EOF) {
 					failed <- err
@@ -169,7 +174,7 @@ func (db *DB) pastRows(ctx context.Context, sql string, args []any, each func(*b
 	return each(o)
 }
 
-// nativeReader reads blocks of ClickHouse's Native format, revision 0, with the columns of Past.
+// nativeReader reads blocks of ClickHouse's Native format, revision 0.
 type nativeReader struct {
 	r     *bufio.Reader
 	names map[string]string // strings seen, so that a device's name is kept once
@@ -181,7 +186,6 @@ const (
 	nativeRows  = 1 << 20
 	nativeText  = 16 << 20
 	nativeNames = 1 << 20
-	pastColumns = 7
 )
 
 func (n *nativeReader) uvarint() (uint64, error) { return binary.ReadUvarint(n.r) }
@@ -227,53 +231,61 @@ func unexpected(err error) error {
 	return err
 }
 
-// block reads one, io.EOF after the last. One without rows is left out.
-func (n *nativeReader) block() (*batch.Observations, error) {
+// A nativeColumn is one that is wanted in a block: its name and type, and what reads so many rows of it.
+type nativeColumn struct {
+	name, kind string
+	read       func(rows int) error
+}
+
+func (n *nativeReader) observations() (*batch.Observations, error) {
+	o := &batch.Observations{}
+	_, err := n.block([]nativeColumn{
+		{"ms", "Int64", func(rows int) error { o.Time = make([]int64, rows); return n.full(rawBytes(o.Time)) }},
+		{"domain", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Domain, rows) }},
+		{"device", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Device, rows) }},
+		{"metric", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Metric, rows) }},
+		{"value", "Float64", func(rows int) error { o.Value = make([]float64, rows); return n.full(rawBytes(o.Value)) }},
+		{"txt", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Text, rows) }},
+		{"quality", "UInt8", func(rows int) error { o.Quality = make([]uint8, rows); return n.full(o.Quality) }},
+	})
+	return o, err
+}
+
+// block reads one, with the columns that are wanted, io.EOF after the last. One without rows is left out.
+func (n *nativeReader) block(wanted []nativeColumn) (rows int, err error) {
 	for {
 		columns, err := n.uvarint()
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		rows, err := n.uvarint()
 		if err != nil {
-			return nil, unexpected(err)
+			return 0, unexpected(err)
 		}
-		if columns != pastColumns || rows > nativeRows {
-			return nil, fmt.Errorf("a block of %d columns and %d rows, want %d and at most %d", columns, rows, pastColumns, nativeRows)
+		if columns != uint64(len(wanted)) || rows > nativeRows {
+			return 0, fmt.Errorf("a block of %d columns and %d rows, want %d and at most %d", columns, rows, len(wanted), nativeRows)
 		}
-		o := &batch.Observations{}
-		for _, c := range []struct {
-			name, kind string
-			read       func(rows int) error
-		}{
-			{"ms", "Int64", func(rows int) error { o.Time = make([]int64, rows); return n.full(rawBytes(o.Time)) }},
-			{"domain", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Domain, rows) }},
-			{"device", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Device, rows) }},
-			{"metric", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Metric, rows) }},
-			{"value", "Float64", func(rows int) error { o.Value = make([]float64, rows); return n.full(rawBytes(o.Value)) }},
-			{"txt", "LowCardinality(String)", func(rows int) error { return n.dict(&o.Text, rows) }},
-			{"quality", "UInt8", func(rows int) error { o.Quality = make([]uint8, rows); return n.full(o.Quality) }},
-		} {
+		for _, c := range wanted {
 			name, err := n.string()
 			if err != nil {
-				return nil, unexpected(err)
+				return 0, unexpected(err)
 			}
 			kind, err := n.string()
 			if err != nil {
-				return nil, unexpected(err)
+				return 0, unexpected(err)
 			}
 			if name != c.name || kind != c.kind {
-				return nil, fmt.Errorf("a column %.40q of %.40q, want %s of %s", name, kind, c.name, c.kind)
+				return 0, fmt.Errorf("a column %.40q of %.40q, want %s of %s", name, kind, c.name, c.kind)
 			}
 			if rows == 0 {
 				continue
 			}
 			if err := c.read(int(rows)); err != nil {
-				return nil, fmt.Errorf("column %s: %w", name, unexpected(err))
+				return 0, fmt.Errorf("column %s: %w", name, unexpected(err))
 			}
 		}
 		if rows > 0 {
-			return o, nil
+			return int(rows), nil
 		}
 	}
 }

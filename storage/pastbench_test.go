@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -61,5 +62,68 @@ func BenchmarkBacktest(b *testing.B) {
 			b.ReportMetric(float64((cpu(b, server.PID())-used).Nanoseconds())/float64(readings), "cpu-ns/reading")
 			b.ReportMetric(0, "ns/op")
 		})
+	}
+}
+
+// BenchmarkBacktestDetections tries rules on a million detections, read as blocks and, as from a server that is
+// reached by the native protocol, row by row.
+func BenchmarkBacktestDetections(b *testing.B) {
+	db, server := openBench(b)
+	start := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
+	s := newSimulatedCameras(1000, start, 1)
+	rows := 0
+	for rows < 1_000_000 {
+		var g detectionRows
+		for g.len() < 80_000 {
+			for _, d := range s.run(time.Second, 2000) {
+				g = append(g, d)
+			}
+		}
+		if err := g.insert(b.Context(), db); err != nil {
+			b.Fatal(err)
+		}
+		rows += g.len()
+	}
+	for _, rule := range []struct{ name, text string }{
+		{"filter", `{id: r, on: detections, when: 'class == "person" && score > 0.99'}`},
+		{"track", `{id: r, on: detections, when: 'speed_mps > 30', key: track}`},
+		{"window", `{id: r, on: detections, when: n > 100000, window: {type: tumbling, size: 1m}, let: {n: count()}, key: camera}`},
+	} {
+		set, err := rules.Parse("bench", []byte("rules: ["+rule.text+"]"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, blocks := range []bool{true, false} {
+			b.Run(fmt.Sprintf("%s/blocks=%v", rule.name, blocks), func(b *testing.B) {
+				db.http = blocks
+				defer func() { db.http = true }()
+				var readings int64
+				began, used := time.Now(), cpu(b, server.PID())
+				for range b.N {
+					t := rules.Backtest{Rule: set.Rules[0], From: start, To: start.Add(2 * time.Hour)}
+					t.ReadRows = func(ctx context.Context, _ string, p rules.Past, each func(*rules.Row) error) (int64, error) {
+						return db.PastDetections(ctx, p.From, p.To, p.Metrics, func(d *batch.Detections) (bad error) {
+							rules.Detections(d, func(row *rules.Row) {
+								if bad == nil {
+									bad = each(row)
+								}
+							})
+							return bad
+						})
+					}
+					r, err := t.Run(b.Context())
+					if err != nil {
+						b.Fatal(err)
+					}
+					readings += r.Readings
+				}
+				if readings < int64(rows*b.N*9/10) { // some only refresh what was said
+					b.Fatalf("%d rows, want about %d", readings, rows*b.N)
+				}
+				b.ReportMetric(float64(readings)/time.Since(began).Seconds(), "rows/s")
+				b.ReportMetric(float64((cpu(b, server.PID())-used).Nanoseconds())/float64(readings), "cpu-ns/row")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
 	}
 }

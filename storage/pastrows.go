@@ -3,13 +3,11 @@ package storage
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
-	"panormus/devices"
 	"panormus/stream/batch"
 )
 
@@ -54,75 +52,6 @@ func pastRows[R any](ctx context.Context, db *DB, what, sql string, args []any, 
 		return nil
 	}
 	return each(page)
-}
-
-// pastDetectionColumns are what rules may read of detections, under the names of rules.
-var pastDetectionColumns = []struct {
-	name, column string
-	at           func(*batch.Detection) any
-}{
-	{"camera", "camera", func(r *batch.Detection) any { return &r.Camera }},
-	{"what", "what", func(r *batch.Detection) any { return &r.What }},
-	{"track", "track", func(r *batch.Detection) any { return &r.Track }},
-	{"other", "other", func(r *batch.Detection) any { return &r.Other }},
-	{"class", "class", func(r *batch.Detection) any { return &r.Class }},
-	{"vendor_class", "vendor_class", func(r *batch.Detection) any { return &r.VendorClass }},
-	{"score", "score", func(r *batch.Detection) any { return &r.Score }},
-	{"zone", "zone", func(r *batch.Detection) any { return &r.Zone }},
-	{"rule", "rule", func(r *batch.Detection) any { return &r.Rule }},
-	{"direction", "direction", func(r *batch.Detection) any { return &r.Direction }},
-	{"speed_mps", "speed_mps", func(r *batch.Detection) any { return &r.SpeedMps }},
-	{"heading_deg", "heading_deg", func(r *batch.Detection) any { return &r.HeadingDeg }},
-	{"box_left", "box_left", func(r *batch.Detection) any { return &r.BoxLeft }},
-	{"box_top", "box_top", func(r *batch.Detection) any { return &r.BoxTop }},
-	{"box_right", "box_right", func(r *batch.Detection) any { return &r.BoxRight }},
-	{"box_bottom", "box_bottom", func(r *batch.Detection) any { return &r.BoxBottom }},
-	{"center_x", "center_x", func(r *batch.Detection) any { return &r.CenterX }},
-	{"center_y", "center_y", func(r *batch.Detection) any { return &r.CenterY }},
-	{"value", "value", func(r *batch.Detection) any { return &r.Value }},
-	{"purpose", "purpose", func(r *batch.Detection) any { return &r.Purpose }},
-	{"position_lat", "lat", func(r *batch.Detection) any { return &r.Lat }},
-	{"position_lon", "lon", func(r *batch.Detection) any { return &r.Lon }},
-}
-
-// PastDetections calls each for the detections of From <= time < To, in order of event time, some thousands at a
-// time; each does not keep them. columns are those that are wanted, by their names in rules, nil for all; the
-// others are as of batch.Absent. Those whose event time is not known are left out and counted.
-func (db *DB) PastDetections(ctx context.Context, from, to time.Time, columns []string, each func(*batch.Detections) error) (leftOut int64, err error) {
-	var w where
-	w.times("d.time", from, to)
-	names := "toUnixTimestamp64Milli(d.time), quality"
-	var at []func(*batch.Detection) any
-	for _, c := range pastDetectionColumns {
-		if columns == nil || c.name == "camera" || slices.Contains(columns, c.name) {
-			names += ", " + c.column
-			at = append(at, c.at)
-		}
-	}
-	var d batch.Detections
-	into := make([]any, 2+len(at))
-	err = pastRows(ctx, db, "detections", "SELECT "+names+" FROM detections AS d"+w.sql()+" ORDER BY toStartOfFifteenMinutes(d.time), d.time, camera", w.args,
-		func(rows driver.Rows, r *batch.Detection) error {
-			*r = batch.Absent()
-			into[0], into[1] = &r.Time, &r.Quality
-			for i, of := range at {
-				into[2+i] = of(r)
-			}
-			err := rows.Scan(into...)
-			r.Received = r.Time
-			return err
-		}, func(page []batch.Detection) error {
-			d.Reset()
-			for i := range page {
-				if page[i].Quality&devices.QualityClock != 0 {
-					leftOut++
-					continue
-				}
-				d.Append(&page[i])
-			}
-			return each(&d)
-		})
-	return leftOut, err
 }
 
 // PastTracks calls each for the tracks that ended in From <= end < To, in that order.
