@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"panormus/simulators/load"
@@ -71,18 +72,12 @@ func page(ctx context.Context, quick bool, w io.Writer) error {
 	defer cancel()
 	busy, quiet := context.WithCancel(ctx)
 	o.Duration = 10 * time.Minute // until the browser has seen enough
-	type sent struct {
-		rate float64
-		err  error
-	}
-	done := make(chan sent, 1)
-	go func() {
-		r, err := load.Run(busy, o)
-		done <- sent{r.SentRate, err}
-	}()
+	var traffic load.Report
+	var wg sync.WaitGroup
+	wg.Go(func() { traffic, _ = load.Run(busy, o) }) // its end by quiet is no error of ours
 	f, err := browse(ctx, s.info.HTTP, seconds, loads)
 	quiet()
-	load := <-done
+	wg.Wait()
 	if err != nil {
 		return err
 	}
@@ -100,7 +95,7 @@ func page(ctx context.Context, quick bool, w io.Writer) error {
 | frames a second / changes shown a second | %.1f / %.1f | |
 | main thread busy | %.0f %% | |
 | memory of the page's main thread | %.0f MB | |
-`, pageAssets, load.rate, loads, seconds, packed, f.First.Paint.P50, f.First.Paint.Most, f.First.Useful.P50, f.First.Useful.Most,
+`, pageAssets, traffic.SentRate, loads, seconds, packed, f.First.Paint.P50, f.First.Paint.Most, f.First.Useful.P50, f.First.Useful.Most,
 		f.Frames.CPU.P50, f.Frames.CPU.P95, f.Frames.CPU.Most, f.Frames.Wall.P50, f.Frames.Wall.P95, f.Frames.Wall.Most,
 		f.Frames.PerS, f.PatchesPerS, f.Frames.Busy, f.HeapMB)
 	return nil

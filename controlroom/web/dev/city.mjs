@@ -31,7 +31,7 @@ export function zones() {
     if (ring[0] === 0) line.push(at(0, 0));
     else for (let k = 16; k >= 0; k--) line.push(at(...polar(ring[0] * (1 + 0.08 * Math.sin(5 * (from + k / 8) + i - 4)), from + (k / 16) * (Math.PI / 2))));
     line.push(line[0]);
-    features.push({ type: 'Feature', id: `z${i}`, properties: { id: `z${i}`, name, kind: 'district' }, geometry: { type: 'Polygon', coordinates: [line] } });
+    features.push({ type: 'Feature', id: `z${i}`, properties: { id: `z${i}`, name, kind: 'district', ...(i === 1 ? { rules: { 'lamp-burning-by-day': { limit: 35 } } } : {}) }, geometry: { type: 'Polygon', coordinates: [line] } });
   });
   return features;
 }
@@ -61,6 +61,7 @@ export const profiles = {
     id: 'streetlight',
     domain: 'lighting',
     expected_period: '1m0s',
+    rules: { 'lamp-burning-by-day': { limit: 25 } },
     metrics: {
       power_w: { unit: 'W', min: 0, max: 400, label: { it: 'Potenza', en: 'Power' } },
       dimming: { unit: '%', min: 0, max: 100, label: { it: 'Regolazione', en: 'Dimming' } },

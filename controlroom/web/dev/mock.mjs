@@ -78,7 +78,7 @@ export async function startMock(options = {}) {
   }
 
   function raise(d, severity, rule, text, state = 'raised', time = now()) {
-    const event = { id: `e${++eventNumber}`, rule, rule_version: '1', severity, state, time: stamp(time), received: stamp(time), domain: d.domain, device: d.id, zone: d.zone, key: d.id, text, context: {} };
+    const event = { id: `e${++eventNumber}`, rule, rule_version: rulebook.rule(rule)?.version ?? '1', severity, state, time: stamp(time), received: stamp(time), domain: d.domain, device: d.id, zone: d.zone, key: d.id, text, context: whyOf(d, rulebook.rule(rule), time) };
     events.push(event);
     counters.events++;
     if (state === 'raised' && severity !== 'info') book.raise(event);
@@ -156,6 +156,7 @@ export async function startMock(options = {}) {
       if (kind === 'me') return send(200, { name: '', role: 'admin', scope: null, expires: null, via: 'open', permissions });
       if (kind === 'stats') return send(200, stats());
       if (kind === 'zones') return send(200, { type: 'FeatureCollection', features: districts });
+      if (kind === 'profiles' && !id) return send(200, { profiles: Object.values(profiles) });
       if (kind === 'profiles') return profiles[id] ? send(200, profiles[id]) : missing('no such profile');
       if (kind === 'devices' && id) return city.has(id) ? send(200, device(city.get(id))) : missing('no such device');
       if (kind === 'devices') {
@@ -163,6 +164,10 @@ export async function startMock(options = {}) {
         return paged('devices', list.filter((d) => wants(d) && (d.id.includes(text) || d.name.toLowerCase().includes(text))).map(device));
       }
       if (kind === 'state') return paged('devices', list.filter(wants).map((d) => ({ ...item(d), seen: stamp(d.t) })));
+      if (kind === 'events' && id) {
+        const event = events.find((e) => e.id === id);
+        return event ? send(200, { event, rule: rulebook.rule(event.rule) ?? null, rule_changed: rulebook.rule(event.rule)?.version !== event.rule_version }) : missing('no such event');
+      }
       if (kind === 'events') {
         const to = q.get('to') ? Date.parse(q.get('to')) : Infinity;
         return paged('events', events.filter((e) => wants(e) && Date.parse(e.time) <= to).reverse());
@@ -267,6 +272,18 @@ async function bodyOf(request) {
   const parts = [];
   for await (const part of request) parts.push(part);
   return Buffer.concat(parts).toString();
+}
+
+/** Why a rule was raised, as an event's context says it. */
+function whyOf(d, rule, time) {
+  const values = Object.fromEntries(Object.entries(d.values).filter(([, v]) => typeof v === 'number').slice(0, 2));
+  const [name] = Object.keys(values);
+  return {
+    values: { ...values, ...rule?.params }, when: rule?.when, clear: rule?.clear, since: stamp(time - 300_000), for: rule?.for, key_of: rule?.key,
+    thresholds: [{ value: name, is: '>', limit: rule?.params?.limit ?? 50, ...(rule?.params ? { param: 'limit' } : {}) }],
+    ...(rule?.params ? { overridden: { limit: 'zone' } } : {}),
+    ...(rule?.window ? { window: { type: rule.window.type, from: stamp(time - 300_000), to: stamp(time) }, devices: 7 } : {}),
+  };
 }
 
 function named(f, i) {

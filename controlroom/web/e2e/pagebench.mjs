@@ -43,22 +43,30 @@ async function open(browser) {
   return v;
 }
 
-/** The work of each frame in a trace, with which tasks were the longest. */
+/**
+ * The work of each frame in a trace. A frame begins with the task that runs its callbacks, paints or commits it, and ends
+ * where the next one begins: what came between, such as a message of the worker, is of it.
+ */
 function framesOf(events) {
-  const main = events.find((e) => e.name === 'thread_name' && e.args.name === 'CrRendererMain' && events.some((f) => f.pid === e.pid && f.name === 'FireAnimationFrame'));
-  const mine = events.filter((e) => e.pid === main.pid && e.tid === main.tid);
-  const starts = mine.filter((e) => e.name === 'BeginMainThreadFrame').map((e) => e.ts).sort((a, b) => a - b);
+  const marks = new Set(['FireAnimationFrame', 'Paint', 'Commit']);
+  const threads = events.filter((e) => e.name === 'thread_name' && e.args.name === 'CrRendererMain');
+  const of = (t) => events.filter((e) => e.pid === t.pid && e.tid === t.tid);
+  const mine = threads.map(of).sort((a, b) => b.length - a.length)[0] ?? [];
   const tasks = mine.filter((e) => e.name === 'RunTask' && e.ph === 'X').sort((a, b) => a.ts - b.ts);
-  const frames = starts.slice(0, -1).map(() => ({ wall: 0, cpu: 0 }));
+  const drawn = mine.filter((e) => marks.has(e.name)).map((e) => e.ts).sort((a, b) => a - b);
+  const frames = [];
   let i = 0;
   for (const t of tasks) {
-    while (i < frames.length && t.ts >= starts[i + 1]) i++;
-    if (i >= frames.length) break;
-    if (t.ts < starts[0]) continue;
-    frames[i].wall += t.dur / 1000;
-    frames[i].cpu += (t.tdur ?? t.dur) / 1000;
+    while (i < drawn.length && drawn[i] < t.ts) i++;
+    if (i < drawn.length && drawn[i] <= t.ts + t.dur) frames.push({ at: t.ts, wall: 0, cpu: 0 });
+    const frame = frames.at(-1);
+    if (!frame) continue;
+    frame.wall += t.dur / 1000;
+    frame.cpu += (t.tdur ?? t.dur) / 1000;
   }
-  const span = (starts.at(-1) - starts[0]) / 1000;
+  frames.pop(); // the last one has no end
+  if (frames.length < 10) throw new Error(`${frames.length} frames among ${tasks.length} tasks and ${drawn.length} marks of ${events.length} events: too few to tell anything`);
+  const span = (frames.at(-1).at - frames[0].at) / 1000;
   return { n: frames.length, per_s: round((1000 * frames.length) / span), wall: spread(frames.map((f) => f.wall)), cpu: spread(frames.map((f) => f.cpu)), busy: round((100 * frames.reduce((s, f) => s + f.cpu, 0)) / span) };
 }
 
@@ -75,7 +83,7 @@ try {
   const v = await open(browser);
   await v.page.waitForTimeout(3000); // the snapshot is over
   const before = await v.page.evaluate(() => globalThis.bench.drawn);
-  await browser.startTracing(v.page, { categories: ['-*', 'devtools.timeline', 'disabled-by-default-devtools.timeline', 'toplevel', '__metadata'] });
+  await browser.startTracing(v.page, { categories: ['-*', 'devtools.timeline', 'disabled-by-default-devtools.timeline', '__metadata'] });
   await v.page.waitForTimeout(1000 * seconds);
   const trace = JSON.parse((await browser.stopTracing()).toString());
   const drawn = (await v.page.evaluate(() => globalThis.bench.drawn)) - before;

@@ -32,6 +32,19 @@ export const views = [
       await v.appears('[data-testid=alarm-ask]', 'shelving asks');
     },
   },
+  {
+    name: 'alarms-why',
+    path: '/alarms',
+    ready: '[data-testid=alarm]',
+    act: async (v) => {
+      await v.page.getByTestId('alarms-group').selectOption('incident');
+      await v.appears('[data-testid=alarm-group]', 'alarms are grouped by their incidents');
+      await v.page.locator('[data-testid=alarm-group] button').first().click();
+      await v.page.getByTestId('alarm-why').first().click();
+      await v.appears('[data-testid=why][data-event]', 'it is told why');
+      await v.appears('[data-testid=alarm-log] li', 'what happened is told');
+    },
+  },
   { name: 'health', path: '/alarms/health', ready: '[data-testid=rate-chart]' },
   { name: 'rules', path: '/rules', ready: '[data-testid=rule-row]' },
   {
@@ -51,6 +64,22 @@ export const views = [
       const text = v.page.getByTestId('rule-text');
       await text.fill((await text.inputValue()).replace('severity:', 'severty:'));
       await v.appears('[data-testid=rule-editor][data-state=done][data-problems="1"]', 'the mistake is told');
+    },
+  },
+  {
+    name: 'rule-new',
+    path: '/rules/lamp-burning-by-day',
+    ready: '[data-testid=rule-overrides]',
+    act: async (v) => {
+      const text = v.page.getByTestId('rule-text');
+      await text.focus();
+      await v.page.keyboard.press('ControlOrMeta+End');
+      await v.page.keyboard.type('sch');
+      await v.page.keyboard.press('Control+Space');
+      await v.page.keyboard.press('Enter');
+      v.check(/^schedule:\n {2}days: /m.test(await text.inputValue()), 'what is suggested is written by keyboard');
+      await v.page.keyboard.type('\nho');
+      await v.appears('[data-testid=rule-suggestions] button', 'more is suggested');
     },
   },
   { name: 'statement', path: '/accessibility', ready: '[data-testid=statement] h3' },

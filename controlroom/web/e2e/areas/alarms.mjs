@@ -24,6 +24,10 @@ export async function once(browser, { eventText }) {
   v.check((await focused()) === 'alarm', 'Tab reaches the alarms');
   for (let i = 0; i < 200 && (await page.evaluate(() => document.activeElement?.dataset.state)) !== 'unacked'; i++) await page.keyboard.press('ArrowDown');
   const id = await page.evaluate(() => document.activeElement?.dataset.id);
+  await page.keyboard.press('w');
+  await v.appears(`[data-testid=alarm-detail][data-id="${id}"] [data-testid=why][data-event]`, 'W tells why');
+  await page.keyboard.press('w');
+  await v.until(() => document.querySelector('[data-testid=alarm-detail]') === null, null, 'W again ends it');
   await page.keyboard.press('c');
   await v.until(() => ['INPUT', 'TEXTAREA'].includes(document.activeElement?.tagName ?? ''), null, 'C asks for the comment');
   await page.keyboard.type('seen by keyboard');

@@ -26,6 +26,12 @@ export interface Alarm {
   escalated?: boolean;
   chattering?: boolean;
   held_by?: string;
+  /** what it has in common with the other alarms of its incident; '' where it is in none */
+  group?: string;
+  /** the alarm of the incident that came first, its own id where it did */
+  first_out?: string;
+  /** id of its newest event */
+  event?: string;
   last_action?: string;
   last_by?: string;
 }
@@ -56,7 +62,25 @@ export interface AlarmHealth {
   stale_after_s: number;
   shelved: Alarm[];
   oldest_unacked: Alarm | null;
+  operators: number;
+  rate_10m_per_operator: number;
+  peak_10m_per_operator: number;
+  average_10m_per_operator: number;
+  /** part of the last 24 h's 10 minutes with more alarms for an operator than a flood begins with */
+  over_limit_share_24h: number;
+  /** part of the raises that the bad actors have */
+  bad_actors_share: number;
   flood: { active: boolean; since: string | null; begins_above: number; ends_below: number; floods_24h: number; share_24h: number };
+}
+
+/** Something that happened to an alarm; `by` is empty for the system. */
+export interface AlarmEntry {
+  time: string;
+  action: string;
+  by: string;
+  note: string;
+  state: AlarmState;
+  severity: string;
 }
 
 /** An alarm that an action did not fit: how it is now, where the server says it. */
@@ -87,6 +111,12 @@ export const alarmsApi = {
   async actOnMany(ids: string[], act: Act): Promise<{ id: string; status: number; detail?: string }[]> {
     const answer = await send<{ results: { id: string; status: number; detail?: string }[] }>('POST', `${path}/actions`, { ...act, ids });
     return answer.results;
+  },
+
+  /** What happened to an alarm, the oldest first. */
+  async log(id: string, signal?: AbortSignal): Promise<AlarmEntry[]> {
+    const { log } = await get<{ log: AlarmEntry[] }>(`${path}/${encodeURIComponent(id)}/log`, {}, signal);
+    return log;
   },
 
   health: (signal?: AbortSignal) => get<AlarmHealth>(`${path}/health`, {}, signal),

@@ -20,8 +20,17 @@ export interface Rule {
 
 export interface RuleFigures {
   evaluations: number;
-  raised: number;
+  matches: number;
+  /** evaluations that were neither true nor false: of a metric not reported yet, and of errors */
+  unknown: number;
   errors: number;
+  raised: number;
+  cleared: number;
+  /** readings of windows and sequences that were over by then, and messages that a sequence had no room for */
+  late: number;
+  dropped: number;
+  /** processor time */
+  seconds: number;
   last_error?: string;
   /** why the rule was put out of force */
   failed?: string;
@@ -58,6 +67,40 @@ export interface Backtest {
   seconds: number;
 }
 
+/** What decided that an event was raised. */
+export interface Why {
+  values?: Record<string, unknown>;
+  when?: string;
+  clear?: string;
+  thresholds?: { value: string; is: string; limit: unknown; param?: string }[];
+  /** parameters that are not the rule's own, and whose they are */
+  overridden?: Record<string, string>;
+  for?: string;
+  absent?: string;
+  hold?: string;
+  key_of?: string;
+  since?: string;
+  devices?: number;
+  window?: { type: string; from: string; to: string };
+  schedule?: Record<string, unknown>;
+  reason?: string;
+  chain?: string[];
+}
+
+/** An event with the rule that raised it, as it is today. */
+export interface Explained {
+  event: CityEvent & { rule_version?: string; key?: string; context?: Why };
+  rule: Rule | null;
+  rule_changed: boolean;
+}
+
+/** Parameters of rules that a profile or a zone has of its own. */
+export interface Override {
+  kind: 'profile' | 'zone';
+  id: string;
+  values: Record<string, unknown>;
+}
+
 const path = (id: string) => `/api/v1/rules/${encodeURIComponent(id)}`;
 
 export const rulesApi = {
@@ -77,6 +120,24 @@ export const rulesApi = {
   async figures(signal?: AbortSignal): Promise<Map<string, RuleFigures>> {
     const { rules } = await get<{ rules: (RuleFigures & { id: string })[] }>('/api/v1/rule-stats', {}, signal);
     return new Map(rules.map((r) => [r.id, r]));
+  },
+
+  explain: (event: string, signal?: AbortSignal) => get<Explained>(`/api/v1/events/${encodeURIComponent(event)}`, {}, signal),
+
+  /** What profiles and zones say of a rule, or of the template that it comes of. */
+  async overrides(rule: Rule, signal?: AbortSignal): Promise<Override[]> {
+    type Overriding = { id: string; rules?: Record<string, Record<string, unknown>> };
+    const [profiles, zones] = await Promise.all([
+      get<{ profiles: Overriding[] }>('/api/v1/profiles', { limit: 1000 }, signal),
+      get<{ features: { properties: Overriding }[] }>('/api/v1/zones', { limit: 1000 }, signal),
+    ]);
+    const names = [rule.template, rule.id].filter((n): n is string => typeof n === 'string' && n !== '');
+    const of = (kind: Override['kind'], all: Overriding[]) =>
+      all.flatMap(({ id, rules }) => {
+        const values = Object.assign({}, ...names.map((n) => rules?.[n] ?? {})) as Record<string, unknown>;
+        return Object.keys(values).length > 0 ? [{ kind, id, values }] : [];
+      });
+    return [...of('profile', profiles.profiles ?? []), ...of('zone', (zones.features ?? []).map((f) => f.properties))];
   },
 
   check: (text: string, signal?: AbortSignal) => send<{ ok: boolean; problems: RuleProblem[] }>('POST', '/api/v1/rules/check', text, signal),

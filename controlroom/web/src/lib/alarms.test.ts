@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Alarm, AlarmState } from '../api/alarms';
-import { byPlace, canDo, changes, foreseen, groupsOf, linesOf, oldestWaiting, shares, wanted } from './alarms';
+import { byPlace, canDo, changes, foreseen, groupLabel, groupsOf, linesOf, longestAcked, oldestWaiting, shares, wanted } from './alarms';
 
 const alarm = (id: string, severity: string, state: AlarmState, raised: string, more: Partial<Alarm> = {}): Alarm => ({
   id,
@@ -32,6 +32,20 @@ describe('the list', () => {
   it('knows the oldest that nobody acknowledged', () => {
     expect(oldestWaiting(all)?.id).toBe('c'); // d is older, but is over
     expect(oldestWaiting([b, d])).toBeUndefined();
+  });
+
+  it('puts the alarms of an incident together, and leaves those of none alone', () => {
+    const incident = { group: 'zone z1', first_out: 'c' };
+    const list = [{ ...a, ...incident }, b, { ...c, ...incident }, { ...d, group: 'zone z2', first_out: 'd' }].sort(byPlace('severity'));
+    expect(linesOf(list, 'incident', new Set(['c'])).map((l) => l.id)).toEqual(['group c', 'c', 'a', 'b', 'd']);
+    expect(linesOf(list, 'incident', new Set()).map((l) => l.id)).toEqual(['group c', 'b', 'd']);
+    expect(groupLabel('zone z1', () => 'Kalsa')).toBe('Kalsa');
+    expect(groupLabel('parent cabinet-7', () => 'Kalsa')).toBe('parent cabinet-7');
+  });
+
+  it('knows who has been acknowledged for longest', () => {
+    const at = (x: Alarm, acked_at: string | null) => ({ ...x, state: 'acked' as const, acked_at });
+    expect(ids(longestAcked([at(a, '2026-01-31T11:00:00Z'), at(b, '2026-01-31T10:00:00Z'), at(c, null), d]))).toBe('ba');
   });
 
   it('is filtered by state, severity, domain and text', () => {

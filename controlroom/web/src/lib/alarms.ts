@@ -77,7 +77,7 @@ export function oldestWaiting(alarms: Iterable<Alarm>): Alarm | undefined {
   return found;
 }
 
-export type Grouping = '' | 'rule' | 'zone';
+export type Grouping = '' | 'incident' | 'rule' | 'zone' | 'device';
 
 export interface Group {
   key: string;
@@ -89,11 +89,16 @@ export interface Group {
 
 export type Line = { kind: 'group'; id: string; group: Group } | { kind: 'alarm'; id: string; alarm: Alarm };
 
+/** What an alarm is put together with others by; of one that is in no incident its own id. */
+function keyOf(a: Alarm, by: Exclude<Grouping, ''>): string {
+  return by === 'incident' ? a.first_out || a.id : (a[by] ?? '');
+}
+
 /** The groups of a sorted list, the gravest first, then the one with most that wait. */
-export function groupsOf(sorted: readonly Alarm[], by: 'rule' | 'zone'): Group[] {
+export function groupsOf(sorted: readonly Alarm[], by: Exclude<Grouping, ''>): Group[] {
   const found = new Map<string, Group>();
   for (const a of sorted) {
-    const key = a[by] ?? '';
+    const key = keyOf(a, by);
     let g = found.get(key);
     if (!g) found.set(key, (g = { key, alarms: [], rank: 0, waiting: 0 }));
     g.alarms.push(a);
@@ -103,15 +108,29 @@ export function groupsOf(sorted: readonly Alarm[], by: 'rule' | 'zone'): Group[]
   return [...found.values()].sort((a, b) => b.rank - a.rank || b.waiting - a.waiting || b.alarms.length - a.alarms.length || (a.key < b.key ? -1 : 1));
 }
 
-/** What the list shows, line by line: groups closed but for those in `open`. */
+/** What the list shows, line by line: groups closed but for those in `open`. An incident of one alarm is that alarm. */
 export function linesOf(sorted: readonly Alarm[], grouping: Grouping, open: ReadonlySet<string>): Line[] {
-  if (grouping === '') return sorted.map((alarm) => ({ kind: 'alarm', id: alarm.id, alarm }));
+  const line = (alarm: Alarm): Line => ({ kind: 'alarm', id: alarm.id, alarm });
+  if (grouping === '') return sorted.map(line);
   const out: Line[] = [];
   for (const group of groupsOf(sorted, grouping)) {
+    if (grouping === 'incident' && group.alarms.length === 1) {
+      out.push(line(group.alarms[0]));
+      continue;
+    }
     out.push({ kind: 'group', id: `group ${group.key}`, group });
-    if (open.has(group.key)) for (const alarm of group.alarms) out.push({ kind: 'alarm', id: alarm.id, alarm });
+    if (open.has(group.key)) out.push(...group.alarms.map(line));
   }
   return out;
+}
+
+/** What the alarms of an incident have in common, for people: zones by their names. */
+export const groupLabel = (group: string, zoneName: (id: string) => string): string => group.replace(/^zone (.+)$/, (_, id: string) => zoneName(id));
+
+/** Those that somebody acknowledged and that still stand, the one that has been so for longest first. */
+export function longestAcked(alarms: Iterable<Alarm>): Alarm[] {
+  const at = (a: Alarm) => Date.parse(a.acked_at ?? '') || 0;
+  return [...alarms].filter((a) => a.state === 'acked' && a.acked_at).sort((a, b) => at(a) - at(b));
 }
 
 /** What of an alarm differs between what the operator saw and how it is. */

@@ -3,9 +3,9 @@ import { severityRank } from '../feed/protocol';
 import type { Lang } from '../i18n/translate';
 
 /** What the server adds to what was written. */
-const added = new Set(['version', 'file', 'line', 'metrics', 'figures']);
+const added = new Set(['version', 'file', 'line', 'metrics', 'figures', 'template']);
 /** Keys in the order in which people write them; others follow. */
-const order = ['id', 'title', 'domain', 'severity', 'enabled', 'mode', 'on', 'window', 'let', 'when', 'for', 'hold', 'clear', 'absent', 'sequence', 'unless', 'key', 'text'];
+const order = ['id', 'title', 'domain', 'profile', 'severity', 'enabled', 'mode', 'on', 'for_each', 'params', 'schedule', 'window', 'let', 'when', 'for', 'hold', 'clear', 'absent', 'sequence', 'unless', 'key', 'text'];
 
 // A text that YAML reads as this very text without quotes.
 const plain = (v: string) => (/^[A-Za-zÀ-ÿ_][^\n\t]*$/.test(v) && !/: | #|[:\s]$|^(true|false|yes|no|on|off|null|y|n)$/i.test(v)) || /^\d+(ms|s|m|h|d)$/.test(v);
