@@ -26,7 +26,7 @@ type command struct {
 var commands = []command{
 	{"run", "take in, keep, judge and show the city", runCommand},
 	{"simulate", "publish a simulated Palermo, or load, to an MQTT broker", simulateCommand},
-	{"devices", "import or export the registry: panormus devices import FILE…, devices export", devicesCommand},
+	{"devices", "the registry: devices import FILE…, devices export; devices claims: codes that let devices in", devicesCommand},
 	{"ingest", "replay what was rejected: panormus ingest replay-rejected", ingestCommand},
 	{"codec", "test payload codecs or import them: panormus codec test FILE…, codec import DIR or FILE", codecCommand},
 	{"rules", "check rules, test them or try them on the past: panormus rules check, test or backtest FILE…", rulesCommand},

@@ -13,7 +13,7 @@ import (
 )
 
 // start runs a broker over l and returns its port.
-func start(t *testing.T, l ingest.Publisher, change func(*Config)) (*Broker, *ingest.Pump) {
+func start(t testing.TB, l ingest.Publisher, change func(*Config)) (*Broker, *ingest.Pump) {
 	t.Helper()
 	p := ingesttest.NewPump(t, l, nil)
 	cfg := Config{Pump: p, Addr: "127.0.0.1:0"}

@@ -8,6 +8,10 @@
 // and hands on all others untouched and in order; mochi never learns of what was taken out.
 // Authentication comes first: nothing is taken out before mochi has accepted the CONNECT.
 //
+// Who is let in, and to which topics, says a Door: devices by the secret or certificate that the registry has
+// of them, each to its own topics. What is allowed is asked once a topic and connection. A session belongs to
+// who logged in; a client whose device is removed, disabled or given another secret is cut off.
+//
 // Acknowledgements are sent in the order of the messages (MQTT-4.6.0-2) and many in one write. A
 // message with subscribers, or to be retained, is handed to mochi as well, as published by the
 // same client, once the pump has taken it in.

@@ -170,7 +170,8 @@ func (d *Door) pinned(a *devices.Asset, c *x509.Certificate) bool {
 
 // byCertificate finds whom a certificate names: the device that it was given to, the first registered one
 // among its DNS names and its common name, or the account that its common name is. A user name, where there is
-// one, must be the same.
+// one, must be the same. A device that is registered only because it published is none: one that was removed
+// would be back by its next message.
 func (d *Door) byCertificate(l Login) (Grant, bool) {
 	c := l.Certificate
 	print := devices.Fingerprint(c.Raw)
@@ -181,7 +182,7 @@ func (d *Door) byCertificate(l Login) (Grant, bool) {
 		}
 	}
 	if a != nil {
-		ok := a.Status != devices.Disabled && d.pinned(a, c) && (l.User == "" || d.device(l.User) == a)
+		ok := a.Status != devices.Disabled && a.Status != devices.Unclaimed && d.pinned(a, c) && (l.User == "" || d.device(l.User) == a)
 		return grantOf(a, print), ok
 	}
 	name := c.Subject.CommonName
@@ -202,6 +203,8 @@ func (d *Door) Still(g *Grant) bool {
 	a := d.registry.Lookup(g.Device)
 	switch {
 	case a == nil || a.Status == devices.Disabled || a.Domain != g.Domain:
+		return false
+	case g.certificate != "" && a.Status == devices.Unclaimed:
 		return false
 	case g.certificate != "":
 		return a.Certificate == "" && g.asset.Certificate == "" || a.Certificate == g.certificate

@@ -3,6 +3,8 @@ package broker
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"slices"
 	"strings"
@@ -399,6 +401,68 @@ func TestRevocation(t *testing.T) {
 				t.Errorf("%d revoked, want 3", n)
 			}
 		})
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	r := ingesttest.NewRegistry()
+	cert := func(raw, cn string, dns ...string) *x509.Certificate {
+		return &x509.Certificate{Raw: []byte(raw), Subject: pkix.Name{CommonName: cn}, DNSNames: dns}
+	}
+	put(t, r, devices.Device{ID: "pole-1", Domain: "lighting"}, devices.Device{ID: "pole-2", Domain: "lighting", Secret: strongSecret},
+		devices.Device{ID: "pinned", Domain: "lighting", Secret: strongSecret, Certificate: devices.Fingerprint([]byte("pin"))},
+		devices.Device{ID: "off", Domain: "lighting", Status: devices.Disabled})
+	r.Sight("lighting", "sighted")
+	door, err := NewDoor(r, nil, []Account{{"bridge", Rights{Publish: []string{"bridges/{name}"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		login Login
+		want  string // "" for nobody
+	}{
+		{Login{Certificate: cert("a", "pole-1")}, "device pole-1"},
+		{Login{Certificate: cert("a", "x", "y.example", "pole-1")}, "device pole-1"},
+		{Login{Certificate: cert("a", "pole-2", "pole-1")}, "device pole-1"}, // DNS names are before the common name
+		{Login{Certificate: cert("a", "pole-1"), User: "lighting/pole-1"}, "device pole-1"},
+		{Login{Certificate: cert("a", "pole-1"), User: "pole-2"}, ""},
+		{Login{Certificate: cert("a", "pole-1"), User: "pole-2", Password: []byte(strongSecret)}, "device pole-2"},
+		{Login{Certificate: cert("a", "pole-1"), User: "pole-1", Password: []byte("wrong")}, ""},
+		{Login{Certificate: cert("pin", "whoever")}, "device pinned"},
+		{Login{Certificate: cert("pin", "pole-1")}, "device pinned"},
+		{Login{Certificate: cert("a", "pinned")}, ""},
+		{Login{Certificate: cert("pin", "x"), User: "pinned", Password: []byte(strongSecret)}, "device pinned"},
+		{Login{Certificate: cert("a", "x"), User: "pinned", Password: []byte(strongSecret)}, ""},
+		{Login{User: "pinned", Password: []byte(strongSecret)}, ""},
+		{Login{Certificate: cert("a", "bridge")}, "user bridge"},
+		{Login{Certificate: cert("a", "bridge"), User: "pole-1"}, ""},
+		{Login{Certificate: cert("a", "off")}, ""},
+		{Login{Certificate: cert("a", "sighted")}, ""},
+		{Login{Certificate: cert("a", "nobody")}, ""},
+		{Login{Certificate: cert("a", "+", "#", "city/lighting/pole-1", "")}, ""},
+		{Login{}, ""},
+	} {
+		tc.login.Remote = "10.0.0.1:1"
+		g, err := door.Authenticate(tc.login)
+		if (err == nil) != (tc.want != "") || err == nil && g.Name != tc.want {
+			t.Errorf("%+v: %q, %v; want %q", tc.login, g.Name, err, tc.want)
+		}
+	}
+	// One that is removed is not back by what it sent in between, and a new certificate ends the older one's time.
+	one, err1 := door.Authenticate(Login{Certificate: cert("a", "pole-1")})
+	two, err2 := door.Authenticate(Login{Certificate: cert("a", "pole-2")})
+	pinned, err3 := door.Authenticate(Login{Certificate: cert("pin", "x")})
+	if err1 != nil || err2 != nil || err3 != nil || !door.Still(&one) || !door.Still(&two) || !door.Still(&pinned) {
+		t.Fatal(err1, err2, err3)
+	}
+	if err := r.DeleteDevice(t.Context(), "pole-1"); err != nil {
+		t.Fatal(err)
+	}
+	r.Sight("lighting", "pole-1")
+	put(t, r, devices.Device{ID: "pole-2", Domain: "lighting", Certificate: devices.Fingerprint([]byte("b"))},
+		devices.Device{ID: "pinned", Domain: "lighting", Certificate: devices.Fingerprint([]byte("pin 2"))})
+	if door.Still(&one) || door.Still(&two) || door.Still(&pinned) {
+		t.Errorf("%v %v %v, want none of them let in still", door.Still(&one), door.Still(&two), door.Still(&pinned))
 	}
 }
 
