@@ -147,6 +147,9 @@ func TestScopeFromOutside(t *testing.T) {
 	for _, domain := range []string{"lighting", "waste"} {
 		admin.must(200, "PUT", "/api/v1/rules/hot-"+domain, fmt.Sprintf(`{"id":"hot-%s","title":{"en":"Hot","it":"Caldo"},"domain":%q,"severity":"warning","on":"observations","when":"temp_c > 50","text":"{device} is hot"}`, domain, domain))
 	}
+	for id, device := range map[string]string{"w1": "lamp-1", "w2": "bin-1"} { // later, so that it holds nothing back
+		admin.must(200, "PUT", "/api/v1/maintenance/"+id, fmt.Sprintf(`{"device":%q,"from":"2999-01-01T00:00:00Z","to":"2999-01-02T00:00:00Z"}`, device))
+	}
 	f.publish("city/lighting/lamp-1/telemetry", `{"temp_c":60}`)
 	f.publish("city/waste/bin-1/telemetry", `{"temp_c":61}`)
 	f.eventually("two alarms, and the readings in the database", func() error {
@@ -164,6 +167,7 @@ func TestScopeFromOutside(t *testing.T) {
 	hidden := regexp.MustCompile(`bin-1|hot-waste`)
 	seen := map[string]string{ // path, and what is to be seen there of one's own
 		"/api/v1/state": "lamp-1", "/api/v1/devices": "lamp-1", "/api/v1/events": "lamp-1", "/api/v1/alarms": "lamp-1", "/api/v1/domains/lighting/groups": `"devices":1`, "/api/v1/domains/waste/groups": `"groups":[]`,
+		"/api/v1/alarms/health": "lamp-1", "/api/v1/maintenance": "lamp-1", "/api/v1/rule-stats": "hot-lighting",
 		"/api/v1/state/changes?time=" + time.Now().UTC().Format(time.RFC3339): "", "/api/v1/cap": "lamp-1",
 		"/api/v1/export?table=observations&format=jsonl": "lamp-1", "/api/v1/export?table=events&format=csv": "lamp-1", "/api/v1/export?table=observations_1m&format=csv": "",
 	}

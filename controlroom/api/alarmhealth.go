@@ -3,11 +3,13 @@ package api
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
 	"panormus/devices"
 	"panormus/stream/alarms"
@@ -58,12 +60,12 @@ type flood struct {
 // alarmHealth is the operation that tells how the alarm system does.
 func (a *api) alarmHealth() {
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/alarms/health", Summary: "How the alarm system itself does", Tags: []string{alarmsTag}, Errors: []int{501},
-		Description: "After ISA-18.2 and EEMUA 191. Figures over time begin with the start of the process, but for the newest raises of each alarm."},
+		Description: "After ISA-18.2 and EEMUA 191. Figures over time begin with the start of the process, but for the newest raises of each alarm. Whoever sees a part of the city is told of its alarms; floods are then told by whole ten minutes."},
 		func(c *call, in *struct{}) (*one[alarmHealth], error) {
 			if a.Alarms == nil {
 				return nil, missing("alarms")
 			}
-			return &one[alarmHealth]{healthOf(a.Alarms.Health(time.Now().UTC()))}, nil
+			return &one[alarmHealth]{healthOf(a.Alarms.HealthOf(time.Now().UTC(), c.seesAlarm()))}, nil
 		})
 }
 
@@ -122,6 +124,21 @@ type windowsBody struct {
 	}
 }
 
+// seesWindow reports whether a window is of what a scope has: its device, or its zone where all of that is seen, or
+// its rule where no others are named.
+func (a *api) seesWindow(s *auth.Scope, w alarms.Window) bool {
+	switch {
+	case s.Whole():
+		return true
+	case w.Device != "":
+		d := a.lookup(w.Device)
+		return d != nil && sees(s, d)
+	case w.Rule != "":
+		return len(s.Rules) == 0 || slices.Contains(s.Rules, w.Rule)
+	}
+	return slices.ContainsFunc(s.Areas, func(p auth.Place) bool { return p.Zone == w.Zone || p.Zone == "" })
+}
+
 func windowOf(w alarms.Window) maintenanceWindow {
 	out := maintenanceWindow{ID: w.ID, Zone: w.Zone, Device: w.Device, Rule: w.Rule, From: &live.Stamp{Time: w.From}, Note: w.Note, By: w.By}
 	if !w.To.IsZero() {
@@ -139,7 +156,8 @@ func (a *api) maintenance() {
 			if a.Alarms == nil {
 				return nil, missing("alarms")
 			}
-			found, next, err := cut(*in, a.Alarms.Windows(), func(w alarms.Window) string { return w.ID }, nil)
+			scope := c.scope()
+			found, next, err := cut(*in, a.Alarms.Windows(), func(w alarms.Window) string { return w.ID }, func(w alarms.Window) bool { return a.seesWindow(scope, w) })
 			out := &windowsBody{}
 			out.Body.Maintenance, out.Body.Next = make([]maintenanceWindow, len(found)), next
 			for i, w := range found {
@@ -153,7 +171,7 @@ func (a *api) maintenance() {
 				return nil, missing("alarms")
 			}
 			w, ok := a.Alarms.Window(in.ID)
-			if !ok {
+			if !ok || !a.seesWindow(c.scope(), w) {
 				return nil, noSuch("maintenance window", in.ID)
 			}
 			return &one[maintenanceWindow]{windowOf(w)}, nil

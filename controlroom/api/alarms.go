@@ -27,7 +27,7 @@ type Alarms interface {
 	Get(id string) (alarms.Record, bool)
 	Act(ctx context.Context, ids []string, x alarms.Act) ([]alarms.Result, error)
 	Match(q alarms.Query, limit int) (ids []string, more bool)
-	Health(now time.Time) alarms.Health
+	HealthOf(now time.Time, sees func(*alarms.Alarm) bool) alarms.Health
 	Windows() []alarms.Window
 	Window(id string) (alarms.Window, bool)
 	PutWindow(ctx context.Context, w alarms.Window) error

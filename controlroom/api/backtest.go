@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -156,15 +157,28 @@ type ruleStatsBody struct {
 
 func (a *api) ruleStats() {
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/rule-stats", Summary: "What rules have done", Tags: []string{rulesTag}, Errors: []int{501},
-		Description: "Since the process started, by rule: evaluations, what they came to, processor time, the last error, and why a rule was put out of force."},
-		func(*call, *struct{}) (*ruleStatsBody, error) {
+		Description: "Since the process started, by rule: evaluations, what they came to, processor time, the last error, and why a rule was put out of force. Whoever sees a part of the city is told of the rules of domains that are seen as a whole."},
+		func(c *call, _ *struct{}) (*ruleStatsBody, error) {
 			if a.RuleStats == nil {
 				return nil, missing("figures of rules")
 			}
 			out := &ruleStatsBody{}
-			out.Body.Rules = append([]rules.RuleStats{}, a.RuleStats()...)
+			scope := c.scope()
+			out.Body.Rules = slices.DeleteFunc(append([]rules.RuleStats{}, a.RuleStats()...), func(s rules.RuleStats) bool { return !a.seesFigures(scope, s.ID) })
 			return out, nil
 		})
+}
+
+// seesFigures reports whether what a rule did is of what a scope has: of a domain that is seen as a whole.
+func (a *api) seesFigures(s *auth.Scope, id string) bool {
+	if s.Whole() {
+		return true
+	}
+	if a.Rules == nil || len(s.Cameras) > 0 || len(s.Rules) > 0 && !slices.Contains(s.Rules, id) {
+		return false
+	}
+	r := a.Rules.Set().Rule(id)
+	return r != nil && r.Domain != "" && slices.Contains(s.Areas, auth.Place{Domain: r.Domain})
 }
 
 // failures are the rules that were put out of force, as problems of their files.

@@ -175,7 +175,11 @@ type Actor struct {
 const mostListed = 100
 
 // Health looks at all alarms.
-func (b *Book) Health(now time.Time) Health {
+func (b *Book) Health(now time.Time) Health { return b.HealthOf(now, nil) }
+
+// HealthOf looks at the alarms that sees says so of, nil for all; it is called under the book's lock. Floods are the
+// whole city's operators': of a part they are told as they would be if it were all, by whole ten minutes.
+func (b *Book) HealthOf(now time.Time, sees func(*Alarm) bool) Health {
 	h := Health{At: now, States: map[State]int{}, Severities: map[string]int{}, Mix: map[string]int{}, StaleAfter: b.cfg.Stale, FloodLimits: b.cfg.Flood, Operators: b.cfg.Operators}
 	for _, s := range States {
 		h.States[s] = 0
@@ -185,9 +189,13 @@ func (b *Book) Health(now time.Time) Health {
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
+	seen := b.only(sees)
 	all, outside := 0, map[string]int{} // raises that are of no time looked at: few, for they are forgotten
 	for i := range b.history.raises {
 		r := &b.history.raises[i]
+		if !seen(r.id) {
+			continue
+		}
 		age := now.Sub(r.at)
 		if age > raisesHeld || age < 0 {
 			outside[r.id]++
@@ -201,9 +209,13 @@ func (b *Book) Health(now time.Time) Health {
 		}
 	}
 	h.Rate = h.Rates[len(h.Rates)-1]
-	b.worst(&h, outside)
-	b.standing(&h)
+	b.worst(&h, outside, seen)
+	b.standing(&h, sees)
 	h.rates(all)
+	if sees != nil {
+		h.ownFloods()
+		return h
+	}
 	h.Flood = b.history.flooding()
 	for _, f := range b.history.floods {
 		begin, end := f.Begin, f.End
@@ -220,15 +232,53 @@ func (b *Book) Health(now time.Time) Health {
 	return h
 }
 
+// only is sees by an alarm's id; what is not known any more is seen by those who see all. The caller holds the lock.
+func (b *Book) only(sees func(*Alarm) bool) func(id string) bool {
+	if sees == nil {
+		return func(string) bool { return true }
+	}
+	known := map[string]bool{}
+	return func(id string) bool {
+		is, ok := known[id]
+		if !ok {
+			held := b.records[id]
+			is = held != nil && sees(held.Alarm)
+			known[id] = is
+		}
+		return is
+	}
+}
+
+// ownFloods tells floods by Rates.
+func (h *Health) ownFloods() {
+	before := false
+	for _, n := range h.Rates {
+		over := n > h.FloodLimits.Begin*h.Operators
+		if over {
+			h.InFlood += 10 * time.Minute
+		}
+		if over && !before {
+			h.Floods++
+		}
+		before = over
+	}
+	if h.Flood = before; before {
+		h.FloodSince = h.At.Add(-10 * time.Minute)
+		for i := len(h.Rates) - 2; i >= 0 && h.Rates[i] > h.FloodLimits.Begin*h.Operators; i-- {
+			h.FloodSince = h.FloodSince.Add(-10 * time.Minute)
+		}
+	}
+}
+
 // worst lists the alarms that were raised most, but for raises outside.
-func (b *Book) worst(h *Health, outside map[string]int) {
+func (b *Book) worst(h *Health, outside map[string]int, seen func(id string) bool) {
 	type actor struct {
 		id string
 		n  int
 	}
 	bad := first[actor]{n: 10, compare: func(x, y actor) int { return cmp.Or(y.n-x.n, cmp.Compare(x.id, y.id)) }}
 	for id, n := range b.history.often {
-		if x := (actor{id, n - outside[id]}); x.n > 0 && bad.wants(x) && b.records[id] != nil {
+		if x := (actor{id, n - outside[id]}); x.n > 0 && bad.wants(x) && b.records[id] != nil && seen(id) {
 			bad.add(x)
 		}
 	}
@@ -239,7 +289,7 @@ func (b *Book) worst(h *Health, outside map[string]int) {
 
 // standing counts the alarms and lists those that need a look. It goes through the rows, and to the alarms
 // themselves only where it must.
-func (b *Book) standing(h *Health) {
+func (b *Book) standing(h *Health, sees func(*Alarm) bool) {
 	byRaised := func(x, y Record) int { return cmp.Or(x.Raised.Compare(y.Raised), cmp.Compare(x.ID, y.ID)) }
 	stale, chattering := first[Record]{n: mostListed, compare: byRaised}, first[Record]{n: mostListed, compare: byRaised}
 	shelved := first[Record]{n: mostListed, compare: func(x, y Record) int {
@@ -249,6 +299,9 @@ func (b *Book) standing(h *Health) {
 	old := h.At.Add(-b.cfg.Stale).UnixMilli()
 	for i := range b.rows {
 		r := &b.rows[i]
+		if sees != nil && !sees(r.h.Alarm) {
+			continue
+		}
 		h.States[r.state]++
 		if r.state != Normal {
 			h.Severities[r.severity]++
