@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { may, sameAccess, topicsOf, viewNeeds, type Who } from './access';
 
-const viewer: Who = { name: 'rosalia', role: 'viewer', scope: null, expires: null, via: 'session', permissions: ['self', 'map.read', 'state.read', 'events.read', 'alarms.read', 'radio.read'] };
+const viewer: Who = { name: 'rosalia', role: 'viewer', scope: null, expires: null, via: 'session', permissions: ['self', 'map.read', 'state.read', 'events.read', 'alarms.read', 'radio.read', 'metrics.read'] };
 const scoped: Who = { ...viewer, scope: { areas: [{ domain: 'lighting' }] } };
 const agency: Who = { ...viewer, role: 'agency', scope: { areas: [{ domain: 'safety' }] }, permissions: ['self', 'map.read', 'events.read'] };
 
@@ -12,7 +12,7 @@ describe('who may see what', () => {
 
   it('keeps what tells of the whole city from those who see a part of it', () => {
     const sees = (who: Who) => Object.entries(viewNeeds).filter(([, n]) => may(who, n.permission, n.whole)).map(([view]) => view);
-    expect(sees(viewer)).toEqual(['map', 'table', 'domains', 'alarms', 'health', 'radio', 'statement']);
+    expect(sees(viewer)).toEqual(['map', 'table', 'domains', 'alarms', 'health', 'radio', 'system', 'statement']);
     expect(sees(scoped)).toEqual(['map', 'table', 'domains', 'alarms', 'statement']);
     expect(sees(agency)).toEqual(['map', 'statement']);
   });

@@ -35,6 +35,7 @@ export const viewNeeds: Record<View, Need> = {
   rules: { permission: 'rules.read' },
   cameras: { permission: 'cameras.read' },
   radio: { permission: 'radio.read', whole: true },
+  system: { permission: 'metrics.read', whole: true },
   statement: { permission: 'self' },
 };
 

@@ -1,7 +1,7 @@
 import routes from '../routes.json';
 
 /** health is a part of the alarms: it has an address, and no place of its own in the menu; nor has the statement */
-export const views = ['map', 'table', 'domains', 'alarms', 'health', 'rules', 'cameras', 'radio', 'statement'] as const;
+export const views = ['map', 'table', 'domains', 'alarms', 'health', 'rules', 'cameras', 'radio', 'system', 'statement'] as const;
 export type View = (typeof views)[number];
 
 /** Where the page is. Every view is an address: it can be sent to a colleague or opened on the wall. */
