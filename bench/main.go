@@ -18,7 +18,7 @@ import (
 
 func main() {
 	quick := flag.Bool("quick", false, "short runs, for trying the benchmark itself")
-	only := flag.String("only", "", "throughput, latency, watchers, page, storage, lorawan, video, alarms, rules or micro; all when empty")
+	only := flag.String("only", "", "throughput, latency, watchers, page, storage, api, lorawan, video, alarms, rules or micro; all when empty")
 	file := flag.String("o", "bench/report.md", "file to write")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -41,7 +41,7 @@ func run(ctx context.Context, quick bool, only, file string) error {
 	fmt.Fprintf(w, "# What Panormus does on this machine\n%s, %d cores (%s), %s; generator and system on the same machine.\nEvery figure is of one run of `make bench`.\n",
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(), cpuModel(), runtime.Version())
 	for _, p := range []part{
-		{"throughput", throughput}, {"latency", latency}, {"watchers", watchers}, {"page", page}, {"storage", storage}, {"lorawan", radio}, {"video", video}, {"alarms", manyAlarms}, {"rules", ruleBench}, {"micro", micro},
+		{"throughput", throughput}, {"latency", latency}, {"watchers", watchers}, {"page", page}, {"storage", storage}, {"api", askAPI}, {"lorawan", radio}, {"video", video}, {"alarms", manyAlarms}, {"rules", ruleBench}, {"micro", micro},
 	} {
 		if only != "" && only != p.name {
 			continue

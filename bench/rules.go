@@ -28,7 +28,7 @@ func ruleBench(ctx context.Context, quick bool, w io.Writer) error {
 		"Processor time, garbage collection included, the least of %d rounds. A message has one reading unless it says so.\n\n"+
 		"| what | reached | wanted |\n|---|---|---|\n", ruleRounds)
 	for _, measure := range []func(context.Context, bool, io.Writer) error{
-		filterBench, thousandBench, slidingBench, backtestBench, stateBench, millionBench,
+		filterBench, peersBench, thousandBench, slidingBench, backtestBench, stateBench, millionBench,
 	} {
 		if err := measure(ctx, quick, w); err != nil {
 			return err

@@ -89,6 +89,9 @@ func (n *node) openAccess(ctx context.Context) (*accounts.Book, *login.Desk, err
 			return nil, nil, err
 		}
 		cfg.File = tokens
+		if len(tokens.Unnamed) > 0 {
+			n.log.Warn("tokens that name no role may do everything: write role=… behind them", "file", c.Tokens, "tokens", strings.Join(tokens.Unnamed, " "))
+		}
 	}
 	held, err := n.stream.KV(ctx, accountsBucket)
 	if err != nil {

@@ -26,10 +26,20 @@ func auditCommand(ctx context.Context, args []string, out io.Writer) error {
 	at := fs.String("url", "", "address of the API, http://host:port, instead of --data")
 	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
 	noted := fs.String("head", "", "a head that was noted before: it must be in the chain")
+	anchor := fs.String("anchor", "", "anchor of the log (default audit.anchor of --data, if there is one)")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
+	if *anchor == "" {
+		*anchor = filepath.Join(*data, anchorFile)
+	} else if _, err := os.Stat(*anchor); err != nil {
+		return fmt.Errorf("--anchor: %w", err)
+	}
 	v := &audit.Verifier{Noted: *noted}
+	var err error
+	if v.Anchor, err = audit.ReadAnchor(*anchor); err != nil {
+		return err
+	}
 	info, err := readRunInfo(*data)
 	if *at != "" || err == nil && alive(info.PID) {
 		c, err := newAPIClient(*at, *data, *token)
@@ -48,6 +58,9 @@ func verdict(out io.Writer, v *audit.Verifier, err error) error {
 	}
 	if err != nil {
 		return err
+	}
+	if v.Anchor.Seq == 0 {
+		fmt.Fprintln(out, "No anchor was there to compare it with: that its end was not cut off, a head noted elsewhere shows.")
 	}
 	_, err = fmt.Fprintf(out, "The audit log is whole: %d entries.\nHead, to be noted elsewhere and given as --head next time:\n  %s\n", v.Count(), v.Head())
 	return err

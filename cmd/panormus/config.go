@@ -179,9 +179,10 @@ func shareOf(share string, partitions int) (own []int, spanning bool, err error)
 }
 
 type privacyConfig struct {
-	KeyFile   string        `yaml:"key_file"`   // master key; empty: keys/master.key of the data folder, made at the first start
-	LostKey   bool          `yaml:"lost_key"`   // start although keys are not of the master key
-	RevealFor time.Duration `yaml:"reveal_for"` // how long a plate can be looked at once approved
+	KeyFile   string        `yaml:"key_file"`     // master key; empty: keys/master.key of the data folder, made at the first start
+	Anchor    string        `yaml:"audit_anchor"` // where the newest entry of the audit log is noted; empty: audit.anchor of the data folder
+	LostKey   bool          `yaml:"lost_key"`     // start although keys are not of the master key
+	RevealFor time.Duration `yaml:"reveal_for"`   // how long a plate can be looked at once approved
 }
 
 type simulationConfig struct {

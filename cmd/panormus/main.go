@@ -31,7 +31,7 @@ var commands = []command{
 	{"codec", "test payload codecs or import them: panormus codec test FILE…, codec import DIR or FILE", codecCommand},
 	{"rules", "check rules, test them or try them on the past: panormus rules check, test or backtest FILE…", rulesCommand},
 	{"audit", "check the audit log: panormus audit verify", auditCommand},
-	{"token", "make an API token: panormus token NAME [role=viewer areas=lighting@centro expires=2027-01-31]", tokenCommand},
+	{"token", "make an API token: panormus token NAME role=viewer [areas=lighting@centro expires=2027-01-31]", tokenCommand},
 	{"users", "enter or change local users: panormus users add NAME role=admin, list, passwd, disable or enable NAME", usersCommand},
 	{"doctor", "check the machine, the settings and every server they point at", doctorCommand},
 	{"version", "print the version", func(_ context.Context, _ []string, out io.Writer) error {

@@ -2,14 +2,21 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"panormus/storage"
 	"panormus/stream/audit"
+	streamlog "panormus/stream/log"
 	"panormus/stream/privacy"
 )
 
@@ -25,8 +32,57 @@ type privacySide struct {
 	reveals  *privacy.Reveals // nil without the control room
 }
 
-// auditLog is the name of the audit log's ledger.
-const auditLog = "audit"
+// auditLog is the name of the audit log's ledger, and anchorFile where its newest entry is noted in the data folder.
+const (
+	auditLog   = "audit"
+	anchorFile = "audit.anchor"
+)
+
+// openJournal opens the audit log and its anchor.
+func openJournal(ctx context.Context, stream *streamlog.Log, cfg config, data string, log *slog.Logger) (*audit.Journal, error) {
+	ledger, err := stream.Ledger(ctx, auditLog)
+	if err != nil {
+		return nil, err
+	}
+	j := audit.New(ledger)
+	file := cfg.Privacy.Anchor
+	if file == "" {
+		file = filepath.Join(data, anchorFile)
+	}
+	j.Anchor, err = audit.OpenAnchor(ctx, file, ledger, log)
+	return j, err
+}
+
+// noteStart notes that a process began, and with what: other settings, or another file of tokens, are other hashes.
+func (n *node) noteStart(ctx context.Context) {
+	detail := map[string]string{"version": version, "role": n.cfg.Role, "settings": n.cfg.mark()}
+	if n.cfg.Web.Tokens != "" {
+		if b, err := os.ReadFile(n.cfg.Web.Tokens); err == nil {
+			detail["tokens"] = markOf(b)
+		}
+	}
+	if err := n.privacy.journal.Append(ctx, audit.Entry{Actor: "panormus", Action: "process.started", Object: "process", Detail: detail}); err != nil {
+		n.log.Error("the start is not in the audit log", "error", err)
+	}
+}
+
+// mark tells settings from others. Passwords in them are left out: it is shown to people.
+func (c config) mark() string {
+	c.Brokers = slices.Clone(c.Brokers)
+	for i := range c.Brokers {
+		c.Brokers[i].Password = ""
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic("BUG: settings that JSON cannot say: " + err.Error())
+	}
+	return markOf(b)
+}
+
+func markOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
 
 // masterKeyFile is where the master key is, and whether it may be made there.
 func masterKeyFile(cfg config, data string) (file string, ours bool) {
@@ -51,16 +107,15 @@ func (n *node) openPrivacy(ctx context.Context, base *stage) error {
 	if n.privacy.master, err = readMaster(n.cfg, n.data.path); err != nil {
 		return err
 	}
-	ledger, err := n.stream.Ledger(ctx, auditLog)
-	if err != nil {
+	if n.privacy.journal, err = openJournal(ctx, n.stream, n.cfg, n.data.path, n.log); err != nil {
 		return err
 	}
-	n.privacy.journal = audit.New(ledger)
 	seq, head, err := n.privacy.journal.Head(ctx)
 	if err != nil {
 		return err
 	}
 	n.log.Info("audit log", "entries", seq, "head", head) // a head noted elsewhere shows whether its end was cut off
+	n.noteStart(ctx)
 	bucket, err := n.stream.KV(ctx, "purposes")
 	if err != nil {
 		return err

@@ -121,8 +121,8 @@ func TestPlates(t *testing.T) {
 	}
 	rosalia.must(403, "GET", "/api/v1/audit", "") // an admin is not who reads it
 	said, err := verify("--token", tokens["agata"])
-	if err != nil || !strings.Contains(said, "whole: 5 entries") {
-		t.Errorf("%q, %v; want device.put, list.put and three steps of the reveal", said, err)
+	if err != nil || !strings.Contains(said, "whole: 6 entries") {
+		t.Errorf("%q, %v; want the start, device.put, list.put and three steps of the reveal", said, err)
 	}
 	for _, path := range []string{"/api/v1/audit", "/api/v1/events", "/api/v1/plates/lists", "/api/v1/plates/reveals", "/api/v1/state", "/api/v1/alarms"} {
 		if got := fmt.Sprint(agata.must(200, "GET", path, "")); strings.Contains(strings.ToUpper(got), plate) {

@@ -11,13 +11,11 @@ import (
 
 // tokenCommand makes a token. Only its hash is for keeping: the token is shown once.
 func tokenCommand(_ context.Context, args []string, out io.Writer) error {
-	if len(args) < 1 {
-		return fmt.Errorf("want token NAME, the name of who will use it, and perhaps role=viewer areas=lighting expires=2027-01-31: %w", errUsage)
+	if len(args) < 2 {
+		return fmt.Errorf("want token NAME role=viewer, the name of who will use it and what it may do, and perhaps areas=lighting expires=2027-01-31: %w", errUsage)
 	}
-	if len(args) > 1 {
-		if _, err := auth.ParseGrant(args[1:]); err != nil {
-			return fmt.Errorf("%w: %w", err, errUsage)
-		}
+	if _, err := auth.ParseGrant(args[1:]); err != nil {
+		return fmt.Errorf("%w: %w", err, errUsage)
 	}
 	token, line, err := auth.NewToken(args[0])
 	if err != nil {

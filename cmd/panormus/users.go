@@ -227,11 +227,9 @@ func openStoppedUsers(ctx context.Context, data, file string) (_ userDesk, err e
 	}); err != nil {
 		return nil, err
 	}
-	ledger, err := s.log.Ledger(ctx, auditLog)
-	if err != nil {
+	if s.journal, err = openJournal(ctx, s.log, cfg, s.held.path, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}
-	s.journal = audit.New(ledger)
 	held, err := s.log.KV(ctx, accountsBucket)
 	if err != nil {
 		return nil, err

@@ -63,6 +63,10 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %q", tc.name, got, ok, tc.want)
 		}
 	}
+	other, with, _ := NewToken("viewer")
+	if both, err := ReadTokens(strings.NewReader(line + "\n" + with + " role=viewer\n")); err != nil || len(both.Unnamed) != 1 || both.Unnamed[0] != "grafana" || other == token {
+		t.Errorf("%v, %v; want that grafana names no role", both, err)
+	}
 	for _, bad := range []string{"", "# only\n", "grafana:" + token, "grafana:sha256:00", ":sha256:" + strings.Repeat("0", 64)} {
 		if _, err := ReadTokens(strings.NewReader(bad)); err == nil || strings.Contains(err.Error(), token) {
 			t.Errorf("%q: %v, want a refusal that does not repeat it", bad, err)

@@ -17,6 +17,9 @@ import (
 
 // Tokens are a file's tokens. It is safe for concurrent use.
 type Tokens struct {
+	// Unnamed are those that name no role, and are therefore an admin's: from before there were roles.
+	Unnamed []string
+
 	names  []string
 	hashes [][sha256.Size]byte
 	grants []Grant
@@ -43,10 +46,10 @@ func ReadTokens(r io.Reader) (*Tokens, error) {
 			return nil, fmt.Errorf("tokens: line %d, want name:sha256: and 64 hexadecimal digits", n)
 		}
 		g := Grant{Role: Admin}
-		if len(words) > 1 {
-			if g, err = ParseGrant(words[1:]); err != nil {
-				return nil, fmt.Errorf("tokens: line %d: %w", n, err)
-			}
+		if len(words) == 1 {
+			t.Unnamed = append(t.Unnamed, name)
+		} else if g, err = ParseGrant(words[1:]); err != nil {
+			return nil, fmt.Errorf("tokens: line %d: %w", n, err)
 		}
 		t.names = append(t.names, name)
 		t.hashes = append(t.hashes, [sha256.Size]byte(raw))

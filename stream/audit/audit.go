@@ -1,7 +1,7 @@
 // Package audit keeps the audit log: who did what with people's data, and why. Entries are chained by
 // SHA-256, each over the one before, and lie in a ledger that the log's server lets nobody shorten.
 // Whoever gets at the files all the same breaks the chain where they change it; that somebody cut its
-// end, or made all of it anew, shows in a head noted elsewhere. Entries hold ids and beginnings of
+// end, or made all of it anew, shows in an Anchor, and in a head noted elsewhere. Entries hold ids and beginnings of
 // hashes, nothing personal but the name of who acted.
 package audit
 
@@ -83,6 +83,9 @@ type Ledger interface {
 // A Journal writes and reads the audit log. It is safe for concurrent use, and several processes may
 // write to one ledger.
 type Journal struct {
+	// Anchor notes each entry of this journal outside of the log; nil: none does.
+	Anchor *Anchor
+
 	ledger  Ledger
 	writing sync.Mutex
 	seq     uint64 // of the last entry, as far as is known
@@ -122,6 +125,9 @@ func (j *Journal) Append(ctx context.Context, e Entry) error {
 		err = j.ledger.Append(ctx, j.seq, b)
 		if err == nil {
 			j.seq, j.head = e.Seq, e.Hash
+			if j.Anchor != nil {
+				j.Anchor.note(ctx, j.ledger, &e)
+			}
 			return nil
 		}
 		j.head = ""

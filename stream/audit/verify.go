@@ -19,6 +19,9 @@ func (b *Broken) Error() string { return fmt.Sprintf("entry %d %s", b.Seq, b.Wha
 type Verifier struct {
 	// Noted is a head that was noted once and must be in the chain; may be empty.
 	Noted string
+	// Anchor is an entry that was noted outside of the log and must be in the chain as it was; the zero one is
+	// none.
+	Anchor Mark
 
 	count uint64
 	head  string
@@ -55,6 +58,9 @@ func (v *Verifier) Add(e Entry) error {
 	if sum != e.Hash {
 		return &Broken{want, fmt.Sprintf("was changed: its hash is %.12s…, and it says %.12s…", sum, e.Hash)}
 	}
+	if e.Seq == v.Anchor.Seq && e.Hash != v.Anchor.Hash {
+		return &Broken{want, fmt.Sprintf("is another than the one that was anchored at %s: the log was made anew up to there", v.Anchor.Time)}
+	}
 	v.count, v.head = want, e.Hash
 	v.found = v.found || e.Hash == v.Noted
 	return nil
@@ -64,6 +70,9 @@ func (v *Verifier) Add(e Entry) error {
 func (v *Verifier) End(last uint64) error {
 	if v.count < last {
 		return &Broken{v.count + 1, fmt.Sprintf("is missing, and all up to %d", last)}
+	}
+	if v.count < v.Anchor.Seq {
+		return &Broken{v.count + 1, fmt.Sprintf("is missing, and all up to %d, which was anchored at %s: the end of the log was cut off", v.Anchor.Seq, v.Anchor.Time)}
 	}
 	if v.Noted != "" && v.Noted != start && !v.found {
 		return &Broken{v.count + 1, fmt.Sprintf("and others may be missing: no entry has the noted head %.12s…", v.Noted)}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"panormus/controlroom/live"
+	store "panormus/storage"
+	"panormus/storage/embedded"
+	"panormus/stream/batch"
+)
+
+// What is asked for: a domain of many devices as they are now, and a week of one of some that spoke every
+// five minutes.
+const (
+	stateDevices = 50_000
+	stateDomain  = "lighting"
+	pace         = 5 * time.Minute
+	week         = 7 * 24 * time.Hour
+	metricsEach  = 5
+)
+
+// askAPI fills the database of a system with a week, starts it, and asks the API as a client does.
+func askAPI(ctx context.Context, quick bool, w io.Writer) error {
+	stations := 10_000
+	if quick {
+		stations = 1000
+	}
+	rows := stations * metricsEach * int(week/pace)
+	data, err := os.MkdirTemp("", "panormus-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(data)
+	end := time.Now().UTC().Truncate(pace)
+	filled, err := fillWeek(ctx, filepath.Join(data, "clickhouse"), stations, end)
+	if err != nil {
+		return err
+	}
+	// What the database knows of a device is restored at the start of a system that knows the device.
+	s, _, err := startSystem(ctx, data)
+	if err != nil {
+		return err
+	}
+	err = s.enterLights(ctx)
+	s.stop()
+	if err != nil {
+		return err
+	}
+	s, started, err := startSystem(ctx, data)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	fmt.Fprintf(w, "\n## The API\n%d rows of a week of %d stations, and %d lights as they are now; written in %.0f s, the system was ready %.1f s after its start.\n"+
+		"Each is asked one after another over HTTP, the answer read to its end.\n\n| asked | answers | median ms | p95 ms | wanted ms |\n|---|---|---|---|---|\n",
+		rows, stations, stateDevices, filled.Seconds(), started.Seconds())
+	r := rand.New(rand.NewPCG(1, 1))
+	from := url.QueryEscape(end.Add(-week).Format(time.RFC3339))
+	to := url.QueryEscape(end.Format(time.RFC3339))
+	for _, q := range []struct {
+		what, want string
+		path       func() string
+		items      string
+		n          int
+	}{
+		{"state of a domain, first page of 100", "20", func() string { return "/api/v1/state?domain=" + stateDomain }, "devices", 100},
+		{"the same, of 1,000", "20", func() string { return "/api/v1/state?limit=1000&domain=" + stateDomain }, "devices", 1000},
+		{"a week at 5 minutes, any station", "50", func() string {
+			return fmt.Sprintf("/api/v1/series?device=%s&metric=no2&from=%s&to=%s&step=5m", station(r.IntN(stations)), from, to)
+		}, "points", int(week / pace)},
+		{"a week at an hour, any station", "", func() string {
+			return fmt.Sprintf("/api/v1/series?device=%s&metric=no2&from=%s&to=%s&step=1h", station(r.IntN(stations)), from, to)
+		}, "points", int(week/time.Hour) + 1},
+	} {
+		took, err := s.time(ctx, 100, q.path, q.items, q.n)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "| %s | %d | %.1f | %.1f | %s |\n", q.what, len(took), ms(took[len(took)/2]), ms(took[len(took)*95/100]), q.want)
+	}
+	return liveMemory(w)
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func station(i int) string { return fmt.Sprintf("station-%06d", i) }
+
+// time asks n times and returns how long each took, the quickest first. Every answer has to have as many
+// items, or one less: the ends of a week are not those of a device's pace.
+func (s *system) time(ctx context.Context, n int, path func() string, list string, items int) ([]time.Duration, error) {
+	var took []time.Duration
+	for range n {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		p := path()
+		begun := time.Now()
+		b, err := s.get(p)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(begun))
+		var answer map[string]json.RawMessage
+		var got []json.RawMessage
+		if err := json.Unmarshal(b, &answer); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(answer[list], &got); err != nil {
+			return nil, err
+		}
+		if len(got) != items && len(got) != items-1 {
+			return nil, fmt.Errorf("%s: %d %s, want %d", p, len(got), list, items)
+		}
+	}
+	slices.Sort(took)
+	return took, nil
+}
+
+// enterLights registers the lights.
+func (s *system) enterLights(ctx context.Context) error {
+	type device struct {
+		ID     string  `json:"id"`
+		Domain string  `json:"domain"`
+		Lat    float64 `json:"lat"`
+		Lon    float64 `json:"lon"`
+	}
+	var all struct {
+		Devices []device `json:"devices"`
+	}
+	for i := range stateDevices {
+		all.Devices = append(all.Devices, device{fmt.Sprintf("pole-%06d", i), stateDomain, 38 + float64(i%250)/1000, 13.2 + float64(i/250)/1000})
+	}
+	return s.send(ctx, http.MethodPost, "/api/v1/devices", all)
+}
+
+// fillWeek writes what stations said up to end, day by day, and one message of every light.
+func fillWeek(ctx context.Context, dir string, stations int, end time.Time) (took time.Duration, err error) {
+	binary, err := filepath.Abs("bin/chdbd")
+	if err != nil {
+		return 0, err
+	}
+	engine, err := embedded.New(embedded.Config{Dir: dir, Binary: binary})
+	if err != nil {
+		return 0, err
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- engine.Run(running) }()
+	defer func() {
+		stop()
+		if e := <-ended; err == nil && ctx.Err() == nil {
+			err = e
+		}
+	}()
+	if err := engine.Ready(ctx); err != nil {
+		return 0, err
+	}
+	db, err := store.Open(ctx, store.Config{Embedded: engine})
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	begun := time.Now()
+	const insert = `INSERT INTO observations
+		SELECT fromUnixTimestamp64Milli(toInt64(%d + intDiv(number, %[2]d) * %[3]d + cityHash64(who) %% %[3]d), 'UTC') AS at, at + toIntervalMillisecond(20 + number %% 280),
+			'%[4]s', concat('%[5]s', leftPad(toString(intDiv(number, %[6]d) %% %[7]d), 6, '0')) AS who, [%[8]s][1 + number %% %[6]d],
+			round(50 + 30 * sin(number / 1000) + number %% 7, 1), '', 0
+		FROM numbers(%[9]d) SETTINGS max_insert_threads = 1, max_threads = 1`
+	const days = int(week / (24 * time.Hour))
+	for day := range days {
+		from := end.Add(time.Duration(day-days) * 24 * time.Hour)
+		each := stations * metricsEach
+		if err := db.Conn().Exec(ctx, fmt.Sprintf(insert, from.UnixMilli(), each, pace.Milliseconds(), "environment", "station-", metricsEach, stations,
+			"'no2', 'pm10', 'pm2_5', 'o3', 'laeq'", each*int(24*time.Hour/pace))); err != nil {
+			return 0, fmt.Errorf("fill a day: %w", err)
+		}
+	}
+	each := stateDevices * metricsEach
+	if err := db.Conn().Exec(ctx, fmt.Sprintf(insert, end.Add(-pace).UnixMilli(), each, pace.Milliseconds(), stateDomain, "pole-", metricsEach, stateDevices,
+		"'power_w', 'dimming', 'voltage_v', 'current_a', 'temperature_cel'", each)); err != nil {
+		return 0, fmt.Errorf("fill the lights: %w", err)
+	}
+	return time.Since(begun), nil
+}
+
+// liveMemory weighs the live state.
+func liveMemory(w io.Writer) error {
+	const n = 100_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	state := live.New(nil, nil, nil)
+	for from := 0; from < n; from += 2500 {
+		var o batch.Observations
+		for i := range 2500 {
+			h := o.Begin(1_700_000_000_000, 1_700_000_000_000, stateDomain, fmt.Sprintf("palermo-pole-%06d", from+i))
+			for k, m := range []string{"power_w", "dimming", "voltage_v", "current_a", "temperature_cel"} {
+				o.Append(h, m, float64(i*k), "", 0)
+			}
+		}
+		state.Apply(&o)
+	}
+	state.Collect(nil)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if state.Len() != n {
+		return fmt.Errorf("the live state has %d devices, want %d", state.Len(), n)
+	}
+	each := float64(after.HeapAlloc-before.HeapAlloc) / n
+	fmt.Fprintf(w, "\nThe live state holds %d devices of %d metrics in %.0f bytes each (wanted: %d, which is 400 and 32 a metric).\n", n, metricsEach, each, 400+32*metricsEach)
+	return nil
+}
