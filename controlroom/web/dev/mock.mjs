@@ -148,6 +148,7 @@ export async function startMock(options = {}) {
     const text = request.method === 'GET' ? '' : await bodyOf(request);
     const json = () => JSON.parse(text || '{}');
 
+    if (url.pathname === '/map/base.json') return send(200, { geojson: true, tiles: false });
     if (url.pathname === '/map/basemap.geojson') {
       const features = lines.map((line) => ({ type: 'Feature', properties: { kind: 'street' }, geometry: { type: 'LineString', coordinates: line } }));
       return send(200, { type: 'FeatureCollection', features });
