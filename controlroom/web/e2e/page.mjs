@@ -54,6 +54,8 @@ async function scoped(browser) {
   await v.appears('[data-testid=not-yours]', 'its address says so');
   await v.go('/alarms');
   await v.appears('[data-testid=alarm-actions]', 'an operator acts on alarms');
+  await v.page.getByTestId('alarms-health').click();
+  await v.appears('[data-testid=rate-chart]', 'they are told how their part of the alarm system does');
   await v.close();
 }
 

@@ -13,7 +13,7 @@ describe('who may see what', () => {
   it('keeps what tells of the whole city from those who see a part of it', () => {
     const sees = (who: Who) => Object.entries(viewNeeds).filter(([, n]) => may(who, n.permission, n.whole)).map(([view]) => view);
     expect(sees(viewer)).toEqual(['map', 'table', 'domains', 'alarms', 'health', 'radio', 'system', 'statement']);
-    expect(sees(scoped)).toEqual(['map', 'table', 'domains', 'alarms', 'statement']);
+    expect(sees(scoped)).toEqual(['map', 'table', 'domains', 'alarms', 'health', 'statement']);
     expect(sees(agency)).toEqual(['map', 'statement']);
   });
 

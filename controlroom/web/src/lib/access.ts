@@ -31,7 +31,7 @@ export const viewNeeds: Record<View, Need> = {
   table: { permission: 'state.read' },
   domains: { permission: 'state.read' },
   alarms: { permission: 'alarms.read' },
-  health: { permission: 'alarms.read', whole: true },
+  health: { permission: 'alarms.read' },
   rules: { permission: 'rules.read' },
   cameras: { permission: 'cameras.read' },
   radio: { permission: 'radio.read', whole: true },
