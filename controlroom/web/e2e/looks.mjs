@@ -23,8 +23,8 @@ const at = Date.parse('2025-06-16T08:30:00Z');
 
 /** How the views are opened: what is checked of all, and what more of each. */
 const ways = [
-  ...sizes.map((size) => ({ name: size.name, size, picture: true, axe: size !== sizes[0] })),
-  { name: 'dark', size: desk, colorScheme: 'dark', locale: 'en-GB', picture: true, axe: true },
+  ...sizes.map((size) => ({ name: size.name, size, pictured: true, axe: size !== sizes[0] })),
+  { name: 'dark', size: desk, colorScheme: 'dark', locale: 'en-GB', pictured: true, axe: true },
   { name: '200%', size: { name: '200%', width: 640, height: 360, deviceScaleFactor: 2 } },
   { name: '320px', size: { name: '320px', width: 320, height: 640, isMobile: true, hasTouch: true }, locale: 'en-GB' },
 ];
@@ -47,22 +47,31 @@ function beginsAt(at) {
   };
 }
 
-async function compare(v, view) {
+/** A picture of what is shown, as a thumbnail in base64. */
+async function picture(v) {
   const png = (await v.page.screenshot({ scale: 'css', animations: 'disabled', caret: 'hide' })).toString('base64');
-  const now = await tool.evaluate(thumbnail, [png, grain(v.size.width)]);
+  return tool.evaluate(thumbnail, [png, grain(v.size.width)]);
+}
+
+/** Looks again until what is shown is as it was: a slow machine may still draw the map. */
+async function compare(v, view) {
   const file = join(folder, `${view}-${v.name}.png`);
   if (update || !existsSync(file)) {
     v.check(update, `${view}: there is a picture to compare with`);
     mkdirSync(folder, { recursive: true });
-    writeFileSync(file, Buffer.from(now, 'base64'));
+    writeFileSync(file, Buffer.from(await picture(v), 'base64'));
     return;
   }
-  const share = await tool.evaluate(difference, [readFileSync(file).toString('base64'), now]);
+  const was = readFileSync(file).toString('base64');
+  const until = Date.now() + 20_000;
+  let share;
+  do share = await tool.evaluate(difference, [was, await picture(v)]);
+  while (share > most && Date.now() < until);
   v.check(share <= most, `${view}: it looks as it did (${(100 * share).toFixed(1)} % differs, ${100 * most} % may)`);
 }
 
 try {
-  for (const { name, size, picture, axe, ...extra } of ways) {
+  for (const { name, size, pictured, axe, ...extra } of ways) {
     const v = await visit(browser, { name, size, reducedMotion: 'reduce', ...extra });
     await v.page.addInitScript(beginsAt, at);
     for (const view of views) {
@@ -76,7 +85,7 @@ try {
       await v.fits(view.name);
       const wrong = await v.page.evaluate(faults);
       v.check(wrong.length === 0, `${view.name}: nothing is covered or cut off${wrong.map((w) => `\n      ${w}`).join('')}`);
-      if (picture) await compare(v, view.name);
+      if (pictured) await compare(v, view.name);
       await v.shot(view.name);
       if (axe) await v.accessible(view.name);
     }
