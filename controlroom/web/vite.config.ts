@@ -29,5 +29,6 @@ export default defineConfig({
   test: {
     include: ['src/**/*.test.ts'],
     environment: 'node',
+    testTimeout: 60_000, // a bound for what hangs: a slow machine is no fault
   },
 });

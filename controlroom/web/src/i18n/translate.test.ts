@@ -29,7 +29,7 @@ describe('both languages', () => {
       .map((f) => readFileSync(join(f.parentPath, f.name), 'utf8'))
       .join('\n');
     const asked = new Set([...text.matchAll(/['"`]([a-z]+\.[\w.]+)['"`]/gi)].map((m) => m[1]));
-    const built = [...text.matchAll(/`([a-z]+(?:\.[a-z]+)*\.)\$\{/gi)].map((m) => m[1]);
+    const built = [...text.matchAll(/`([a-z]+(?:\.[a-z]+)*)\.?\$\{/gi)].map((m) => `${m[1]}.`);
     const unused = Object.keys(en).filter((k) => !asked.has(k) && !built.some((prefix) => k.startsWith(prefix)));
     expect(unused).toEqual([]);
   });
