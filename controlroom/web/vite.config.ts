@@ -23,6 +23,7 @@ export default defineConfig({
     proxy: {
       '/api': backend,
       '/map': backend,
+      '/metrics': backend,
       '/ws': { target: backend, ws: true },
     },
   },

@@ -132,8 +132,11 @@ export function assets(rnd, lines, count, now) {
     const n = Math.max(1, Math.round((kind.share * count) / total));
     for (let i = 0; i < n; i++) {
       let place;
+      let street;
       if (kind.street) {
-        const line = lines[Math.floor(rnd() * lines.length)];
+        const n = Math.floor(rnd() * lines.length);
+        const line = lines[n];
+        street = `Via ${n + 1}`;
         const k = Math.floor(rnd() * (line.length - 1));
         const f = rnd();
         place = [0, 1].map((c) => line[k][c] + f * (line[k + 1][c] - line[k][c]) + (rnd() - 0.5) * 0.0001);
@@ -144,6 +147,7 @@ export function assets(rnd, lines, count, now) {
         domain: profiles[kind.profile].domain,
         profile: kind.profile,
         zone: `z${Math.floor(rnd() * districts.length)}`,
+        street,
         name: kind.prefix === 'park' ? `Parcheggio ${i + 1}` : '',
         lon: place[0],
         lat: place[1],

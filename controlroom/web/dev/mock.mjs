@@ -8,6 +8,7 @@ import { AlarmBook } from './alarms.mjs';
 import { assets, centre, profiles, random, streets, troubles, values, zones } from './city.mjs';
 import { cameras, gateways, groups, indexes, radioDevices } from './figures.mjs';
 import * as rulebook from './rules.mjs';
+import { about, metrics } from './system.mjs';
 
 const dist = join(import.meta.dirname, '..', 'dist');
 const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
@@ -148,12 +149,14 @@ export async function startMock(options = {}) {
     const text = request.method === 'GET' ? '' : await bodyOf(request);
     const json = () => JSON.parse(text || '{}');
 
+    if (url.pathname === '/metrics') return send(200, metrics(now()), 'text/plain');
     if (url.pathname === '/map/base.json') return send(200, { geojson: true, tiles: false });
     if (url.pathname === '/map/basemap.geojson') {
       const features = lines.map((line) => ({ type: 'Feature', properties: { kind: 'street' }, geometry: { type: 'LineString', coordinates: line } }));
       return send(200, { type: 'FeatureCollection', features });
     }
     if (url.pathname.startsWith('/api/v1/')) {
+      if (kind === 'system') return send(200, about(now()));
       if (kind === 'me') return send(200, { name: '', role: 'admin', scope: null, expires: null, via: 'open', permissions });
       if (kind === 'stats') return send(200, stats());
       if (kind === 'zones') return send(200, { type: 'FeatureCollection', features: districts });

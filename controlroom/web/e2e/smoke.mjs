@@ -16,12 +16,13 @@ import * as keyboard from './areas/keyboard.mjs';
 import * as radio from './areas/radio.mjs';
 import * as replay from './areas/replay.mjs';
 import * as rules from './areas/rules.mjs';
+import * as system from './areas/system.mjs';
 import * as table from './areas/table.mjs';
 import * as theme from './areas/theme.mjs';
 import * as wall from './areas/wall.mjs';
 import { check, launch, sizes, verdict, visit } from './harness.mjs';
 
-const areas = [city, table, domains, cameras, alarms, rules, radio, asset, theme, wall, replay, keyboard];
+const areas = [city, table, domains, cameras, alarms, rules, radio, asset, theme, wall, replay, system, keyboard];
 /** what is known to be in the city */
 const known = { device: process.env.PANORMUS_DEVICE, eventText: process.env.PANORMUS_EVENT_TEXT, camera: process.env.PANORMUS_CAMERA };
 

@@ -82,6 +82,7 @@ export const views = [
       await v.appears('[data-testid=rule-suggestions] button', 'more is suggested');
     },
   },
+  { name: 'system', path: '/system', ready: '[data-testid=system-view][data-ready=true] [data-testid=dead-letters]' },
   { name: 'statement', path: '/accessibility', ready: '[data-testid=statement] h3' },
 ];
 

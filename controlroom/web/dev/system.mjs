@@ -1,0 +1,31 @@
+// How the process of the made-up city does.
+
+/** GET /api/v1/system */
+export const about = (now) => ({
+  version: '1.0.0',
+  started: stamp(now - 9 * 86_400_000),
+  tables: [
+    { name: 'alarm_log_rows', rows: 2_310, bytes: 91_200 },
+    { name: 'events_log', rows: 48_211, bytes: 3_120_400 },
+    { name: 'observations', rows: 91_204_117, bytes: 402_310_880 },
+    { name: 'rejected', rows: 731, bytes: 88_100 },
+  ],
+  dead_letters: [
+    { reason: 'no_purpose', count: 412, last: stamp(now - 41_000), source: 'broker', topic: 'vds/cam-0003/onvif-xml', detail: 'the registry has no purpose for the camera' },
+    { reason: 'syntax', count: 9, last: stamp(now - 3_700_000), source: 'broker', topic: 'city/waste/bin-0007/telemetry', detail: "offset 126: found the end, want ',' or '}'" },
+  ],
+});
+
+/** GET /metrics: what the page reads of it, and a kind that it has no name for */
+export const metrics = (now) =>
+  [
+    'panormus_controlroom_feed_clients 12',
+    ...['observations', 'detections', 'uplinks', 'events', 'alarm_log', 'novelties'].flatMap((kind, i) => [
+      `panormus_storage_lag_batches{kind="${kind}"} ${(i * 7) % 4}`,
+      `panormus_stream_stored_bytes{kind="${kind}"} ${9_991_103 * (6 - i)}`,
+    ]),
+    `panormus_tls_certificate_end_timestamp_seconds{listener="http"} ${Math.round(now / 1000) + 61 * 86_400}`,
+    '',
+  ].join('\n');
+
+const stamp = (ms) => new Date(ms).toISOString();
