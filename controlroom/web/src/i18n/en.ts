@@ -180,6 +180,8 @@ const en = {
   'domains.power': 'Power',
   'domains.hours': 'Burn hours a lamp, 24 h',
   'domains.energy': 'Energy, 24 h',
+  'domains.fault': 'Fault',
+  'text.lamp_failure': 'lamp failed',
   'domains.draws': 'Draws',
   'domains.level': 'Light level',
   'domains.flow': 'Mean flow',

@@ -181,6 +181,8 @@ const it: Messages = {
   'domains.power': 'Potenza',
   'domains.hours': 'Ore di accensione a lampada, 24 h',
   'domains.energy': 'Energia, 24 h',
+  'domains.fault': 'Guasto',
+  'text.lamp_failure': 'lampada guasta',
   'domains.draws': 'Assorbe',
   'domains.level': 'Livello di luce',
   'domains.flow': 'Flusso medio',

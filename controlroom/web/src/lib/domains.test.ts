@@ -22,6 +22,8 @@ describe('groups', () => {
   });
 
   it('have figures of any domain', () => {
+    expect(domainOf('safety').more).toBe('cameras');
+    expect(domainOf('water').more).toBeUndefined();
     expect(domainOf('water').figures.map((f) => f.key)).toEqual(['devices', 'silent', 'abnormal']);
   });
 });
@@ -31,6 +33,7 @@ describe('figures', () => {
     expect(shaped('it', 1234.4, 'count')).toBe('1.234');
     expect(shaped('it', 12.34, 'measure', 'kW')).toBe('12,3 kW');
     expect(shaped('en', 95, 'minutes')).toBe('1.6 min');
+    expect(shaped('en', 10, 'kmh', 'km/h')).toBe('36 km/h');
     expect(shaped('en', 0.5, 'percent')).toBe('50 %');
     expect(shaped('en', null, 'count')).toBe('–');
   });

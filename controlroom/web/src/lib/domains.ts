@@ -4,7 +4,8 @@ import type { Lang } from '../i18n/translate';
 import { count, measure } from './format';
 import { percent } from './radio';
 
-export type Shape = 'count' | 'measure' | 'percent' | 'minutes';
+/** minutes are of seconds, kmh of metres a second */
+export type Shape = 'count' | 'measure' | 'percent' | 'minutes' | 'kmh';
 
 /** A figure of a group, or of several taken together; null where nothing can be said. */
 export interface Figure {
@@ -28,12 +29,17 @@ export interface List {
 }
 
 export interface Domain {
+  /** what it is told by, the first unless another is chosen */
   by: { key: string; label: Key }[];
   metrics: string[];
   /** also what the metrics came to in the last 24 hours */
   over: boolean;
   figures: Figure[];
+  /** the figure by which the groups stand, the most first; by their names without */
+  first?: string;
   lists: List[];
+  /** where more is told of it */
+  more?: 'cameras' | 'radio';
 }
 
 const sum = (metric: string) => (g: Group) => g.values[metric]?.sum ?? null;
@@ -55,7 +61,8 @@ function broken(g: Group): number | null {
 
 const known: Record<string, Domain> = {
   lighting: {
-    by: [zone, street, { key: 'cabinet', label: 'domains.cabinet' }],
+    by: [street, zone, { key: 'cabinet', label: 'domains.cabinet' }],
+    first: 'out', // lamps out by street
     metrics: ['on', 'power_w', 'status', 'energy_kwh'],
     over: true,
     figures: [
@@ -75,7 +82,7 @@ const known: Record<string, Domain> = {
         not: 'ok',
         descending: false,
         columns: [
-          { metric: 'status', label: 'asset.state', shape: 'text' },
+          { metric: 'status', label: 'domains.fault', shape: 'text' },
           { metric: 'power_w', label: 'domains.draws', unit: 'W', shape: 'measure' },
           { metric: 'dimming', label: 'domains.level', shape: 'percent', wide: true },
         ],
@@ -106,7 +113,7 @@ const known: Record<string, Domain> = {
         columns: [
           { metric: 'delay_s', label: 'domains.late', shape: 'minutes' },
           { metric: 'passengers', label: 'domains.passengers', shape: 'count', wide: true },
-          { metric: 'speed_mps', label: 'domains.pace', unit: 'm/s', shape: 'measure', wide: true },
+          { metric: 'speed_mps', label: 'domains.pace', unit: 'km/h', shape: 'kmh', wide: true },
         ],
       },
       {
@@ -177,8 +184,10 @@ const known: Record<string, Domain> = {
 
 const other: Domain = { by: [zone, { key: 'profile', label: 'asset.profile' }], metrics: [], over: false, figures: [devices, silent, abnormal], lists: [] };
 
+const withMore: Record<string, Domain> = { safety: { ...other, more: 'cameras' }, lorawan: { ...other, more: 'radio' } };
+
 /** What is told of a domain; of one that is not known what can be told of any. */
-export const domainOf = (name: string): Domain => known[name] ?? other;
+export const domainOf = (name: string): Domain => known[name] ?? withMore[name] ?? other;
 
 /** All groups as one: the domain. */
 export function together(groups: readonly Group[]): Group {
@@ -203,11 +212,13 @@ export function together(groups: readonly Group[]): Group {
   return all;
 }
 
+const rounded = (lang: Lang, v: number) => measure(lang, Math.abs(v) >= 100 ? Math.round(v) : Math.round(v * 10) / 10);
+
 /** A figure in words; a dash for none. */
 export function shaped(lang: Lang, v: number | null | undefined, shape: Shape, unit = ''): string {
   if (v === null || v === undefined || !Number.isFinite(v)) return '–';
   const text =
-    shape === 'count' ? count(lang, v) : shape === 'percent' ? percent(lang, v) : shape === 'minutes' ? `${measure(lang, Math.round(v / 6) / 10)} min` : measure(lang, Math.abs(v) >= 100 ? Math.round(v) : Math.round(v * 10) / 10);
+    shape === 'count' ? count(lang, v) : shape === 'percent' ? percent(lang, v) : shape === 'minutes' ? `${measure(lang, Math.round(v / 6) / 10)} min` : rounded(lang, shape === 'kmh' ? 3.6 * v : v);
   return unit ? `${text} ${unit}` : text;
 }
 

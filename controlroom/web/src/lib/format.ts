@@ -127,6 +127,12 @@ export function domainLabel(lang: Lang, domain: string): string {
   return domain.charAt(0).toUpperCase() + domain.slice(1).replace(/[_-]/g, ' ');
 }
 
+/** What a device says of itself in words; what is not known as it says it. */
+export function textLabel(lang: Lang, text: string): string {
+  const key = `text.${text}`;
+  return key in en ? translate(lang, key as Key) : text;
+}
+
 /** A class of objects in words; one that is not known as it is. */
 export function classLabel(lang: Lang, name: string): string {
   const key = `class.${name}`;
