@@ -13,10 +13,10 @@ type device struct {
 	*home
 	*more
 	nums     []float64 // by slot of the plan, and behind them, up to the capacity, the times of all values: see seenAt
-	past     uint64    // its newest row of the shard's past
-	time     int64     // newest event time, Unix ms; 0: none yet
-	received int64     // receipt of its last message, or when it was first missed
 	asset    *devices.Asset
+	past     uint64 // its newest row of the shard's past
+	time     int64  // newest event time, Unix ms; 0: none yet
+	received int64  // receipt of its last message, or when it was first missed
 	version  uint32 // of the registry when asset was looked up
 	gone     bool
 	retuned  bool // the overrides of the registry changed since its rules were judged

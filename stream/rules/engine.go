@@ -32,7 +32,7 @@ type Config struct {
 	// MaxBaselines is of how many devices' metrics it is learned what they usually are, at 2.2 kB each; default
 	// 100,000.
 	MaxBaselines int
-	// MaxPast is how many readings of late are kept, at 32 bytes each, to judge devices again when one comes late;
+	// MaxPast is how many readings of late are kept, at 16 bytes each, to judge devices again when one comes late;
 	// beyond it those that come very late correct nothing. Default 2,097,152.
 	MaxPast int
 	Forget  time.Duration // silence after which a device without open episodes is forgotten; default 7 days

@@ -1,49 +1,61 @@
 package rules
 
-import (
-	"math/bits"
-	"slices"
-)
+import "slices"
 
 // past is what a shard's devices have said of late, and what it changed of them: so much that a device can be
-// taken back to where it was before a reading that comes late. It is a ring of rows, one a reading, in which
-// each knows the one before it of its device, whose order is that of their times.
+// taken back to where it was before a reading that comes late. It is a queue of rows, of which each knows the one
+// before it of its device, whose order is that of their times. A row is written for every reading and read for
+// few, so it is small: when it was is what the device's time is once all later ones are undone.
 type past struct {
-	rows       []pastRow // row n at n modulo their number, a power of two
-	newest     []uint32  // at of each block of rows
-	head, tail uint64    // rows from tail to before head are there; the first is pastBlock
-	limit      int
-	base       int64 // of the rows' times, Unix ms
+	head, tail uint64 // rows from tail to before head are there; tail is where a block begins, the first is pastBlock
+	rows       *[pastBlock]pastRow
+	newest     int64        // event time in rows, Unix ms
+	blocks     []pastBlocks // the last are rows
+	spare      []*[pastBlock]pastRow
+	limit      int   // of blocks
 	floor      int64 // of the rows that there was no room for: newest event time, Unix ms
 	// Of rows that have more, by number; episodes and series are as they were before the message.
-	episodes map[uint64][]episode
+	times    pastMore[int64] // where pastLong
+	quality  pastMore[uint8]
+	episodes pastMore[[]episode]
 	texts    pastMore[string] // as they were
 	series   pastMore[pastSeries]
 }
 
-// pastRow is a reading, in 32 bytes. What it said is what the device has until the row is undone.
+type pastBlocks struct {
+	rows   *[pastBlock]pastRow
+	newest int64 // event time
+}
+
+// pastRow is a reading, in 16 bytes. What it said is what the device has until the row is undone. A message of
+// metrics that were not reported together before begins with a row of no slot.
 type pastRow struct {
-	was     float64
-	at      uint32 // event time, ms after base
-	wasAgo  uint32 // ms before at; pastNever: it was not reported, or longer ago than can be said
-	timeAgo uint32 // of the device before the message, likewise
-	prev    uint32 // so many rows before is the device's row before; 0: there is none
-	slot    int16  // of the plan's numbers, then texts; -1: of none
-	quality uint8
-	flags   uint8
+	was float64
+	// From the lowest bit on: so many rows before is the device's row before, 0 for none (23 bits); so many ms ago
+	// was what the device had, for a message's first row the message before (21); the slot of the plan's numbers,
+	// then texts, -1 for none (16); flags.
+	bits uint64
 }
 
 const (
-	pastBegins   = 1 << iota // a message
-	pastText                 // texts has more of it
-	pastEpisodes             // likewise
+	pastBegins   = 1 << (60 + iota) // a message
+	pastEpisodes                    // episodes has more of it
+	pastQuality                     // likewise
 )
 
 const (
-	pastNever = 1<<32 - 1
-	pastBlock = 256
-	pastLeast = 1 << 10
+	pastAgoAt  = 23
+	pastSlotAt = 44
+	pastLong   = 1<<(pastSlotAt-pastAgoAt) - 1 // longer ago than can be said: times has it
+	pastNever  = pastLong - 1
+	pastBlock  = 1 << 10
+	pastLeast  = 4 * pastBlock
+	pastMost   = 1 << (pastAgoAt - 1)
 )
+
+func (r *pastRow) has(flag uint64) bool { return r.bits&flag != 0 }
+
+func (r *pastRow) slot() int { return int(int16(r.bits >> pastSlotAt)) }
 
 // pastSeries is a series of a device.
 type pastSeries struct {
@@ -82,112 +94,133 @@ func (m *pastMore[T]) forget(tail uint64) {
 }
 
 func newPast(limit int) past {
-	return past{head: pastBlock, tail: pastBlock, limit: limit, episodes: map[uint64][]episode{}}
+	return past{head: pastBlock, tail: pastBlock, limit: limit / pastBlock}
 }
 
-// pastLimit is a partition's share of the rows, a power of two.
+// pastLimit is a partition's share of the rows.
 func pastLimit(rows, partitions int) int {
-	return max(1<<(bits.Len(uint(max(rows/partitions, 1)))-1), pastLeast)
+	return min(max(rows/partitions, pastLeast), pastMost)
 }
 
-// add begins a row of a device for a reading of a time, and returns it; time is the device's before the message,
-// and clock the time before which nothing is late.
-func (p *past) add(d *device, at, time, clock int64) *pastRow {
-	if p.head-p.tail == uint64(len(p.rows)) {
+// add writes a device's row for a reading at a time; was and before are what there was, and its time. The clock is
+// the time before which nothing is late.
+func (p *past) add(d *device, slot int, was float64, at, before int64, flags uint64, clock int64) {
+	if p.head%pastBlock == 0 {
 		p.makeRoom(clock)
 	}
-	off := at - p.base
-	if off < 0 || off >= pastNever {
-		off = p.rebase(at)
+	ago := uint64(at - before)
+	switch {
+	case before == 0:
+		ago = pastNever
+	case ago >= pastNever:
+		p.times.add(p.head, before)
+		ago = pastLong
 	}
+	p.newest = max(p.newest, at)
+	p.push(d, was, pastBits(slot, ago)|flags)
+}
+
+// fits reports whether add has nothing else to do than push.
+func (p *past) fits(ago uint64) bool { return p.head%pastBlock != 0 && ago < pastNever }
+
+func pastBits(slot int, ago uint64) uint64 {
+	return uint64(uint16(slot))<<pastSlotAt | ago<<pastAgoAt
+}
+
+// push writes a row in the block that is begun.
+func (p *past) push(d *device, was float64, bits uint64) {
 	n := p.head
-	p.head++
-	place := n & uint64(len(p.rows)-1)
-	if b := &p.newest[place/pastBlock]; place%pastBlock == 0 || uint32(off) > *b {
-		*b = uint32(off)
-	}
-	row := &p.rows[place]
-	row.at, row.timeAgo, row.prev = uint32(off), pastAgo(at-time), 0
 	if d.past >= p.tail {
-		row.prev = uint32(n - d.past)
+		bits |= n - d.past
 	}
-	d.past = n
-	return row
+	p.rows[n%pastBlock] = pastRow{was, bits}
+	p.head, d.past = n+1, n
 }
 
-func pastAgo(ms int64) uint32 { return uint32(min(uint64(ms), pastNever)) }
-
-// rebase begins the past anew about a time that it cannot say.
-func (p *past) rebase(at int64) int64 {
-	if p.head > p.tail {
-		p.blank(p.base + int64(slices.Max(p.newest)))
-		p.tail = p.head
-		p.forget()
-	}
-	p.base = at - 1<<31
-	return 1 << 31
+func (p *past) row(n uint64) *pastRow {
+	return &p.blocks[(n-p.tail)/pastBlock].rows[n%pastBlock]
 }
 
-func (p *past) row(n uint64) *pastRow { return &p.rows[n&uint64(len(p.rows)-1)] }
-
-// at is the event time of a row, Unix ms.
-func (p *past) at(row *pastRow) int64 { return p.base + int64(row.at) }
-
-// ago is a time before a row's, 0 for never.
-func (p *past) ago(row *pastRow, ago uint32) int64 {
-	if ago == pastNever {
+// ago is when what was before a row of a time was reported, Unix ms; 0 for never.
+func (p *past) ago(n uint64, row *pastRow, at int64) int64 {
+	switch ago := row.bits >> pastAgoAt & pastLong; ago {
+	case pastLong:
+		return p.times.of(n)[0]
+	case pastNever:
 		return 0
+	default:
+		return at - int64(ago)
 	}
-	return p.at(row) - int64(ago)
+}
+
+func (p *past) qualityOf(n uint64, row *pastRow) uint8 {
+	if row.has(pastQuality) {
+		return p.quality.of(n)[0]
+	}
+	return 0
+}
+
+// keepEpisodes keeps those that there were before a message, of which n is a row.
+func (p *past) keepEpisodes(n uint64, all []episode) {
+	p.episodes.add(n, all)
+	p.row(n).bits |= pastEpisodes
 }
 
 // has reports whether a row is there.
 func (p *past) has(n uint64) bool { return n >= p.tail && n < p.head }
 
-// before is the number of a device's row before, 0 where it is not there.
-func (p *past) before(n uint64) uint64 {
-	if prev := p.row(n).prev; prev != 0 && p.has(n-uint64(prev)) {
-		return n - uint64(prev)
+// newestOf is the number of a device's newest row, 0 where it is not there.
+func (p *past) newestOf(d *device) uint64 {
+	if p.has(d.past) {
+		return d.past
 	}
 	return 0
 }
 
-// makeRoom drops the blocks that nothing is late for any more, doubles the ring where there are none, and drops
-// the oldest quarter where it may not grow.
+// before is the number of a device's row before, 0 where it is not there.
+func (p *past) before(n uint64) uint64 {
+	if prev := p.row(n).bits & (1<<pastAgoAt - 1); prev != 0 && p.has(n-prev) {
+		return n - prev
+	}
+	return 0
+}
+
+// makeRoom begins a block. It drops those that nothing is late for any more, and the oldest quarter where there
+// are none and it may have no more.
 func (p *past) makeRoom(clock int64) {
-	before := p.tail
-	n := uint64(len(p.rows))
-	for p.tail < p.head && p.base+int64(p.newest[p.tail%n/pastBlock]) <= clock {
-		p.tail += pastBlock
+	if last := len(p.blocks) - 1; last >= 0 {
+		p.blocks[last].newest = p.newest
 	}
-	switch {
-	case p.tail > before:
-	case int(n) < p.limit:
-		old := *p
-		p.rows = make([]pastRow, max(2*len(p.rows), pastLeast))
-		p.newest = make([]uint32, len(p.rows)/pastBlock)
-		for i := p.tail; i < p.head; i++ {
-			place := i % uint64(len(p.rows))
-			if p.rows[place] = *old.row(i); place%pastBlock == 0 || p.rows[place].at > p.newest[place/pastBlock] {
-				p.newest[place/pastBlock] = p.rows[place].at
-			}
-		}
-	default:
-		for range n / 4 / pastBlock {
-			p.blank(p.base + int64(p.newest[p.tail%n/pastBlock]))
-			p.tail += pastBlock
+	n := 0
+	for n < len(p.blocks) && p.blocks[n].newest <= clock {
+		n++
+	}
+	if n == 0 && len(p.blocks) == p.limit {
+		for n < p.limit/4 {
+			p.blank(p.blocks[n].newest)
+			n++
 		}
 	}
-	p.forget()
+	for _, b := range p.blocks[:n] {
+		p.spare = append(p.spare, b.rows)
+	}
+	if p.blocks = slices.Delete(p.blocks, 0, n); n > 0 {
+		p.tail += uint64(n) * pastBlock
+		p.forget()
+	}
+	if last := len(p.spare) - 1; last >= 0 {
+		p.rows, p.spare = p.spare[last], p.spare[:last]
+	} else {
+		p.rows = new([pastBlock]pastRow)
+	}
+	p.blocks, p.newest = append(p.blocks, pastBlocks{rows: p.rows}), 0
 }
 
 // forget drops what rows have more that are gone.
 func (p *past) forget() {
-	for n := range p.episodes {
-		if n < p.tail {
-			delete(p.episodes, n)
-		}
-	}
+	p.times.forget(p.tail)
+	p.quality.forget(p.tail)
+	p.episodes.forget(p.tail)
 	p.texts.forget(p.tail)
 	p.series.forget(p.tail)
 }

@@ -5,54 +5,90 @@ import "slices"
 // The past in a snapshot: of every device, in their order, what was told of it and its rows that something may
 // still be late for. They are read where the device's plan is as it was; else nothing before is corrected.
 
+// Flags of a row in a snapshot.
+const (
+	keptBegins = 1 << iota
+	keptText
+	keptEpisodes
+)
+
+// keptNever is so many ms ago: never, or longer than can be said.
+const keptNever = 1<<32 - 1
+
+// keptRow is a row of the past that is to be written.
+type keptRow struct {
+	n          uint64
+	at, before int64
+}
+
 func (w *writer) pasts(s *shard, all []*device) {
-	w.time(s.past.floor)
+	p := &s.past
+	w.time(p.floor)
+	var kept []keptRow
 	for _, d := range all {
 		w.uint(uint64(len(d.stories)))
 		for _, st := range d.stories {
 			w.text(st.rule.ID)
 			w.told(st.told)
 		}
-		var numbers []uint64
-		if s.past.has(d.past) {
-			for n := d.past; n != 0 && s.past.at(s.past.row(n)) > s.clock; n = s.past.before(n) {
-				numbers = append(numbers, n)
+		kept = kept[:0]
+		at := d.time
+		for n := p.newestOf(d); n != 0 && at > s.clock; n = p.before(n) {
+			row := p.row(n)
+			before := p.ago(n, row, at)
+			if kept = append(kept, keptRow{n, at, before}); row.has(pastBegins) {
+				at = before
 			}
 		}
-		w.uint(uint64(len(numbers)))
-		for _, n := range slices.Backward(numbers) {
-			w.pastRow(s, d, n)
+		w.uint(uint64(len(kept)))
+		for _, k := range slices.Backward(kept) {
+			w.pastRow(p, d, k)
 		}
 	}
 }
 
-func (w *writer) pastRow(s *shard, d *device, n uint64) {
-	row := s.past.row(n)
-	w.time(s.past.at(row))
-	w.uint(uint64(row.timeAgo))
-	w.uint(uint64(row.wasAgo))
-	w.int(int64(row.slot))
-	w.uint(uint64(row.quality))
-	w.uint(uint64(row.flags))
-	if row.slot >= 0 && int(row.slot) < len(d.nums) {
+func (w *writer) pastRow(p *past, d *device, k keptRow) {
+	row := p.row(k.n)
+	slot := row.slot()
+	ago, flags := uint64(keptNever), uint64(0)
+	if k.before != 0 {
+		ago = min(uint64(k.at-k.before), keptNever)
+	}
+	if row.has(pastBegins) {
+		flags = keptBegins
+	}
+	if slot >= len(d.nums) {
+		flags |= keptText
+	}
+	if row.has(pastEpisodes) {
+		flags |= keptEpisodes
+	}
+	w.time(k.at)
+	w.uint(ago) // of the device, if the row begins a message
+	w.uint(ago) // of the value
+	w.int(int64(slot))
+	w.uint(uint64(p.qualityOf(k.n, row)))
+	w.uint(flags)
+	if slot >= 0 && slot < len(d.nums) {
 		w.number(row.was)
 	}
-	if row.flags&pastText != 0 {
-		w.text(s.past.texts.of(n)[0])
+	if flags&keptText != 0 {
+		w.text(p.texts.of(k.n)[0])
 	}
-	if row.flags&pastEpisodes != 0 {
-		w.uint(uint64(len(s.past.episodes[n])))
-		for _, ep := range s.past.episodes[n] {
+	if flags&keptEpisodes != 0 {
+		all := p.episodes.of(k.n)[0]
+		w.uint(uint64(len(all)))
+		for _, ep := range all {
 			w.uint(uint64(ep.rule))
 			w.uint(uint64(ep.state))
 			w.time(ep.start)
 		}
 	}
-	kept := s.past.series.of(n)
-	w.uint(uint64(len(kept)))
-	for i := range kept {
-		w.uint(uint64(kept[i].slot))
-		w.seriesState(&kept[i].state)
+	series := p.series.of(k.n)
+	w.uint(uint64(len(series)))
+	for i := range series {
+		w.uint(uint64(series[i].slot))
+		w.seriesState(&series[i].state)
 	}
 }
 
@@ -87,17 +123,26 @@ func (s *shard) readPasts(r *reader, all []*device, from []*plan) {
 }
 
 func (s *shard) readPastRow(r *reader, d *device, take bool, nums int) bool {
+	p := &s.past
 	at := r.time()
-	row := pastRow{timeAgo: uint32(r.uint()), wasAgo: uint32(r.uint()), slot: int16(r.int()), quality: uint8(r.uint()), flags: uint8(r.uint())}
-	if row.slot >= 0 && int(row.slot) < nums {
-		row.was = r.number()
+	ago := func() int64 {
+		if ms := r.uint(); ms < keptNever {
+			return at - int64(ms)
+		}
+		return 0
+	}
+	before, seen := ago(), ago()
+	slot, quality, flags := int(r.int()), uint8(r.uint()), r.uint()
+	was := 0.0
+	if slot >= 0 && slot < nums {
+		was = r.number()
 	}
 	text := ""
-	if row.flags&pastText != 0 {
+	if flags&keptText != 0 {
 		text = r.text()
 	}
 	var episodes []episode
-	if row.flags&pastEpisodes != 0 {
+	if flags&keptEpisodes != 0 {
 		for range r.count() {
 			ep := episode{rule: int32(r.uint()), state: episodeState(r.uint()), start: r.time()}
 			r.bad = r.bad || ep.state > closed || take && (ep.rule < 0 || int(ep.rule) >= len(d.plan.rules))
@@ -110,23 +155,36 @@ func (s *shard) readPastRow(r *reader, d *device, take bool, nums int) bool {
 		r.bad = r.bad || take && (k.slot < 0 || k.slot >= len(d.plan.series))
 		kept = append(kept, k)
 	}
-	if take && (row.slot < -1 || int(row.slot) >= len(d.plan.bySlot) || (int(row.slot) >= nums) != (row.flags&pastText != 0)) {
+	if take && (slot < -1 || slot >= len(d.plan.bySlot) || (slot >= nums) != (flags&keptText != 0)) {
 		r.bad = true
 	}
 	if r.bad || !take {
 		return !r.bad
 	}
-	to := s.past.add(d, at, at, s.clock)
-	n := d.past
-	row.at, row.prev = to.at, to.prev
-	if *to = row; row.flags&pastText != 0 {
-		s.past.texts.add(n, text)
+	state := uint64(0)
+	if flags&keptBegins != 0 {
+		if state = pastBegins; slot >= 0 && seen != before { // as it was once written
+			p.add(d, -1, 0, at, before, pastBegins, s.clock)
+			state = 0
+		}
 	}
-	if row.flags&pastEpisodes != 0 {
-		s.past.episodes[n] = episodes
+	if slot < 0 {
+		seen = before
+	}
+	if quality != 0 {
+		state |= pastQuality
+	}
+	if p.add(d, slot, was, at, seen, state, s.clock); quality != 0 {
+		p.quality.add(d.past, quality)
+	}
+	if flags&keptText != 0 {
+		p.texts.add(d.past, text)
+	}
+	if flags&keptEpisodes != 0 {
+		p.keepEpisodes(d.past, episodes)
 	}
 	for _, k := range kept {
-		s.past.series.add(n, k)
+		p.series.add(d.past, k)
 	}
 	return true
 }

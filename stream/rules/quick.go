@@ -171,18 +171,24 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 	}
 	now, before := at, d.time
 	d.received, d.time = max(d.received, s.received), now
-	if h.plan.redoes {
-		row := s.past.add(d, at, before, s.clock)
-		row.slot, row.quality, row.flags = int16(m.num), o.Quality[i], pastBegins
-		if m.num >= 0 {
-			row.was, row.wasAgo = d.nums[m.num], pastAgo(at-d.seenAt(m.num))
-		}
-	}
 	if m.num < 0 {
+		if h.plan.redoes {
+			s.noteOne(d, -1, at, before, o.Quality[i])
+		}
 		return true
 	}
-	d.nums[m.num] = v
-	d.see(m.num, at)
+	nums := d.nums
+	seen, was := &nums[:cap(nums)][len(nums)+m.num], nums[m.num]
+	if h.plan.redoes {
+		p, ago := &s.past, uint64(at-before)
+		if *seen == float64(before) && o.Quality[i] == 0 && p.fits(ago) { // as noteOne
+			p.newest = max(p.newest, at)
+			p.push(d, was, pastBits(m.num, ago)|pastBegins)
+		} else {
+			s.noteOne(d, m.num, at, before, o.Quality[i])
+		}
+	}
+	nums[m.num], *seen = v, float64(at)
 	if n == 0 {
 		return true
 	}
@@ -197,7 +203,6 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 		s.begins(d)
 		return true
 	}
-	nums := d.nums
 	for j := range m.tests {
 		t := &m.tests[j]
 		var v tri
@@ -218,8 +223,7 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 // begins keeps that a device had no episode before its newest row of the past, where it has one now.
 func (s *shard) begins(d *device) {
 	if len(d.episodes) > 0 && d.plan.redoes {
-		s.past.episodes[d.past] = nil
-		s.past.row(d.past).flags |= pastEpisodes
+		s.past.keepEpisodes(d.past, nil)
 	}
 }
 

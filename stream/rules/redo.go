@@ -120,14 +120,11 @@ func (s *shard) takeBack(d *device, at int64) []said {
 	var undone []said
 	var episodes []episode
 	found := false
-	n := d.past
-	if !p.has(n) {
-		n = 0
-	}
-	for ; n != 0 && p.at(p.row(n)) > at; n = p.before(n) {
+	n := p.newestOf(d)
+	for ; n != 0 && d.time > at; n = p.before(n) {
 		row := p.row(n)
-		slot := int(row.slot)
-		u := said{at: p.at(row), slot: slot, value: nan, quality: row.quality, begins: row.flags&pastBegins != 0}
+		slot, was := row.slot(), p.ago(n, row, d.time)
+		u := said{at: d.time, slot: slot, value: nan, quality: p.qualityOf(n, row), begins: row.has(pastBegins)}
 		switch {
 		case slot < 0:
 		case slot < len(pl.nums):
@@ -136,18 +133,19 @@ func (s *shard) takeBack(d *device, at int64) []said {
 			u.text, d.texts[slot-len(pl.nums)] = d.texts[slot-len(pl.nums)], p.texts.of(n)[0]
 		}
 		if slot >= 0 {
-			d.see(slot, p.ago(row, row.wasAgo))
+			d.see(slot, was)
 		}
 		for _, kept := range p.series.of(n) {
 			if kept.slot < len(d.series) {
 				d.series[kept.slot] = kept.state
 			}
 		}
-		if row.flags&pastEpisodes != 0 {
-			episodes, found = p.episodes[n], true
-			delete(p.episodes, n)
+		if row.has(pastEpisodes) {
+			episodes, found = p.episodes.of(n)[0], true
 		}
-		d.time = p.ago(row, row.timeAgo)
+		if u.begins {
+			d.time = was
+		}
 		undone = append(undone, u)
 	}
 	d.past = n
@@ -196,7 +194,7 @@ func (s *shard) saidIn(pl *plan, rows messageRows, at int64, quality uint8) []sa
 func (s *shard) again(d *device, all []said) {
 	pl, f := d.plan, &s.frame
 	at := all[0].at
-	s.noted = noted{on: true, time: d.time, quality: all[0].quality, episodes: append(s.noted.episodes[:0], d.episodes...)}
+	s.noted = noted{on: at >= d.time, time: d.time, quality: all[0].quality, episodes: append(s.noted.episodes[:0], d.episodes...)}
 	if len(d.episodes) > 0 {
 		s.settlePending(d, max(at, d.time), func(r *bound) bool { return r.redone })
 	}
@@ -211,7 +209,9 @@ func (s *shard) again(d *device, all []said) {
 		if at < d.seenAt(u.slot) {
 			continue // of what came before the past that is known
 		}
-		s.note(d, u.slot, at)
+		if s.noted.on {
+			s.note(d, u.slot, at)
+		}
 		s.dirty.or(m.rules)
 		if u.slot < len(pl.nums) {
 			d.nums[u.slot] = u.value
@@ -223,7 +223,7 @@ func (s *shard) again(d *device, all []said) {
 		}
 		d.see(u.slot, at)
 	}
-	if s.noted.first == 0 {
+	if s.noted.on && s.noted.first == 0 {
 		s.note(d, -1, at)
 	}
 	d.time = max(at, d.time)
@@ -244,30 +244,48 @@ type noted struct {
 	episodes []episode
 }
 
-// note writes a reading of the message in hand, which is the device's newest, into the past, before it changes the device.
+// note writes a reading of the message in hand, which is the device's newest, into the past, before it changes the
+// device; slot is -1 for a message that says nothing.
 func (s *shard) note(d *device, slot int, at int64) {
-	row := s.past.add(d, at, s.noted.time, s.clock)
-	n := d.past
-	row.slot, row.quality, row.flags, row.wasAgo = int16(slot), s.noted.quality, 0, pastNever
-	switch {
-	case slot < 0:
-	case slot < len(d.nums):
-		row.was, row.wasAgo = d.nums[slot], pastAgo(at-d.seenAt(slot))
-	default:
-		row.flags, row.wasAgo = pastText, pastAgo(at-d.seenAt(slot))
-		s.past.texts.add(n, d.texts[slot-len(d.nums)])
+	p, before, was := &s.past, s.noted.time, 0.0
+	if slot >= 0 {
+		seen := d.seenAt(slot)
+		if s.noted.first == 0 && seen != before {
+			s.note(d, -1, at)
+		}
+		if before = seen; slot < len(d.nums) {
+			was = d.nums[slot]
+		}
 	}
+	flags := uint64(0)
 	if s.noted.first == 0 {
-		row.flags |= pastBegins
-		s.noted.first = n
+		flags = pastBegins
 	}
+	if s.noted.quality != 0 {
+		flags |= pastQuality
+	}
+	p.add(d, slot, was, at, before, flags, s.clock)
+	if s.noted.first == 0 {
+		s.noted.first = d.past
+	}
+	if s.noted.quality != 0 {
+		p.quality.add(d.past, s.noted.quality)
+	}
+	if slot >= len(d.nums) {
+		p.texts.add(d.past, d.texts[slot-len(d.nums)])
+	}
+}
+
+// noteOne notes a message of one reading.
+func (s *shard) noteOne(d *device, slot int, at, before int64, quality uint8) {
+	s.noted = noted{time: before, quality: quality}
+	s.note(d, slot, at)
 }
 
 // noteEpisodes keeps the device's episodes as they were before the message in hand, where it changed them.
 func (s *shard) noteEpisodes(d *device) {
 	if n := s.noted.first; s.noted.on && n != 0 && s.past.has(n) && !slices.Equal(s.noted.episodes, d.episodes) {
-		s.past.episodes[n] = slices.Clone(s.noted.episodes)
-		s.past.row(n).flags |= pastEpisodes
+		s.past.keepEpisodes(n, slices.Clone(s.noted.episodes))
 	}
 }
 

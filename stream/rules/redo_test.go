@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"testing"
 
 	"panormus/stream/batch"
@@ -21,8 +22,8 @@ func TestPastIsBounded(t *testing.T) {
 	for i := range int64(2 * pastLeast) {
 		say("b", 100+i, 0)
 	}
-	if n := len(e.shards[0].past.rows); n != pastLeast {
-		t.Errorf("%d rows of the past, want %d", n, pastLeast)
+	if p := &e.shards[0].past; (len(p.blocks)+len(p.spare))*pastBlock != pastLeast {
+		t.Errorf("%d blocks of the past, and %d spare; want %d", len(p.blocks), len(p.spare), pastLeast/pastBlock)
 	}
 	late := func(at int64) (raised int, uncorrected uint64) {
 		say("b", at, 2)
@@ -40,5 +41,53 @@ func TestPastIsBounded(t *testing.T) {
 	}
 	if raised, n := late(101); raised != 0 || n != 1 {
 		t.Errorf("%d raised, %d uncorrected; want none and 1", raised, n)
+	}
+}
+
+// Whatever a reading changed of a device, taking it back leaves the device as it was: values that were never
+// reported, for long not, or not together with the others, and of whatever quality.
+func TestTakeBack(t *testing.T) {
+	e := New(Config{Partitions: 1}, mustParse(t, `rules: [{id: hot, when: x > 100}, {id: low, when: y < -100}]`))
+	const hour = int64(3600_000)
+	start, seq := int64(1_790_000_000_000), uint64(0)
+	times := []int64{0, hour, hour + 1, hour + 1, hour + 5, 2*hour + 5, 2*hour + 6}
+	type state struct {
+		time int64
+		nums string
+	}
+	var states []state
+	d := func() *device { return e.shards[0].find("a", "lab") }
+	for i, at := range times {
+		seq++
+		var o batch.Observations
+		h := o.Begin(start+at, start+at+int64(i), "lab", "a")
+		if i != 2 {
+			o.Append(h, "x", float64(i), "", uint8(i%2)*4)
+		}
+		if i == 2 || i > 4 {
+			o.Append(h, "y", float64(-i), "", uint8(i%2)*4)
+		}
+		e.Apply(0, seq, &o)
+		states = append(states, state{d().time, fmt.Sprint(d().nums[:cap(d().nums)])})
+	}
+	said := []int{2, 2, 1, 1, 1, 1, 0} // readings of the message i, from the last on
+	for i := len(times) - 1; i > 0; i-- {
+		if times[i] == times[i-1] {
+			continue
+		}
+		undone := e.shards[0].takeBack(d(), start+times[i]-1)
+		j := i - 1
+		if got := (state{d().time, fmt.Sprint(d().nums[:cap(d().nums)])}); got != states[j] {
+			t.Errorf("back before message %d: %v, want %v", i, got, states[j])
+		}
+		n, q := 0, uint8(0)
+		for _, u := range undone {
+			if q = u.quality; u.slot >= 0 {
+				n++
+			}
+		}
+		if want := said[len(times)-1-i]; i > 3 && (n != want || q != uint8(i%2)*4) {
+			t.Errorf("message %d: %d readings of quality %d undone, want %d of %d", i, n, q, want, i%2*4)
+		}
 	}
 }
