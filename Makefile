@@ -69,7 +69,7 @@ test-tools:
 test: test-tools build lint
 	cd $(WEB) && npm test && npm run --silent looks
 	go tool gotestsum --format standard-quiet --rerun-fails=$(RERUNS) --rerun-fails-max-failures=3 \
-	  --rerun-fails-run-root-test --rerun-fails-abort-on-data-race --packages=./... -- -race -timeout 9m
+	  --rerun-fails-run-root-test --rerun-fails-abort-on-data-race --packages=./... -- -race -timeout 15m
 
 bench: build
 	go run ./bench

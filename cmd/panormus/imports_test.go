@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 	"controlroom": {"stream", "devices"},
 	"simulators":  {"devices"},
 	"cmd":         {"devices", "stream", "ingest", "storage", "controlroom", "simulators"},
-	"bench":       {"devices", "stream", "ingest", "storage", "simulators"},
+	"bench":       {"devices", "stream", "ingest", "storage", "controlroom", "simulators"},
 }
 
 // adaptors are the only folders that may import a client library.
@@ -36,7 +36,7 @@ var adaptors = map[string][]string{
 	"github.com/pquerna/otp":              {"panormus/controlroom/auth/accounts"},
 	"github.com/boombuler/barcode":        {"panormus/cmd/panormus/qr"},
 	"golang.org/x/crypto/argon2":          {"panormus/controlroom/auth/accounts"},
-	"cel.dev/cel-go":                      {"panormus/stream/rules"},
+	"cel.dev/cel-go":                      {"panormus/stream/rules", "panormus/bench"},
 	"github.com/brocaar/lorawan":          {"panormus/ingest/lorawan", "panormus/simulators"},
 	"github.com/ebitengine/purego":        {"panormus/cmd/chdbd"},
 }

@@ -1,11 +1,8 @@
 package claims
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	_ "embed"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
@@ -17,6 +14,7 @@ import (
 
 	"panormus/controlroom/auth/accounts"
 	"panormus/controlroom/language"
+	"panormus/controlroom/plain"
 	"panormus/controlroom/problem"
 	"panormus/devices"
 	"panormus/stream/audit"
@@ -104,23 +102,10 @@ func (d *Desk) show(w http.ResponseWriter, r *http.Request) {
 }
 
 func render(w http.ResponseWriter, status int, v view) {
-	var n [16]byte
-	_, _ = rand.Read(n[:]) // it never fails
-	v.Nonce = base64.StdEncoding.EncodeToString(n[:])
-	var b bytes.Buffer
-	if err := page.Execute(&b, v); err != nil {
-		panic("BUG: " + err.Error())
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'nonce-"+v.Nonce+"'; script-src 'nonce-"+v.Nonce+"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-	h.Set("Permissions-Policy", "geolocation=(self)")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Content-Language", v.T.Lang)
-	h.Set("Vary", "Accept-Language")
-	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes())
+	v.Nonce = plain.Nonce()
+	w.Header().Set("Permissions-Policy", "geolocation=(self)")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	plain.Write(w, status, v.T.Lang, "style-src 'nonce-"+v.Nonce+"'; script-src 'nonce-"+v.Nonce+"'", page, v)
 }
 
 // maxForm bounds what is sent.

@@ -3,11 +3,8 @@
 package login
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	_ "embed"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
@@ -23,6 +20,7 @@ import (
 	"panormus/controlroom/auth"
 	"panormus/controlroom/auth/accounts"
 	"panormus/controlroom/language"
+	"panormus/controlroom/plain"
 	"panormus/controlroom/problem"
 	"panormus/stream/audit"
 )
@@ -111,9 +109,7 @@ func (d *Desk) show(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Desk) render(w http.ResponseWriter, r *http.Request, status int, next, name, wrong string) {
-	var n [16]byte
-	_, _ = rand.Read(n[:]) // it never fails
-	nonce := base64.StdEncoding.EncodeToString(n[:])
+	nonce := plain.Nonce()
 	v := struct {
 		T                                  words
 		Nonce, Next, Name, Wrong, Provider string
@@ -122,18 +118,7 @@ func (d *Desk) render(w http.ResponseWriter, r *http.Request, status int, next, 
 	if d.OIDC != nil {
 		v.Provider = d.OIDC.title()
 	}
-	var b bytes.Buffer
-	if err := page.Execute(&b, v); err != nil {
-		panic("BUG: " + err.Error())
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'nonce-"+nonce+"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Language", v.T.Lang)
-	h.Set("Vary", "Accept-Language")
-	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes())
+	plain.Write(w, status, v.T.Lang, "style-src 'nonce-"+nonce+"'", page, v)
 }
 
 // maxForm bounds what is sent to log in, formTime how long it may take to come.
