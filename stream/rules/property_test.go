@@ -168,7 +168,11 @@ type delivery struct {
 // however the messages arrive inside the lateness, are cut into batches and partitions, and wherever the
 // engine is restored from its snapshots. -seeds 200 goes on for longer; a failure names its seed.
 func TestAgainstReference(t *testing.T) {
+	seeds := []uint64{74} // an episode that was told late was forgotten before its time, and told twice
 	for seed := range uint64(*propertySeeds) {
+		seeds = append(seeds, seed)
+	}
+	for _, seed := range seeds {
 		if !againstReference(t, seed) {
 			t.FailNow()
 		}

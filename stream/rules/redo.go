@@ -86,7 +86,8 @@ func (s *shard) redo(d *device, rows messageRows, at int64, quality uint8) {
 	for i := range d.episodes {
 		ep := &d.episodes[i]
 		if r := pl.rules[ep.rule]; r.redone && ep.state == raised {
-			s.replay[r] = []telling{{start: ep.start, from: s.standing(d, r, ep.start).from}}
+			t := s.standing(d, r, ep.start)
+			s.replay[r] = []telling{{start: ep.start, began: t.began, from: t.from}}
 		}
 	}
 	s.again(d, s.saidIn(pl, rows, at, quality))
