@@ -41,6 +41,7 @@ const (
 	pastBegins   = 1 << (60 + iota) // a message
 	pastEpisodes                    // episodes has more of it
 	pastQuality                     // likewise
+	pastAlone                       // there were no episodes before the message
 )
 
 const (
@@ -162,8 +163,23 @@ func (p *past) qualityOf(n uint64, row *pastRow) uint8 {
 
 // keepEpisodes keeps those that there were before a message, of which n is a row.
 func (p *past) keepEpisodes(n uint64, all []episode) {
-	p.episodes.add(n, all)
+	if len(all) == 0 { // as of most devices
+		p.row(n).bits |= pastAlone
+		return
+	}
+	p.episodes.add(n, slices.Clone(all))
 	p.row(n).bits |= pastEpisodes
+}
+
+// episodesOf are those that keepEpisodes kept; known is false where the message changed none.
+func (p *past) episodesOf(n uint64, row *pastRow) (all []episode, known bool) {
+	switch {
+	case row.has(pastAlone):
+		return nil, true
+	case row.has(pastEpisodes):
+		return p.episodes.of(n)[0], true
+	}
+	return nil, false
 }
 
 // has reports whether a row is there.

@@ -60,7 +60,8 @@ func (w *writer) pastRow(p *past, d *device, k keptRow) {
 	if slot >= len(d.nums) {
 		flags |= keptText
 	}
-	if row.has(pastEpisodes) {
+	episodes, known := p.episodesOf(k.n, row)
+	if known {
 		flags |= keptEpisodes
 	}
 	w.time(k.at)
@@ -75,10 +76,9 @@ func (w *writer) pastRow(p *past, d *device, k keptRow) {
 	if flags&keptText != 0 {
 		w.text(p.texts.of(k.n)[0])
 	}
-	if flags&keptEpisodes != 0 {
-		all := p.episodes.of(k.n)[0]
-		w.uint(uint64(len(all)))
-		for _, ep := range all {
+	if known {
+		w.uint(uint64(len(episodes)))
+		for _, ep := range episodes {
 			w.uint(uint64(ep.rule))
 			w.uint(uint64(ep.state))
 			w.time(ep.start)

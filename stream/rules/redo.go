@@ -141,8 +141,8 @@ func (s *shard) takeBack(d *device, at int64) []said {
 				d.series[kept.slot] = kept.state
 			}
 		}
-		if row.has(pastEpisodes) {
-			episodes, found = p.episodes.of(n)[0], true
+		if all, known := p.episodesOf(n, row); known {
+			episodes, found = all, true
 		}
 		if u.begins {
 			d.time = was
@@ -286,7 +286,7 @@ func (s *shard) noteOne(d *device, slot int, at, before int64, quality uint8) {
 // noteEpisodes keeps the device's episodes as they were before the message in hand, where it changed them.
 func (s *shard) noteEpisodes(d *device) {
 	if n := s.noted.first; s.noted.on && n != 0 && s.past.has(n) && !slices.Equal(s.noted.episodes, d.episodes) {
-		s.past.keepEpisodes(n, slices.Clone(s.noted.episodes))
+		s.past.keepEpisodes(n, s.noted.episodes)
 	}
 }
 
