@@ -1,10 +1,5 @@
 package rules
 
-import (
-	"cmp"
-	"math"
-)
-
 // Windows and sequences of rows are those of messages of devices, for keys that one engine holds all
 // of: rows come one by one in the log's order, so what is late and what is over is decided row by row.
 
@@ -89,16 +84,14 @@ func (e *RowEngine) correctWindows() {
 
 // closeWindows judges what is over by the clock of the kind that is furthest behind.
 func (e *RowEngine) closeWindows() {
-	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	var all allClocks
 	for _, c := range e.clocks {
-		if c.received != 0 {
-			first, last = min(first, c.at), max(last, c.at)
-		}
+		all.add(c)
 	}
-	if last == math.MinInt64 {
+	if !all.any {
 		return
 	}
-	clock := max(e.windows.clock, first, last-heldBackMs)
+	clock := max(e.windows.clock, all.at())
 	if clock == e.windows.clock {
 		return
 	}
@@ -115,19 +108,8 @@ func (e *RowEngine) lookAt(w *winState) {
 }
 
 func (e *RowEngine) emitWindow(w *winState, n news) {
-	r := w.rule
-	n.evidence.chain = r.chain(e.chains[rowKey{r.ID, w.key}])
-	ev := r.event(n.state, w.key, n.id, n.at, max(e.received, n.at), n.evidence, 0, n.reason)
-	ev.Domain = cmp.Or(r.Domain, w.domain)
-	switch r.Key {
-	case "zone":
-		ev.Zone = w.key
-	case "domain":
-		ev.Domain = w.key
-	case "device", "camera":
-		ev.Device, ev.Zone = w.key, w.about().zone()
-	}
-	e.put(ev)
+	n.evidence.chain = w.rule.chain(e.chains[rowKey{w.rule.ID, w.key}])
+	e.put(w.event(n, e.received))
 }
 
 func (e *RowEngine) dropWindow(w *winState) {

@@ -76,16 +76,14 @@ func (s *shared) tickWindows(now int64) {
 
 // moveWindows judges what is over; seq is the batch that says so.
 func (s *shared) moveWindows(seq uint64) {
-	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	var all allClocks
 	for i := range s.places {
-		if c := &s.places[i]; c.received != 0 {
-			first, last = min(first, c.at), max(last, c.at)
-		}
+		all.add(&s.places[i])
 	}
-	if last == math.MinInt64 {
+	if !all.any {
 		return
 	}
-	s.windows.clock = max(s.windows.clock, first, last-heldBackMs)
+	s.windows.clock = max(s.windows.clock, all.at())
 	s.windows.close(&s.frame, s.count.rules, s.lookAt, s.emitOf(seq), func(w *winState) { s.dropWindow(w) })
 	s.frame.window = span{}
 }
@@ -179,18 +177,7 @@ func (s *shared) dropWindow(w *winState) {
 }
 
 func (s *shared) emitWindow(w *winState, n news, seq uint64) {
-	r := w.rule
-	ev := r.event(n.state, w.key, n.id, n.at, max(s.received, n.at), n.evidence, 0, n.reason)
-	ev.Domain = cmp.Or(r.Domain, w.domain)
-	switch r.Key {
-	case "zone":
-		ev.Zone = w.key
-	case "domain":
-		ev.Domain = w.key
-	case "device", "camera":
-		ev.Device, ev.Zone = w.key, w.about().zone()
-	}
-	s.out = append(s.out, made{seq: seq, n: 1<<30 + s.order, Event: ev})
+	s.out = append(s.out, made{seq: seq, n: 1<<30 + s.order, Event: w.event(n, s.received)})
 	s.order++
 }
 

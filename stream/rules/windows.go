@@ -1,10 +1,12 @@
 package rules
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 
 	"panormus/devices"
+	"panormus/stream/batch"
 )
 
 // windows judges the windows of one shard as its clock passes their ends.
@@ -68,6 +70,25 @@ const passingMs = 1_000
 
 // heldBackMs is how far behind the first a partition may be and still hold the clock of keys that span them.
 const heldBackMs = 600_000
+
+// allClocks is what the clocks come to of the places that a key spans.
+type allClocks struct {
+	first, last int64 // Unix ms
+	any         bool  // of them has begun
+}
+
+func (a *allClocks) add(c *windowClock) {
+	switch {
+	case c.received == 0:
+	case a.any:
+		a.first, a.last = min(a.first, c.at), max(a.last, c.at)
+	default:
+		*a = allClocks{c.at, c.at, true}
+	}
+}
+
+// at is the clock of the place that is furthest behind, but for one too far behind to hold the others.
+func (a *allClocks) at() int64 { return max(a.first, a.last-heldBackMs) }
 
 // windowBounds are in the context of an event: what the window was.
 type windowBounds struct {
@@ -209,6 +230,22 @@ func (s *winState) about() *device {
 		a.Zone = s.key
 	}
 	return &device{home: &home{domain: s.domain}, more: nothing, asset: a}
+}
+
+// event is news of a key that is not of one device of a shard; received is the newest receipt, Unix ms.
+func (s *winState) event(n news, received int64) batch.Event {
+	r := s.rule
+	ev := r.event(n.state, s.key, n.id, n.at, max(received, n.at), n.evidence, 0, n.reason)
+	ev.Domain = cmp.Or(r.Domain, s.domain)
+	switch r.Key {
+	case "zone":
+		ev.Zone = s.key
+	case "domain":
+		ev.Domain = s.key
+	case "device", "camera":
+		ev.Device, ev.Zone = s.key, s.about().zone()
+	}
+	return ev
 }
 
 // readWindows gives rows [first, end) of o, one message, to the windows they are in. Windows are of
