@@ -213,23 +213,23 @@ func (c *Claim) check(r Registry, now time.Time) error {
 }
 
 // Check reports why Make would refuse count claims like c.
-func (b *Book) Check(c Claim, count int) error {
+func (b *Book) Check(c Claim, count int) error { return b.check(&c, count, time.Now()) }
+
+// check is Check, and fills in what c leaves out.
+func (b *Book) check(c *Claim, count int, now time.Time) error {
 	if count < 1 || count > MaxAtOnce {
 		return invalid("count: %d, want 1 to %d", count, MaxAtOnce)
 	}
 	if c.Device != "" && count > 1 {
 		return invalid("count: %d for one device, want 1", count)
 	}
-	return c.check(b.registry, time.Now())
+	return c.check(b.registry, now)
 }
 
 // Make enters count claims like c and returns them with their codes, which nobody is told again.
 func (b *Book) Make(ctx context.Context, c Claim, count int) ([]Claim, []string, error) {
-	if err := b.Check(c, count); err != nil {
-		return nil, nil, err
-	}
 	c.Created = time.Now().UTC().Truncate(time.Millisecond)
-	if err := c.check(b.registry, c.Created); err != nil {
+	if err := b.check(&c, count, c.Created); err != nil {
 		return nil, nil, err
 	}
 	b.mu.RLock()
