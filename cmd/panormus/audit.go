@@ -22,16 +22,14 @@ func auditCommand(ctx context.Context, args []string, out io.Writer) error {
 	}
 	fs := flag.NewFlagSet("panormus audit verify", flag.ContinueOnError)
 	fs.SetOutput(out)
-	data := fs.String("data", "./data", "data folder, of a running process or of one that is stopped")
-	at := fs.String("url", "", "address of the API, http://host:port, instead of --data")
-	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	at := apiAt(fs, "./data", "data folder, of a running process or of one that is stopped")
 	noted := fs.String("head", "", "a head that was noted before: it must be in the chain")
 	anchor := fs.String("anchor", "", "anchor of the log (default audit.anchor of --data, if there is one)")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
 	if *anchor == "" {
-		*anchor = filepath.Join(*data, anchorFile)
+		*anchor = filepath.Join(at.data, anchorFile)
 	} else if _, err := os.Stat(*anchor); err != nil {
 		return fmt.Errorf("--anchor: %w", err)
 	}
@@ -40,15 +38,15 @@ func auditCommand(ctx context.Context, args []string, out io.Writer) error {
 	if v.Anchor, err = audit.ReadAnchor(*anchor); err != nil {
 		return err
 	}
-	info, err := readRunInfo(*data)
-	if *at != "" || err == nil && alive(info.PID) {
-		c, err := newAPIClient(*at, *data, *token)
+	info, err := readRunInfo(at.data)
+	if at.url != "" || err == nil && alive(info.PID) {
+		c, err := at.client()
 		if err != nil {
 			return err
 		}
 		return verdict(out, v, verifyLive(ctx, c, v))
 	}
-	return verdict(out, v, verifyStopped(ctx, *data, v))
+	return verdict(out, v, verifyStopped(ctx, at.data, v))
 }
 
 // verdict says what was found.

@@ -75,9 +75,7 @@ func claimsCommand(ctx context.Context, args []string, out io.Writer) error {
 	}
 	fs := flag.NewFlagSet("panormus devices claims "+args[0], flag.ContinueOnError)
 	fs.SetOutput(out)
-	data := fs.String("data", "./data", "data folder of the running process, to find its address")
-	at := fs.String("url", "", "address of the API, http://host:port, instead of --data")
-	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	at := runningAPI(fs)
 	count := fs.Int("count", 1, "make: how many")
 	domain := fs.String("domain", "", "make: domain of the devices")
 	profile := fs.String("profile", "", "make: their profile")
@@ -90,7 +88,7 @@ func claimsCommand(ctx context.Context, args []string, out io.Writer) error {
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
-	c, err := newAPIClient(*at, *data, *token)
+	c, err := at.client()
 	if err != nil {
 		return err
 	}

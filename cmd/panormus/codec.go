@@ -58,9 +58,7 @@ func testCodecs(files []string, out io.Writer) error {
 func importCodecs(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("panormus codec import", flag.ContinueOnError)
 	fs.SetOutput(out)
-	data := fs.String("data", "./data", "data folder of the running process, to find its address")
-	base := fs.String("url", "", "address of the API, http://host:port, instead of --data")
-	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	at := runningAPI(fs)
 	domain := fs.String("domain", "", "domain of profiles that have none")
 	dry := fs.Bool("dry-run", false, "read and compile, and enter nothing")
 	if err := fs.Parse(args); err != nil {
@@ -77,7 +75,7 @@ func importCodecs(ctx context.Context, args []string, out io.Writer) error {
 		fmt.Fprintf(out, "!!  %s\n", p)
 	}
 	if !*dry {
-		c, err := newAPIClient(*base, *data, *token)
+		c, err := at.client()
 		if err != nil {
 			return err
 		}

@@ -32,9 +32,7 @@ func devicesCommand(ctx context.Context, args []string, out io.Writer) error {
 	}
 	fs := flag.NewFlagSet("panormus devices "+args[0], flag.ContinueOnError)
 	fs.SetOutput(out)
-	data := fs.String("data", "./data", "data folder of the running process, to find its address")
-	url := fs.String("url", "", "address of the API, http://host:port, instead of --data")
-	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	at := runningAPI(fs)
 	format := fs.String("format", "", "csv, json or geojson (import: by the file's name; export: csv)")
 	file := fs.String("o", "-", "file to write, - for standard output; import: what is made of secrets")
 	generate := fs.String("generate-secrets", "", "import: make secrets for devices that have none (missing), or for all, and write them as CSV")
@@ -44,7 +42,7 @@ func devicesCommand(ctx context.Context, args []string, out io.Writer) error {
 	if *format != "" && mediaTypes[*format] == "" {
 		return fmt.Errorf("format %q, want csv, json or geojson: %w", *format, errUsage)
 	}
-	c, err := newAPIClient(*url, *data, *token)
+	c, err := at.client()
 	if err != nil {
 		return err
 	}
@@ -143,6 +141,25 @@ func exportDevices(ctx context.Context, c apiClient, format, name string, out io
 
 // apiClient speaks to the HTTP API of a running process.
 type apiClient struct{ base, token string }
+
+// apiFlags are the flags that say where the API is, and who asks.
+type apiFlags struct{ data, url, token string }
+
+// apiAt adds them to a command's; about says what the data folder, data by default, is for.
+func apiAt(fs *flag.FlagSet, data, about string) *apiFlags {
+	a := &apiFlags{}
+	fs.StringVar(&a.data, "data", data, about)
+	fs.StringVar(&a.url, "url", "", "address of the API, http://host:port, instead of --data")
+	fs.StringVar(&a.token, "token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	return a
+}
+
+// runningAPI adds them to a command's that needs a running process.
+func runningAPI(fs *flag.FlagSet) *apiFlags {
+	return apiAt(fs, "./data", "data folder of the running process, to find its address")
+}
+
+func (a *apiFlags) client() (apiClient, error) { return newAPIClient(a.url, a.data, a.token) }
 
 // newAPIClient finds the API at url, or where the process with the data folder says that it is.
 func newAPIClient(url, data, token string) (apiClient, error) {

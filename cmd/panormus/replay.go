@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -23,9 +22,7 @@ func ingestCommand(ctx context.Context, args []string, out io.Writer) error {
 	}
 	fs := flag.NewFlagSet("panormus ingest replay-rejected", flag.ContinueOnError)
 	fs.SetOutput(out)
-	data := fs.String("data", "./data", "data folder of the running process, to find its address")
-	url := fs.String("url", "", "address of the API, http://host:port, instead of --data")
-	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	at := runningAPI(fs)
 	since := fs.Duration("since", 0, "only what was received in this time before now; 0 for all")
 	reasons := fs.String("reasons", "", "only these reasons, a comma list")
 	topic := fs.String("topic", "", "only topics that match this MQTT filter")
@@ -33,7 +30,7 @@ func ingestCommand(ctx context.Context, args []string, out io.Writer) error {
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
-	c, err := newAPIClient(*url, *data, *token)
+	c, err := at.client()
 	if err != nil {
 		return err
 	}

@@ -45,9 +45,7 @@ func rulesCommand(ctx context.Context, args []string, out io.Writer) error {
 func rulesCheck(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("panormus rules check", flag.ContinueOnError)
 	fs.SetOutput(out)
-	data := fs.String("data", "", "data folder of a running process, whose profiles say which metrics there are")
-	at := fs.String("url", "", "address of the API, http://host:port, instead of --data")
-	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	at := apiAt(fs, "", "data folder of a running process, whose profiles say which metrics there are")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -56,8 +54,8 @@ func rulesCheck(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	var profiles []*devices.Profile
-	if *data != "" || *at != "" {
-		c, err := newAPIClient(*at, *data, *token)
+	if at.data != "" || at.url != "" {
+		c, err := at.client()
 		if err != nil {
 			return err
 		}
@@ -173,9 +171,7 @@ func rulesTest(args []string, out io.Writer) error {
 func rulesBacktest(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("panormus rules backtest", flag.ContinueOnError)
 	fs.SetOutput(out)
-	data := fs.String("data", "./data", "data folder of the running process, to find its address")
-	at := fs.String("url", "", "address of the API, http://host:port, instead of --data")
-	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	at := runningAPI(fs)
 	from := fs.String("from", "", "where to begin: 2026-03-01T00:00:00Z, or a duration before now such as 72h")
 	to := fs.String("to", "", "where to end, as --from; default now")
 	shown := fs.Int("events", 20, "how many events of a rule to print, at most 1000")
@@ -208,7 +204,7 @@ func rulesBacktest(ctx context.Context, args []string, out io.Writer) error {
 		}
 		all = append(all, set.Rules...)
 	}
-	c, err := newAPIClient(*at, *data, *token)
+	c, err := at.client()
 	if err != nil {
 		return err
 	}

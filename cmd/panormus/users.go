@@ -46,9 +46,7 @@ type userLine struct {
 func usersCommand(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("panormus users", flag.ContinueOnError)
 	fs.SetOutput(out)
-	data := fs.String("data", "./data", "data folder, of a running process or of one that is stopped")
-	at := fs.String("url", "", "address of the API, http://host:port, instead of --data")
-	token := fs.String("token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	at := apiAt(fs, "./data", "data folder, of a running process or of one that is stopped")
 	file := fs.String("config", "", "settings file, for a process that is stopped (default "+defaultConfigFile+", if there is one)")
 	second := fs.Bool("totp", false, "add, passwd: make a second factor")
 	given := fs.Bool("password-stdin", false, "add, passwd: read the password from standard input rather than making one")
@@ -63,7 +61,7 @@ func usersCommand(ctx context.Context, args []string, out io.Writer) error {
 	if verb != "list" && len(words) == 0 {
 		return fmt.Errorf("want users %s [--totp] NAME: %w", verb, errUsage)
 	}
-	desk, err := openUsers(ctx, *at, *data, *token, *file)
+	desk, err := openUsers(ctx, at, *file)
 	if err != nil {
 		return err
 	}
@@ -155,13 +153,13 @@ func printUsers(out io.Writer, all []userLine) error {
 	return nil
 }
 
-func openUsers(ctx context.Context, at, data, token, file string) (userDesk, error) {
-	info, err := readRunInfo(data)
-	if at != "" || err == nil && alive(info.PID) {
-		c, err := newAPIClient(at, data, token)
+func openUsers(ctx context.Context, at *apiFlags, file string) (userDesk, error) {
+	info, err := readRunInfo(at.data)
+	if at.url != "" || err == nil && alive(info.PID) {
+		c, err := at.client()
 		return liveUsers{c}, err
 	}
-	return openStoppedUsers(ctx, data, file)
+	return openStoppedUsers(ctx, at.data, file)
 }
 
 // liveUsers are those of a running process.
