@@ -10,6 +10,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // MaxKeys bounds the keys that are remembered, some 300 bytes each.
@@ -23,9 +25,8 @@ type Limiter struct {
 }
 
 type bucket struct {
-	key    string
-	tokens float64
-	at     time.Time // when tokens was true
+	key string
+	*rate.Limiter
 }
 
 // Left is what a key has left.
@@ -40,21 +41,20 @@ type Left struct {
 func (l *Limiter) Take(key string, perMinute int, now time.Time) (left Left, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.bucket(key, perMinute, now)
+	b := l.bucket(key, perMinute)
 	limit := float64(perMinute)
 	pace := limit / time.Minute.Seconds() // tokens a second
-	if d := now.Sub(b.at); d > 0 {
-		b.tokens += d.Seconds() * pace
-		b.at = now
+	if b.Burst() != perMinute {
+		b.SetLimitAt(now, rate.Limit(pace))
+		b.SetBurstAt(now, perMinute)
 	}
-	b.tokens = min(b.tokens, limit)
-	if ok = b.tokens >= 1; ok {
-		b.tokens--
-	} else {
-		left.Wait = seconds((1 - b.tokens) / pace)
+	ok = b.AllowN(now, 1)
+	tokens := max(b.TokensAt(now), 0)
+	if !ok {
+		left.Wait = seconds((1 - tokens) / pace)
 	}
-	left.Remaining = int(b.tokens)
-	left.Full = seconds((limit - b.tokens) / pace)
+	left.Remaining = int(tokens)
+	left.Full = seconds((limit - tokens) / pace)
 	return left, ok
 }
 
@@ -62,7 +62,7 @@ func seconds(s float64) time.Duration {
 	return time.Duration(math.Ceil(s * float64(time.Second)))
 }
 
-func (l *Limiter) bucket(key string, perMinute int, now time.Time) *bucket {
+func (l *Limiter) bucket(key string, perMinute int) *bucket {
 	if e, ok := l.held[key]; ok {
 		l.order.MoveToFront(e)
 		return e.Value.(*bucket)
@@ -74,7 +74,7 @@ func (l *Limiter) bucket(key string, perMinute int, now time.Time) *bucket {
 		oldest := l.order.Back()
 		delete(l.held, l.order.Remove(oldest).(*bucket).key)
 	}
-	b := &bucket{key: key, tokens: float64(perMinute), at: now}
+	b := &bucket{key, rate.NewLimiter(rate.Limit(float64(perMinute)/time.Minute.Seconds()), perMinute)}
 	l.held[key] = l.order.PushFront(b)
 	return b
 }
