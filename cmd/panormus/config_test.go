@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"path/filepath"
@@ -61,6 +62,32 @@ func TestEveryFlagIsAKeyAndAVariable(t *testing.T) {
 				t.Errorf("%s as %s was not taken", s.key, name)
 			}
 		}
+	}
+}
+
+// TestHelpTellsNoSecret: what the environment says is no default that help may print.
+func TestHelpTellsNoSecret(t *testing.T) {
+	t.Setenv("PANORMUS_TOKEN", "the-secret")
+	t.Setenv("PANORMUS_CLICKHOUSE", "clickhouse://u:the-secret@x")
+	t.Setenv("PANORMUS_NATS", "nats://u:the-secret@x")
+	for _, c := range commands {
+		for _, verb := range []string{"", "import", "export", "claims", "claims make", "check", "test", "backtest", "verify", "add", "list", "replay-rejected"} {
+			if c.name == "version" {
+				continue
+			}
+			var out bytes.Buffer
+			args := append(append([]string{c.name}, strings.Fields(verb)...), "--help")
+			dispatch(t.Context(), args, &out, &out)
+			if text := out.String(); strings.Contains(text, "the-secret") {
+				t.Errorf("%v: %s", args, text)
+			}
+		}
+	}
+	if c, err := (&apiFlags{url: "http://x"}).client(); err != nil || c.token != "the-secret" {
+		t.Errorf("%+v, %v: the token of the environment is not used", c, err)
+	}
+	if c, err := (&apiFlags{url: "http://x", token: "another"}).client(); err != nil || c.token != "another" {
+		t.Errorf("%+v, %v: the token of the flag is not used", c, err)
 	}
 }
 

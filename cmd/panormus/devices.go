@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -150,7 +151,8 @@ func apiAt(fs *flag.FlagSet, data, about string) *apiFlags {
 	a := &apiFlags{}
 	fs.StringVar(&a.data, "data", data, about)
 	fs.StringVar(&a.url, "url", "", "address of the API, http://host:port, instead of --data")
-	fs.StringVar(&a.token, "token", os.Getenv("PANORMUS_TOKEN"), "API token, where one is asked for")
+	// The variable is no default of the flag: the help prints those.
+	fs.StringVar(&a.token, "token", "", "API token, where one is asked for; PANORMUS_TOKEN, where not given")
 	return a
 }
 
@@ -159,7 +161,9 @@ func runningAPI(fs *flag.FlagSet) *apiFlags {
 	return apiAt(fs, "./data", "data folder of the running process, to find its address")
 }
 
-func (a *apiFlags) client() (apiClient, error) { return newAPIClient(a.url, a.data, a.token) }
+func (a *apiFlags) client() (apiClient, error) {
+	return newAPIClient(a.url, a.data, cmp.Or(a.token, os.Getenv("PANORMUS_TOKEN")))
+}
 
 // newAPIClient finds the API at url, or where the process with the data folder says that it is.
 func newAPIClient(url, data, token string) (apiClient, error) {

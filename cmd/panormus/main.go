@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 	_ "time/tzdata" // rules know the hour of the city, on machines that have no time zones too
@@ -86,7 +87,7 @@ func renewals(ctx context.Context) <-chan struct{} {
 
 // dispatch runs the command that args name and returns the process's exit code.
 func dispatch(ctx context.Context, args []string, out, errs io.Writer) int {
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+	if len(args) == 0 || args[0] == "help" || asksHelp(args[0]) {
 		usage(out)
 		if len(args) == 0 {
 			return 2
@@ -101,6 +102,9 @@ func dispatch(ctx context.Context, args []string, out, errs io.Writer) int {
 		switch {
 		case err == nil, errors.Is(err, flag.ErrHelp):
 			return 0
+		case errors.Is(err, errUsage) && len(args) == 2 && asksHelp(args[1]):
+			fmt.Fprintf(out, "panormus %s: %v\n", c.name, err) // a command of commands, which says what they are
+			return 0
 		case errors.Is(err, errUsage):
 			fmt.Fprintf(errs, "panormus %s: %v\n", c.name, err)
 			return 2
@@ -111,6 +115,19 @@ func dispatch(ctx context.Context, args []string, out, errs io.Writer) int {
 	fmt.Fprintf(errs, "panormus: no command %q\n\n", args[0])
 	usage(errs)
 	return 2
+}
+
+func asksHelp(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
+
+// words parses args, in which flags may stand behind words, and returns the words.
+func words(fs *flag.FlagSet, args []string) ([]string, error) {
+	var all []string
+	for {
+		if err := fs.Parse(args); err != nil || fs.NArg() == 0 {
+			return all, err
+		}
+		all, args = append(all, fs.Arg(0)), slices.Clone(fs.Args()[1:])
+	}
 }
 
 // errUsage marks an error of the command line rather than of the work.

@@ -43,13 +43,14 @@ func rulesCommand(ctx context.Context, args []string, out io.Writer) error {
 
 // rulesCheck prints what is wrong with rule files, a line each, and last how much that is.
 func rulesCheck(ctx context.Context, args []string, out io.Writer) error {
-	fs := flag.NewFlagSet("panormus rules check", flag.ContinueOnError)
+	fs := flag.NewFlagSet("panormus rules check FILE or FOLDER…", flag.ContinueOnError)
 	fs.SetOutput(out)
 	at := apiAt(fs, "", "data folder of a running process, whose profiles say which metrics there are")
-	if err := fs.Parse(args); err != nil {
+	names, err := words(fs, args)
+	if err != nil {
 		return err
 	}
-	files, err := ruleFiles(fs.Args())
+	files, err := ruleFiles(names)
 	if err != nil {
 		return err
 	}
@@ -144,17 +145,12 @@ func allProfiles(ctx context.Context, c apiClient) ([]*devices.Profile, error) {
 
 // rulesTest runs scripts, as package rulestest describes them.
 func rulesTest(args []string, out io.Writer) error {
-	fs := flag.NewFlagSet("panormus rules test", flag.ContinueOnError)
+	fs := flag.NewFlagSet("panormus rules test SCRIPT or FOLDER…", flag.ContinueOnError)
 	fs.SetOutput(out)
 	update := fs.Bool("update", false, "write the events that the scripts gave into them")
-	var names []string
-	for len(args) > 0 { // flags may stand behind names
-		if err := fs.Parse(args); err != nil {
-			return err
-		}
-		if args = fs.Args(); len(args) > 0 {
-			names, args = append(names, args[0]), slices.Clone(args[1:])
-		}
+	names, err := words(fs, args)
+	if err != nil {
+		return err
 	}
 	if len(names) == 0 {
 		return fmt.Errorf("test what? name scripts, or folders with *%s: %w", rulestest.Extension, errUsage)
@@ -169,13 +165,14 @@ func rulesTest(args []string, out io.Writer) error {
 // rulesBacktest has a running process evaluate the rules of files over the past, and prints what they
 // would have raised.
 func rulesBacktest(ctx context.Context, args []string, out io.Writer) error {
-	fs := flag.NewFlagSet("panormus rules backtest", flag.ContinueOnError)
+	fs := flag.NewFlagSet("panormus rules backtest --from TIME FILE or FOLDER…", flag.ContinueOnError)
 	fs.SetOutput(out)
 	at := runningAPI(fs)
 	from := fs.String("from", "", "where to begin: 2026-03-01T00:00:00Z, or a duration before now such as 72h")
 	to := fs.String("to", "", "where to end, as --from; default now")
 	shown := fs.Int("events", 20, "how many events of a rule to print, at most 1000")
-	if err := fs.Parse(args); err != nil {
+	names, err := words(fs, args)
+	if err != nil {
 		return err
 	}
 	if *from == "" {
@@ -188,7 +185,7 @@ func rulesBacktest(ctx context.Context, args []string, out io.Writer) error {
 		}
 		span[name] = value
 	}
-	files, err := ruleFiles(fs.Args())
+	files, err := ruleFiles(names)
 	if err != nil {
 		return err
 	}

@@ -34,8 +34,10 @@ func TestRulesCheck(t *testing.T) {
 		{"rules check " + dir + "/bad.yaml", 1, []string{"bad.yaml:3:", `bad.yaml:4:5: rule a: unknown key "sevrity"; did you mean "severity"?`, "2 errors"}},
 		{"rules check " + dir, 1, []string{"2 files"}},
 		{"rules check " + dir + "/none.yaml", 1, []string{"none.yaml"}},
+		{"rules check " + dir + "/good.yaml --url http://127.0.0.1:1", 1, []string{"connection refused"}}, // a flag behind a word is one
 		{"rules check", 2, nil},
 		{"rules", 2, nil},
+		{"rules --help", 0, []string{"rules check FILE", "rules backtest --from TIME FILE"}},
 	} {
 		var out bytes.Buffer
 		if code := dispatch(t.Context(), strings.Fields(c.args), &out, &out); code != c.code {
