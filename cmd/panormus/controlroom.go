@@ -34,7 +34,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 	h := history{n.parts.db}
 	whole := make(chan struct{})
 	n.base.again("live state", func(ctx context.Context) error {
-		return state.Run(ctx, live.Feeding{Log: n.stream, History: h, Writer: storage.Consumer, Ready: onceClosed(whole)})
+		return state.Run(ctx, live.Feeding{Log: n.stream, History: h, Writer: storage.Consumer, Ready: onceClosed(whole), Least: n.privacy.least})
 	})
 	n.base.again("feed", hub.Run)
 	select {

@@ -133,7 +133,7 @@ func (a *api) cameraItem(d *devices.Asset, now time.Time) cameraItem {
 	c := d.Camera
 	it := cameraItem{ID: d.ID, Name: d.Name, Domain: d.Domain, Zone: d.Zone, Lat: d.Lat, Lon: d.Lon,
 		HeadingDeg: tagNumber(d, headingTag, -360, 360), FovDeg: tagNumber(d, fovTag, 0, 360), RangeM: tagNumber(d, rangeTag, 0, 10_000),
-		Purpose: c.Purpose, LegalBasis: c.LegalBasis, Controller: c.Controller, DPIARef: c.DPIARef, Areas: append([]devices.Area{}, c.Areas...), Now: map[string]float64{}}
+		Purpose: c.Purpose, LegalBasis: c.LegalBasis, Controller: c.Controller, DPIARef: c.DPIARef, Areas: append([]devices.Area{}, c.Areas...), Now: map[string]float64{}, Hidden: []string{}, K: a.K(c.Purpose)}
 	if a.State != nil {
 		if l := a.State.Lookup(d.ID); l != nil {
 			s, _ := a.State.Item(l)
@@ -141,6 +141,8 @@ func (a *api) cameraItem(d *devices.Asset, now time.Time) cameraItem {
 			for name, v := range s.Values {
 				x, ok := v.(float64)
 				switch {
+				case !ok && live.CameraCount(name):
+					it.Hidden = append(it.Hidden, name)
 				case !ok:
 				case name == live.CameraFrames:
 					it.Health.FramesPerS = &x
@@ -154,6 +156,7 @@ func (a *api) cameraItem(d *devices.Asset, now time.Time) cameraItem {
 			}
 		}
 	}
+	slices.Sort(it.Hidden)
 	h := &it.Health
 	quiet := silentAfter
 	if d.Period > 0 {

@@ -106,7 +106,9 @@ type cameraItem struct {
 	Areas      []devices.Area     `json:"areas" doc:"the city's zones and lines in the image, beside those that the camera has"`
 	Alarm      *string            `json:"alarm" doc:"severity of the gravest open episode, or null"`
 	Health     cameraHealth       `json:"health"`
-	Now        map[string]float64 `json:"now" doc:"newest minute of the whole view: people_in, people_out, people_present and likewise bicycles and vehicles, vehicles_queued"`
+	Now        map[string]float64 `json:"now" doc:"newest minute of the whole view: people_in, people_out, people_present and likewise bicycles and vehicles, vehicles_queued; of at least k different objects, or of nobody"`
+	Hidden     []string           `json:"hidden" doc:"what is not in now because it would tell of fewer than k objects"`
+	K          int                `json:"k" doc:"the purpose's"`
 }
 
 type countPoint struct {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"panormus/controlroom/live"
 	"panormus/stream/batch"
 )
 
@@ -64,6 +65,7 @@ func TestCameras(t *testing.T) {
 	for name, v := range map[string]float64{"frames_per_s": 9.5, "tampered": 0, "people_in": 3, "vehicles_queued": 1, "battery_v": 3.6} {
 		o.Append(h, name, v, "", 0)
 	}
+	o.Append(h, "people_present", math.NaN(), live.Fewer(5), 0)
 	for _, id := range []string{"cam-2", "cam-4"} {
 		o.Append(o.Begin(ago, ago, "mobility", id), "tampered", 1, "", 0)
 	}
@@ -80,7 +82,7 @@ func TestCameras(t *testing.T) {
 		"purpose": "traffic", "legal_basis": "art. 6.1.e", "controller": "Comune", "dpia_ref": "DPIA-7", "alarm": nil,
 		"areas":  []any{object{"name": "gate", "kind": "line", "points": []any{[]any{0., 0.5}, []any{1., 0.5}}}},
 		"health": object{"state": "ok", "seen": stamp(now), "frames_per_s": 9.5, "silent": false, "tampered": false, "signal_loss": false},
-		"now":    object{"people_in": 3., "vehicles_queued": 1.}}
+		"now":    object{"people_in": 3., "vehicles_queued": 1.}, "hidden": []any{"people_present"}, "k": 5.}
 	if len(list.Cameras) != 4 || !reflect.DeepEqual(list.Cameras[0], want) || list.Next != "" {
 		t.Fatalf("cameras %v\nwant first %v", list, want)
 	}

@@ -3,11 +3,13 @@ package live
 import (
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"panormus/stream/batch"
+	"panormus/stream/privacy"
 )
 
 // What cameras have as values beside those of any device. They tell of now: nothing of them is kept
@@ -22,6 +24,10 @@ import (
 //	bicycles_in, _out, _present     bicycles
 //	vehicles_in, _out, _present     motor vehicles of any kind
 //	vehicles_queued    most that stood still at once
+//
+// A figure tells of at least k different objects or of nobody, k being the purpose's; of fewer it is a
+// text such as "<5". Of vehicles, classes of fewer are left out beside classes of enough, unless together
+// they are enough: with the class's own figures at hand, the rest would tell of them.
 const (
 	CameraFrames     = "frames_per_s"
 	CameraTampered   = "tampered"
@@ -75,6 +81,8 @@ type cameras struct {
 	applier
 	values batch.Observations
 	known  []*frames // of a batch, by the camera's code
+	// least is the least number of objects that figures of a purpose may tell of; nil: privacy.DefaultK.
+	least func(purpose string) int
 }
 
 // frames counts those of one camera.
@@ -225,7 +233,7 @@ func (s *State) quiet(now time.Time) {
 		if m := c.minutes[camera]; m != nil && len(m.now)+len(m.before) > 0 {
 			if newest := time.UnixMilli(max(f.last, f.heard)); newest.Sub(m.time) >= emptyAfter {
 				m.advance(m.time.Add(time.Minute))
-				c.tell(camera, m)
+				c.tell(s, camera, m)
 			}
 		}
 		c.flush(s, flushAt)
@@ -261,41 +269,90 @@ func (s *State) applyCounts(rows []batch.Count) {
 		}
 	}
 	for _, camera := range touched {
-		c.tell(camera, c.minutes[camera])
+		c.tell(s, camera, c.minutes[camera])
 		c.flush(s, flushAt)
 	}
 	c.flush(s, 0)
 }
 
 // tell makes values of a minute. A group that was counted once and is not now is 0.
-func (c *cameras) tell(camera string, m *minute) {
+func (c *cameras) tell(s *State, camera string, m *minute) {
 	m.touched = false
+	k := c.k(s, camera)
 	for g := range groups {
-		var in, out, queue int64
-		var present float64
-		counted := func(r *batch.Count) bool { return slices.Contains(groups[g].classes, r.Class) }
-		for i := range m.now {
-			if r := &m.now[i]; counted(r) {
-				queue, present, m.told[g] = queue+r.QueueMax, present+r.OccupancyAvg, true
-			}
-		}
-		for i := range m.before {
-			if r := &m.before[i]; counted(r) {
-				in, out, m.told[g] = in+r.In, out+r.Out, true
-			}
-		}
+		now, before := sumCells(m.now, groups[g].classes, k), sumCells(m.before, groups[g].classes, k)
+		m.told[g] = m.told[g] || now.counted || before.counted
 		if !m.told[g] {
 			continue
 		}
 		h := c.values.Begin(m.time.UnixMilli(), m.time.UnixMilli(), "", camera)
-		name := groups[g].name
-		c.values.Append(h, name+"_in", float64(in), "", 0)
-		c.values.Append(h, name+"_out", float64(out), "", 0)
-		c.values.Append(h, name+"_present", math.Round(present*10)/10, "", 0)
+		put := func(what string, of *cellSum, v float64) {
+			if of.hidden {
+				c.values.Append(h, groups[g].name+what, math.NaN(), Fewer(k), 0)
+				return
+			}
+			c.values.Append(h, groups[g].name+what, v, "", 0)
+		}
+		put("_in", &before, float64(before.in))
+		put("_out", &before, float64(before.out))
+		put("_present", &now, math.Round(now.present*10)/10)
 		if g == vehiclesGroup {
-			c.values.Append(h, name+"_queued", float64(queue), "", 0)
+			put("_queued", &now, float64(now.queue))
 		}
 	}
+}
+
+// k is the least number of objects that the camera's figures may tell of.
+func (c *cameras) k(s *State, camera string) int {
+	if c.least == nil || s.registry == nil {
+		return privacy.DefaultK
+	}
+	a := s.registry.Lookup(camera)
+	if a == nil || a.Camera == nil {
+		return privacy.DefaultK
+	}
+	return c.least(a.Camera.Purpose)
+}
+
+// Fewer is what stands for a camera's figure that would tell of fewer than k objects.
+func Fewer(k int) string { return "<" + strconv.Itoa(k) }
+
+// A cellSum is what classes come to in a minute.
+type cellSum struct {
+	in, out, queue int64
+	present        float64
+	objects        int64
+	counted        bool // there is a cell
+	hidden         bool // it would tell of too few objects
+}
+
+// sumCells sums up the classes that tell of enough objects, and the others where they do together.
+func sumCells(cells []batch.Count, classes []string, k int) cellSum {
+	var told, few cellSum
+	for i := range cells {
+		r := &cells[i]
+		if !slices.Contains(classes, r.Class) {
+			continue
+		}
+		sum, objects := &few, max(r.In, r.Out, r.Seen, r.OccupancyMax)
+		if privacy.Enough(uint64(max(objects, 0)), k) {
+			sum = &told
+		}
+		sum.add(r.In, r.Out, r.QueueMax, r.OccupancyAvg, objects)
+	}
+	counted := told.counted || few.counted
+	switch {
+	case privacy.Enough(uint64(max(few.objects, 0)), k):
+		told.add(few.in, few.out, few.queue, few.present, few.objects)
+	case told.objects == 0:
+		told.hidden = true
+	}
+	told.counted = counted
+	return told
+}
+
+func (s *cellSum) add(in, out, queue int64, present float64, objects int64) {
+	s.in, s.out, s.queue, s.present, s.objects, s.counted = s.in+in, s.out+out, s.queue+queue, s.present+present, s.objects+objects, true
 }
 
 // touch says that the device spoke at a time, Unix ms, and nothing else of it.

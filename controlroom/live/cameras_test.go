@@ -104,32 +104,76 @@ func TestCameraCounts(t *testing.T) {
 	s := cameraState("a", "b")
 	minute := func(n int) time.Time { return time.Unix(int64(n)*60, 0) }
 	s.applyCounts([]batch.Count{
-		{Time: minute(10), Camera: "a", Class: "person", In: 3, Out: 1, OccupancyAvg: 1.26},
-		{Time: minute(10), Camera: "a", Class: "person", Zone: "door", In: 100},
-		{Time: minute(10), Camera: "a", Class: "car", In: 5, Out: 0, OccupancyAvg: 2, QueueMax: 2},
-		{Time: minute(10), Camera: "a", Class: "bag", In: 50},
-		{Time: minute(8), Camera: "a", Class: "bus", In: 50},
-		{Time: minute(10), Camera: "stranger", Class: "car", In: 5},
+		{Time: minute(10), Camera: "a", Class: "person", Seen: 7, In: 3, Out: 1, OccupancyAvg: 1.26},
+		{Time: minute(10), Camera: "a", Class: "person", Zone: "door", Seen: 7, In: 100},
+		{Time: minute(10), Camera: "a", Class: "car", Seen: 7, In: 5, Out: 0, OccupancyAvg: 2, QueueMax: 2},
+		{Time: minute(10), Camera: "a", Class: "bag", Seen: 7, In: 50},
+		{Time: minute(8), Camera: "a", Class: "bus", Seen: 7, In: 50},
+		{Time: minute(10), Camera: "stranger", Class: "car", Seen: 7, In: 5},
 	})
 	wantValues(t, s, "a", map[string]any{"people_in": 0.0, "people_out": 0.0, "people_present": 1.3,
 		"vehicles_in": 0.0, "vehicles_out": 0.0, "vehicles_present": 2.0, "vehicles_queued": 2.0})
 	// The next minute has a bus alone; who came in the one before is told, and who left it when that is known.
-	s.applyCounts([]batch.Count{{Time: minute(11), Camera: "a", Class: "bus", In: 1, OccupancyAvg: 0.5}})
+	s.applyCounts([]batch.Count{{Time: minute(11), Camera: "a", Class: "bus", Seen: 7, In: 1, OccupancyAvg: 0.5}})
 	wantValues(t, s, "a", map[string]any{"people_in": 3.0, "people_out": 1.0, "people_present": 0.0,
 		"vehicles_in": 5.0, "vehicles_out": 0.0, "vehicles_present": 0.5, "vehicles_queued": 0.0})
 	s.applyCounts([]batch.Count{
-		{Time: minute(10), Camera: "a", Class: "car", In: 5, Out: 4, OccupancyAvg: 2, QueueMax: 2},
-		{Time: minute(11), Camera: "a", Class: "car", In: 2, OccupancyAvg: 1},
-		{Time: minute(11), Camera: "a", Class: "car", In: 3, OccupancyAvg: 1.5},
+		{Time: minute(10), Camera: "a", Class: "car", Seen: 7, In: 5, Out: 4, OccupancyAvg: 2, QueueMax: 2},
+		{Time: minute(11), Camera: "a", Class: "car", Seen: 7, In: 2, OccupancyAvg: 1},
+		{Time: minute(11), Camera: "a", Class: "car", Seen: 7, In: 3, OccupancyAvg: 1.5},
 	})
 	wantValues(t, s, "a", map[string]any{"people_in": 3.0, "people_out": 1.0, "people_present": 0.0,
 		"vehicles_in": 5.0, "vehicles_out": 4.0, "vehicles_present": 2.0, "vehicles_queued": 0.0})
 	// After a gap nothing is known of the minute before.
-	s.applyCounts([]batch.Count{{Time: minute(20), Camera: "a", Class: "person", In: 2, OccupancyAvg: 1}})
+	s.applyCounts([]batch.Count{{Time: minute(20), Camera: "a", Class: "person", Seen: 7, In: 2, OccupancyAvg: 1}})
 	wantValues(t, s, "a", map[string]any{"people_in": 0.0, "people_out": 0.0, "people_present": 1.0,
 		"vehicles_in": 0.0, "vehicles_out": 0.0, "vehicles_present": 0.0, "vehicles_queued": 0.0})
 	if s.Lookup("stranger") != nil {
 		t.Error("a camera that the registry does not have appears")
+	}
+}
+
+// TestCameraCountsFew has minutes of fewer than k objects: of them the live state says only that.
+func TestCameraCountsFew(t *testing.T) {
+	cell := func(minute int64, class string, in, seen int64, present float64) batch.Count {
+		return batch.Count{Time: time.Unix(60*minute, 0), Camera: "a", Class: class, In: in, Out: 1, Seen: seen, OccupancyAvg: present, OccupancyMax: 1, QueueMax: 1}
+	}
+	for _, tc := range []struct {
+		name string
+		k    int // 0: nobody says
+		rows []batch.Count
+		want map[string]any
+	}{
+		{"one below the default", 0, []batch.Count{cell(10, "person", 2, 4, 1), cell(11, "person", 3, 4, 1)},
+			map[string]any{"people_in": "<5", "people_out": "<5", "people_present": "<5"}},
+		{"as many as the default", 0, []batch.Count{cell(10, "person", 2, 5, 1), cell(11, "person", 3, 5, 1.5)},
+			map[string]any{"people_in": 2.0, "people_out": 1.0, "people_present": 1.5}},
+		{"each minute by itself", 0, []batch.Count{cell(10, "person", 2, 5, 1), cell(11, "person", 3, 4, 1.5)},
+			map[string]any{"people_in": 2.0, "people_out": 1.0, "people_present": "<5"}},
+		{"more that came than were seen at once", 0, []batch.Count{cell(10, "person", 6, 0, 1), cell(11, "person", 1, 0, 1)},
+			map[string]any{"people_in": 6.0, "people_out": 1.0, "people_present": "<5"}},
+		{"nobody in the minute before", 0, []batch.Count{cell(11, "bicycle", 3, 9, 2)},
+			map[string]any{"bicycles_in": 0.0, "bicycles_out": 0.0, "bicycles_present": 2.0}},
+		{"k of the purpose", 3, []batch.Count{cell(10, "person", 2, 3, 1), cell(11, "person", 1, 2, 1)},
+			map[string]any{"people_in": 2.0, "people_out": 1.0, "people_present": "<3"}},
+		{"one bus beside cars is not told by the rest", 0, []batch.Count{cell(10, "car", 8, 9, 2), cell(10, "bus", 1, 1, 1), cell(11, "car", 8, 9, 2), cell(11, "bus", 1, 1, 1)},
+			map[string]any{"vehicles_in": 8.0, "vehicles_out": 1.0, "vehicles_present": 2.0, "vehicles_queued": 1.0}},
+		{"few of each are enough together", 0, []batch.Count{cell(11, "car", 8, 9, 2), cell(11, "bus", 1, 3, 1), cell(11, "truck", 1, 2, 1)},
+			map[string]any{"vehicles_in": 0.0, "vehicles_out": 0.0, "vehicles_present": 4.0, "vehicles_queued": 3.0}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := cameraState("a")
+			if tc.k > 0 {
+				s.cameras.least = func(purpose string) int {
+					if purpose != "traffic" {
+						t.Errorf("asked for k of %q, want traffic", purpose)
+					}
+					return tc.k
+				}
+			}
+			s.applyCounts(tc.rows)
+			wantValues(t, s, "a", tc.want)
+		})
 	}
 }
 
@@ -138,7 +182,7 @@ func TestCameraSeesNobody(t *testing.T) {
 	s := cameraState("a", "b")
 	at := func(second int) int64 { return int64(600+second) * 1000 }
 	for _, camera := range []string{"a", "b"} {
-		s.applyCounts([]batch.Count{{Time: time.UnixMilli(at(0)), Camera: camera, Class: "person", In: 3, Out: 2, OccupancyAvg: 1}})
+		s.applyCounts([]batch.Count{{Time: time.UnixMilli(at(0)), Camera: camera, Class: "person", Seen: 7, In: 3, Out: 2, OccupancyAvg: 1}})
 	}
 	some := map[string]any{"people_in": 0.0, "people_out": 0.0, "people_present": 1.0}
 	for _, tc := range []struct {
@@ -184,7 +228,7 @@ func TestCamerasFromTheLog(t *testing.T) {
 	if _, err := l.Publish(t.Context(), batch.KindDetections, l.Partition("a"), "", data); err != nil {
 		t.Fatal(err)
 	}
-	if data, err = batch.EncodeCounts([]batch.Count{{Time: time.Unix(60, 0), Camera: "a", Class: "person", OccupancyAvg: 9}}); err != nil {
+	if data, err = batch.EncodeCounts([]batch.Count{{Time: time.Unix(60, 0), Camera: "a", Class: "person", Seen: 9, OccupancyAvg: 9}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Publish(t.Context(), batch.KindCounts, l.Partition("a"), "", data); err != nil {

@@ -59,6 +59,9 @@ type Feeding struct {
 	Writer string
 	// Ready, where not nil, is called once, when the state holds all that was logged before Run.
 	Ready func()
+	// Least is the least number of objects that a camera's figures may tell of, by its purpose; nil:
+	// privacy.DefaultK of each.
+	Least func(purpose string) int
 }
 
 // progress is how far the state is in the log, kept from one Run to the next.
@@ -101,6 +104,9 @@ const registryEvery = time.Second
 // Run restores the state and follows the log until ctx ends or a reader fails. Run it again after a
 // failure: it goes on where it was.
 func (s *State) Run(ctx context.Context, f Feeding) error {
+	s.cameras.mu.Lock()
+	s.cameras.least = f.Least
+	s.cameras.mu.Unlock()
 	s.SyncRegistry()
 	if !s.progress.restored {
 		if err := s.restore(ctx, f); err != nil {

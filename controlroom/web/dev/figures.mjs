@@ -41,7 +41,7 @@ export function cameras(now, near) {
     heading_deg: 40 + 60 * i, fov_deg: 70, range_m: 60, purpose: 'traffic', legal_basis: state === 'unlawful' ? '' : 'D.Lgs. 285/1992 art. 7', controller: 'Comune', dpia_ref: `DPIA-${i + 1}`,
     areas: [{ name: 'gate', kind: 'line', points: [[0.5, 1], [0.5, 0]] }], alarm: state === 'tampered' ? 'major' : null,
     health: { state, seen: new Date(now - (state === 'silent' ? 5_400_000 : 2_000)).toISOString(), frames_per_s: state === 'ok' ? 12 : null, silent: state === 'silent', tampered: state === 'tampered', signal_loss: false },
-    now: { people_present: 4 + i, vehicles_present: 2 * i, people_in: 11, vehicles_in: 7 },
+    now: { people_present: 4 + i, vehicles_present: 2 * i, people_in: 11, vehicles_in: 7 }, hidden: [], k: 5,
   }));
 }
 

@@ -17,7 +17,7 @@ async function panel(v, camera) {
   await v.until(() => document.querySelector('th[aria-sort] [data-testid=cameras-sort-seen]') !== null, null, 'the cameras sort');
   await page.locator(`${row} a`).click();
   await v.appears('[data-testid=camera][data-state=ok]', 'the panel says that the camera works', { state: 'attached' });
-  await v.until(() => Number(document.querySelector('[data-value=people_present]')?.textContent?.replace(',', '.')) >= 0, null, 'the newest minute is shown');
+  await v.until(() => /\d/.test(document.querySelector('[data-value=people_present]')?.textContent ?? ''), null, 'the newest minute is shown');
   await v.until(() => /\bcar\b/.test(document.querySelector('[data-testid=camera-counts]')?.dataset.classes ?? ''), null, 'cars are counted over time');
   await v.until(() => document.querySelector('[data-testid=camera-zone][data-zone=gate][data-class=car]') !== null, null, 'the line has its figures');
   await v.until(() => Number(document.querySelector('[data-testid=camera-heat]')?.dataset.max) >= 5, null, 'the heat map has cells');

@@ -130,6 +130,9 @@ export interface Camera {
   health: { state: CameraState; seen: string | null; frames_per_s: number | null; silent: boolean; tampered: boolean; signal_loss: boolean };
   /** newest minute of the whole view: people_in, vehicles_present… */
   now: Record<string, number>;
+  /** what is not in now because it would tell of fewer than k objects */
+  hidden: string[];
+  k: number;
 }
 
 /** Figures of a step; all null where it is hidden: fewer than k objects. */

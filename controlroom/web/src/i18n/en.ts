@@ -354,6 +354,7 @@ const en = {
   'camera.now': 'Now',
   'camera.now.caption': 'Whole view: who is there, and who came and left in the last whole minute',
   'camera.now.empty': 'Nothing counted yet',
+  'camera.now.few': 'Fewer than {k} different people or vehicles in the minute: how many is not told.',
   'camera.queued': '{n} standing in a queue|{n} standing in a queue',
   'camera.group.people': 'People',
   'camera.group.bicycles': 'Bicycles',

@@ -355,6 +355,7 @@ const it: Messages = {
   'camera.now': 'Adesso',
   'camera.now.caption': 'Intera inquadratura: chi è presente e chi è entrato e uscito nell’ultimo minuto intero',
   'camera.now.empty': 'Ancora nessun conteggio',
+  'camera.now.few': 'Meno di {k} persone o veicoli diversi nel minuto: non si dice quanti.',
   'camera.queued': '{n} fermo in coda|{n} fermi in coda',
   'camera.group.people': 'Persone',
   'camera.group.bicycles': 'Biciclette',

@@ -21,6 +21,8 @@ const camera = (id: string, change: Partial<Camera> = {}, state: CameraState = '
   alarm: null,
   health: { state, seen, frames_per_s: frames, silent: false, tampered: false, signal_loss: false },
   now: {},
+  hidden: [],
+  k: 5,
   ...change,
 });
 
@@ -67,7 +69,7 @@ describe('cameras', () => {
   const list = [
     camera('c-10', { zone: 'b', now: { people_present: 4 } }, 'ok', '2026-01-31T12:00:00Z', 9),
     camera('c-2', { zone: 'a', now: { people_present: 9 } }, 'tampered', '2026-01-31T11:00:00Z', 12),
-    camera('c-3', { zone: 'a' }, 'never'),
+    camera('c-3', { zone: 'a', hidden: ['vehicles_present'] }, 'never'),
   ];
   const order = (...by: [Parameters<typeof sortCameras>[1], boolean]) => sortCameras(list, ...by).map((c) => c.id).join(' ');
   it('are sorted, the unknown last', () => {
@@ -77,7 +79,7 @@ describe('cameras', () => {
     expect(order('seen', true)).toBe('c-10 c-2 c-3');
     expect(order('frames', false)).toBe('c-10 c-2 c-3');
     expect(order('people', true)).toBe('c-2 c-10 c-3');
-    expect(order('vehicles', true)).toBe('c-2 c-3 c-10');
+    expect(order('vehicles', true)).toBe('c-3 c-2 c-10');
     expect(order('zone', false)).toBe('c-2 c-3 c-10');
     expect(list[0].id).toBe('c-10');
   });

@@ -60,9 +60,9 @@ export function sortCameras(list: readonly Camera[], by: CameraSort, descending:
       case 'frames':
         return c.health.frames_per_s;
       case 'people':
-        return c.now.people_present ?? null;
+        return c.now.people_present ?? (c.hidden.includes('people_present') ? 0.5 : null); // few, but some
       case 'vehicles':
-        return c.now.vehicles_present ?? null;
+        return c.now.vehicles_present ?? (c.hidden.includes('vehicles_present') ? 0.5 : null);
       default:
         return 0;
     }
