@@ -255,7 +255,7 @@ func (e *Engine) reopen(open map[string]openEpisode) {
 			continue
 		}
 		d.received = o.since
-		d.episodes = append(d.episodes, episode{rule: int32(i), state: raised, start: o.since})
+		d.episodes.add(episode{rule: int32(i), state: raised, start: o.since})
 		s.arm(d)
 	}
 }
@@ -314,8 +314,8 @@ func (e *Engine) openEpisodes() map[string]bool {
 					out[eventID(w.rule.ID, d.id, w.newest().id, "episode")] = true
 				}
 			}
-			for i := range d.episodes {
-				if ep := &d.episodes[i]; ep.state == raised {
+			for _, ep := range d.episodes.all() {
+				if ep.state == raised {
 					out[eventID(d.plan.rules[ep.rule].ID, d.id, ep.start, "episode")] = true
 				}
 			}

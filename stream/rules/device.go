@@ -2,25 +2,46 @@ package rules
 
 import (
 	"slices"
+	"unsafe"
 
 	"panormus/devices"
 )
 
 // device is what the engine knows of one device in one domain. There may be a million: what most do
-// not have is in more.
+// not have is in more, and slices have no more than they need, so that it is 96 bytes. What most readings
+// look at comes first.
 type device struct {
 	id string
 	*home
-	*more
-	nums     []float64 // by slot of the plan, and behind them, up to the capacity, the times of all values: see seenAt
-	asset    *devices.Asset
-	past     uint64 // its newest row of the shard's past
-	time     int64  // newest event time, Unix ms; 0: none yet
-	received int64  // receipt of its last message, or when it was first missed
-	version  uint32 // of the registry when asset was looked up
+	slots    *float64 // see nums
+	time     int64    // newest event time, Unix ms; 0: none yet
+	received int64    // receipt of its last message, or when it was first missed
+	past     uint64   // its newest row of the shard's past
+	version  uint32   // of the registry when asset was looked up
 	gone     bool
 	retuned  bool // the overrides of the registry changed since its rules were judged
-	episodes []episode
+	episodes episodes
+	*more
+	asset *devices.Asset
+}
+
+// episodes are those of one device: a slice in 16 bytes.
+type episodes struct {
+	first    *episode
+	n, space uint32
+}
+
+// all are valid until the next set.
+func (e *episodes) all() []episode { return unsafe.Slice(e.first, e.space)[:e.n] }
+
+// set makes all those of the device; it keeps the slice.
+func (e *episodes) set(all []episode) {
+	*e = episodes{unsafe.SliceData(all), uint32(len(all)), uint32(cap(all))}
+}
+
+func (e *episodes) add(ep episode) *episode {
+	e.set(append(e.all(), ep))
+	return &e.all()[e.n-1]
 }
 
 // more is what a device has of texts, windows and series. Whoever sets any of it calls device.own before.
@@ -77,10 +98,11 @@ func (d *device) own() *more {
 // empty gives the device slots for its plan in which nothing was reported.
 func (d *device) empty() {
 	n := len(d.plan.nums)
-	d.nums = make([]float64, n, 2*n+len(d.plan.texts))
-	for i := range d.nums {
-		d.nums[i] = nan
+	slots := make([]float64, 2*n+len(d.plan.texts))
+	for i := range n {
+		slots[i] = nan
 	}
+	d.slots = unsafe.SliceData(slots)
 	if len(d.plan.texts) == 0 {
 		if d.more == nil {
 			d.more = nothing
@@ -95,11 +117,22 @@ func (d *device) empty() {
 	}
 }
 
-// seenAt is the event time of a value, Unix ms, numbers first, then texts; 0: never reported. The times are
-// numbers, which hold every millisecond, for the sake of a single slice.
-func (d *device) seenAt(i int) int64 { return int64(d.nums[:cap(d.nums)][len(d.nums)+i]) }
+// nums are the values by slot of the plan. Behind them, up to the capacity, are the times of all values.
+func (d *device) nums() []float64 {
+	n := len(d.plan.nums)
+	return unsafe.Slice(d.slots, 2*n+len(d.plan.texts))[:n]
+}
 
-func (d *device) see(i int, at int64) { d.nums[:cap(d.nums)][len(d.nums)+i] = float64(at) }
+// times are when the values were reported, numbers first, then texts: Unix ms, 0 for never. They are
+// numbers, which hold every millisecond, for the sake of a single slice.
+func (d *device) times() []float64 {
+	n := len(d.plan.nums)
+	return unsafe.Slice(d.slots, 2*n+len(d.plan.texts))[n:]
+}
+
+func (d *device) seenAt(i int) int64 { return int64(d.times()[i]) }
+
+func (d *device) see(i int, at int64) { d.times()[i] = float64(at) }
 
 // standsFor is how many of its expected periods a device's reading stands.
 const standsFor = 3

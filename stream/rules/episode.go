@@ -66,8 +66,7 @@ func (s *shard) holds(d *device, r *bound, ep *episode) {
 		start = max(now, ep.start+1)
 		d.drop(r.index)
 	}
-	d.episodes = append(d.episodes, episode{rule: int32(r.index), state: pending, start: start})
-	ep = &d.episodes[len(d.episodes)-1]
+	ep = d.episodes.add(episode{rule: int32(r.index), state: pending, start: start})
 	s.armEnd(d, r, start)
 	if r.forMs == 0 {
 		s.raise(d, r, ep, start)
@@ -139,8 +138,8 @@ func (s *shard) beforeMessage(d *device, now int64) {
 
 // settlePending is beforeMessage for certain rules.
 func (s *shard) settlePending(d *device, now int64, of func(r *bound) bool) {
-	for i := 0; i < len(d.episodes); i++ {
-		ep := &d.episodes[i]
+	for i := 0; i < int(d.episodes.n); i++ {
+		ep := &d.episodes.all()[i]
 		if ep.state != pending {
 			continue
 		}
@@ -158,20 +157,20 @@ func (s *shard) settlePending(d *device, now int64, of func(r *bound) bool) {
 		s.endScheduled(d, now)
 	}
 	if !d.stands(now) {
-		kept := d.episodes[:0]
-		for _, ep := range d.episodes {
+		kept := d.episodes.all()[:0]
+		for _, ep := range d.episodes.all() {
 			if ep.state != pending || !of(d.plan.rules[ep.rule]) {
 				kept = append(kept, ep)
 			}
 		}
-		d.episodes = kept
+		d.episodes.set(kept)
 	}
 }
 
 // frameOf puts the frame on a device outside of a message.
 func (s *shard) frameOf(d *device, now int64) {
 	f := &s.frame
-	f.nums, f.texts, f.dev, f.now, f.own, f.quality = d.nums, d.texts, d, now, 0, 0
+	f.nums, f.texts, f.dev, f.now, f.own, f.quality = d.nums(), d.texts, d, now, 0, 0
 }
 
 // advance moves the event clock and raises what is due by it.
@@ -192,8 +191,9 @@ func (s *shard) advance(to int64) {
 		if !t.dev.stands(t.at) {
 			continue // to be decided by the next reading
 		}
-		for i := range t.dev.episodes {
-			ep := &t.dev.episodes[i]
+		all := t.dev.episodes.all()
+		for i := range all {
+			ep := &all[i]
 			if r := t.dev.plan.rules[ep.rule]; ep.state == pending && r.Absent == 0 && ep.start+r.forMs == t.at {
 				s.frameOf(t.dev, t.at)
 				s.raise(t.dev, r, ep, t.at)
@@ -203,33 +203,36 @@ func (s *shard) advance(to int64) {
 }
 
 func (d *device) episode(rule int) *episode {
-	for i := range d.episodes {
-		if int(d.episodes[i].rule) == rule {
-			return &d.episodes[i]
+	all := d.episodes.all()
+	for i := range all {
+		if int(all[i].rule) == rule {
+			return &all[i]
 		}
 	}
 	return nil
 }
 
 func (d *device) drop(rule int) {
-	for i := range d.episodes {
-		if int(d.episodes[i].rule) == rule {
-			d.episodes = append(d.episodes[:i], d.episodes[i+1:]...)
-			if len(d.episodes) == 0 {
-				d.episodes = nil
+	all := d.episodes.all()
+	for i := range all {
+		if int(all[i].rule) == rule {
+			if all = append(all[:i], all[i+1:]...); len(all) == 0 {
+				all = nil
 			}
+			d.episodes.set(all)
 			return
 		}
 	}
 }
 
 func (s *shard) closeAll(d *device, at int64, reason string) {
-	if len(d.episodes) == 0 {
+	if d.episodes.n == 0 {
 		return
 	}
 	s.frameOf(d, max(at, d.time))
-	for len(d.episodes) > 0 {
-		ep := &d.episodes[len(d.episodes)-1]
+	for d.episodes.n > 0 {
+		all := d.episodes.all()
+		ep := &all[len(all)-1]
 		r := d.plan.rules[ep.rule]
 		switch ep.state {
 		case raised:
@@ -238,6 +241,6 @@ func (s *shard) closeAll(d *device, at int64, reason string) {
 			s.leaves(d, r, ep, reason)
 			continue
 		}
-		d.episodes = d.episodes[:len(d.episodes)-1]
+		d.episodes.set(all[:len(all)-1])
 	}
 }

@@ -97,7 +97,7 @@ func (s *shard) takeFences(d *device, pl *plan, at int64) {
 	if d.series == nil {
 		d.own().series = emptySeries(pl)
 	}
-	pl.crossFences(s.e.cfg.Registry, d.series, d.nums[lat], d.nums[lon], at)
+	pl.crossFences(s.e.cfg.Registry, d.series, d.nums()[lat], d.nums()[lon], at)
 }
 
 // crossFences gives all fences among series a position.

@@ -65,7 +65,7 @@ func (s *shard) put(a ask) {
 func (s *shard) post(d *device, rows messageRows, at int64) {
 	at = min(at, s.received)
 	f := &s.frame
-	f.nums, f.dev = d.nums, d
+	f.nums, f.dev = d.nums(), d
 	lat, lon := f.placed()
 	for i := rows.first; i < rows.end; i++ {
 		m := s.metrics[rows.table+int(rows.o.Metric.Index[i])]

@@ -121,7 +121,7 @@ func frameFor(pl *plan) (*device, *frame) {
 	cfg := Config{}.withDefaults()
 	d := &device{id: "pole-7", home: &home{domain: "lighting", plan: pl}}
 	d.empty()
-	return d, &frame{cfg: &cfg, sun: &sunCache{}, nums: d.nums, texts: d.texts, dev: d}
+	return d, &frame{cfg: &cfg, sun: &sunCache{}, nums: d.nums(), texts: d.texts, dev: d}
 }
 
 // The closures and cel-go give the same on every expression and every value: true, false or

@@ -57,7 +57,7 @@ func (w *writer) pastRow(p *past, d *device, k keptRow) {
 	if row.has(pastBegins) {
 		flags = keptBegins
 	}
-	if slot >= len(d.nums) {
+	if slot >= len(d.nums()) {
 		flags |= keptText
 	}
 	episodes, known := p.episodesOf(k.n, row)
@@ -70,7 +70,7 @@ func (w *writer) pastRow(p *past, d *device, k keptRow) {
 	w.int(int64(slot))
 	w.uint(uint64(p.qualityOf(k.n, row)))
 	w.uint(flags)
-	if slot >= 0 && slot < len(d.nums) {
+	if slot >= 0 && slot < len(d.nums()) {
 		w.number(row.was)
 	}
 	if flags&keptText != 0 {

@@ -158,7 +158,7 @@ func (pl *plan) layQuick() {
 // the long way is to be gone.
 func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at int64) bool {
 	d, v := s.held[o.Device.Index[i]], o.Value[i]
-	if d == nil || d.home != h || d.gone || len(d.episodes) != 0 || v != v || at < d.time {
+	if d == nil || d.home != h || d.gone || d.episodes.n != 0 || v != v || at < d.time {
 		return false
 	}
 	n := uint(len(m.tests))
@@ -177,7 +177,7 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 		}
 		return true
 	}
-	nums := d.nums
+	nums := d.nums()
 	seen, was := &nums[:cap(nums)][len(nums)+m.num], nums[m.num]
 	if h.plan.redoes {
 		p, ago := &s.past, uint64(at-before)
@@ -196,7 +196,7 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 	s.count.quick[m.id]++
 	f := &s.frame
 	if !m.pure {
-		f.nums, f.texts, f.dev, f.now, f.quality = d.nums, d.texts, d, now, o.Quality[i]
+		f.nums, f.texts, f.dev, f.now, f.quality = d.nums(), d.texts, d, now, o.Quality[i]
 		for next := 0; next < len(m.tests); {
 			next = s.testFrom(d, m, next)
 		}
@@ -212,7 +212,7 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 			v = t.both(nums)
 		}
 		if v != no {
-			f.nums, f.texts, f.dev, f.now, f.quality, f.failed = d.nums, d.texts, d, now, o.Quality[i], false
+			f.nums, f.texts, f.dev, f.now, f.quality, f.failed = d.nums(), d.texts, d, now, o.Quality[i], false
 			s.tested(d, t.rule, v)
 		}
 	}
@@ -222,7 +222,7 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 
 // begins keeps that a device had no episode before its newest row of the past, where it has one now.
 func (s *shard) begins(d *device) {
-	if len(d.episodes) > 0 && d.plan.redoes {
+	if d.episodes.n > 0 && d.plan.redoes {
 		s.past.keepEpisodes(d.past, nil)
 	}
 }

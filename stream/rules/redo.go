@@ -83,8 +83,7 @@ func (s *shard) redo(d *device, rows messageRows, at int64, quality uint8) {
 	pl := d.plan
 	undone := s.takeBack(d, at)
 	s.replay = replay{}
-	for i := range d.episodes {
-		ep := &d.episodes[i]
+	for _, ep := range d.episodes.all() {
 		if r := pl.rules[ep.rule]; r.redone && ep.state == raised {
 			t := s.standing(d, r, ep.start)
 			s.replay[r] = []telling{{start: ep.start, began: t.began, from: t.from}}
@@ -129,7 +128,7 @@ func (s *shard) takeBack(d *device, at int64) []said {
 		switch {
 		case slot < 0:
 		case slot < len(pl.nums):
-			u.value, d.nums[slot] = d.nums[slot], row.was
+			u.value, d.nums()[slot] = d.nums()[slot], row.was
 		default:
 			u.text, d.texts[slot-len(pl.nums)] = d.texts[slot-len(pl.nums)], p.texts.of(n)[0]
 		}
@@ -151,13 +150,13 @@ func (s *shard) takeBack(d *device, at int64) []said {
 	}
 	d.past = n
 	if found {
-		kept := slices.DeleteFunc(slices.Clone(d.episodes), func(ep episode) bool { return pl.rules[ep.rule].redone })
+		kept := slices.DeleteFunc(slices.Clone(d.episodes.all()), func(ep episode) bool { return pl.rules[ep.rule].redone })
 		for _, ep := range episodes {
 			if pl.rules[ep.rule].redone {
 				kept = append(kept, ep)
 			}
 		}
-		d.episodes = kept
+		d.episodes.set(kept)
 	}
 	slices.Reverse(undone)
 	return undone
@@ -195,8 +194,8 @@ func (s *shard) saidIn(pl *plan, rows messageRows, at int64, quality uint8) []sa
 func (s *shard) again(d *device, all []said) {
 	pl, f := d.plan, &s.frame
 	at := all[0].at
-	s.noted = noted{on: at >= d.time, time: d.time, quality: all[0].quality, episodes: append(s.noted.episodes[:0], d.episodes...)}
-	if len(d.episodes) > 0 {
+	s.noted = noted{on: at >= d.time, time: d.time, quality: all[0].quality, episodes: append(s.noted.episodes[:0], d.episodes.all()...)}
+	if d.episodes.n > 0 {
 		s.settlePending(d, max(at, d.time), func(r *bound) bool { return r.redone })
 	}
 	s.dirty = zeroed(s.dirty, pl.words)
@@ -215,7 +214,7 @@ func (s *shard) again(d *device, all []said) {
 		}
 		s.dirty.or(m.rules)
 		if u.slot < len(pl.nums) {
-			d.nums[u.slot] = u.value
+			d.nums()[u.slot] = u.value
 			if m.series != nil {
 				s.takeSeries(d, m, at, u.value, true, false)
 			}
@@ -228,7 +227,7 @@ func (s *shard) again(d *device, all []said) {
 		s.note(d, -1, at)
 	}
 	d.time = max(at, d.time)
-	f.nums, f.texts, f.dev, f.now, f.own, f.quality = d.nums, d.texts, d, d.time, at, all[0].quality
+	f.nums, f.texts, f.dev, f.now, f.own, f.quality = d.nums(), d.texts, d, d.time, at, all[0].quality
 	for i := range s.dirty {
 		s.dirty[i] &= pl.redone[i]
 	}
@@ -254,8 +253,8 @@ func (s *shard) note(d *device, slot int, at int64) {
 		if s.noted.first == 0 && seen != before {
 			s.note(d, -1, at)
 		}
-		if before = seen; slot < len(d.nums) {
-			was = d.nums[slot]
+		if before = seen; slot < len(d.nums()) {
+			was = d.nums()[slot]
 		}
 	}
 	flags := uint64(0)
@@ -272,8 +271,8 @@ func (s *shard) note(d *device, slot int, at int64) {
 	if s.noted.quality != 0 {
 		p.quality.add(d.past, s.noted.quality)
 	}
-	if slot >= len(d.nums) {
-		p.texts.add(d.past, d.texts[slot-len(d.nums)])
+	if slot >= len(d.nums()) {
+		p.texts.add(d.past, d.texts[slot-len(d.nums())])
 	}
 }
 
@@ -285,7 +284,7 @@ func (s *shard) noteOne(d *device, slot int, at, before int64, quality uint8) {
 
 // noteEpisodes keeps the device's episodes as they were before the message in hand, where it changed them.
 func (s *shard) noteEpisodes(d *device) {
-	if n := s.noted.first; s.noted.on && n != 0 && s.past.has(n) && !slices.Equal(s.noted.episodes, d.episodes) {
+	if n := s.noted.first; s.noted.on && n != 0 && s.past.has(n) && !slices.Equal(s.noted.episodes, d.episodes.all()) {
 		s.past.keepEpisodes(n, s.noted.episodes)
 	}
 }

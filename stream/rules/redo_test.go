@@ -68,7 +68,7 @@ func TestTakeBack(t *testing.T) {
 			o.Append(h, "y", float64(-i), "", uint8(i%2)*4)
 		}
 		e.Apply(0, seq, &o)
-		states = append(states, state{d().time, fmt.Sprint(d().nums[:cap(d().nums)])})
+		states = append(states, state{d().time, fmt.Sprint(d().nums(), d().times())})
 	}
 	said := []int{2, 2, 1, 1, 1, 1, 0} // readings of the message i, from the last on
 	for i := len(times) - 1; i > 0; i-- {
@@ -77,7 +77,7 @@ func TestTakeBack(t *testing.T) {
 		}
 		undone := e.shards[0].takeBack(d(), start+times[i]-1)
 		j := i - 1
-		if got := (state{d().time, fmt.Sprint(d().nums[:cap(d().nums)])}); got != states[j] {
+		if got := (state{d().time, fmt.Sprint(d().nums(), d().times())}); got != states[j] {
 			t.Errorf("back before message %d: %v, want %v", i, got, states[j])
 		}
 		n, q := 0, uint8(0)

@@ -60,7 +60,7 @@ func (s *shard) adopt(next *program, now int64) {
 			fate[d.home] = fates(d.plan, to.plan, s.e.cfg.faults)
 		}
 		s.carry(d, to, fate[d.home], now)
-		if len(to.plan.rules) == 0 && len(d.episodes) == 0 { // its windows are ended
+		if len(to.plan.rules) == 0 && d.episodes.n == 0 { // its windows are ended
 			idle = append(idle, d)
 		}
 	}
@@ -73,8 +73,8 @@ func (s *shard) adopt(next *program, now int64) {
 
 func (s *shard) carry(d *device, to *home, fates []fate, now int64) {
 	pl := to.plan
-	for i := len(d.episodes) - 1; i >= 0; i-- {
-		ep := &d.episodes[i]
+	for i := int(d.episodes.n) - 1; i >= 0; i-- {
+		ep := &d.episodes.all()[i]
 		f := fates[ep.rule]
 		r := d.plan.rules[ep.rule]
 		switch {
@@ -84,10 +84,11 @@ func (s *shard) carry(d *device, to *home, fates []fate, now int64) {
 			s.frameOf(d, max(now, d.time))
 			s.emit(d, r, "cleared", ep.start, s.frame.now, f.reason)
 		}
-		d.episodes = slices.Delete(d.episodes, i, i+1) // the shared shard ends its own
+		d.episodes.set(slices.Delete(d.episodes.all(), i, i+1)) // the shared shard ends its own
 	}
-	for i := range d.episodes {
-		d.episodes[i].rule = int32(fates[d.episodes[i].rule].to)
+	kept := d.episodes.all()
+	for i := range kept {
+		kept[i].rule = int32(fates[kept[i].rule].to)
 	}
 	var keys []memberKey
 	for _, k := range d.keys {
@@ -118,12 +119,12 @@ func (s *shard) carry(d *device, to *home, fates []fate, now int64) {
 			continue
 		}
 		if m.num >= 0 && was.num >= 0 {
-			d.nums[m.num] = old.nums[was.num]
+			d.nums()[m.num] = old.nums()[was.num]
 			d.see(m.num, old.seenAt(was.num))
 		}
 		if m.text >= 0 && was.text >= 0 {
 			d.texts[m.text] = texts[was.text]
-			d.see(len(d.nums)+m.text, old.seenAt(len(old.nums)+was.text))
+			d.see(len(d.nums())+m.text, old.seenAt(len(old.nums())+was.text))
 		}
 	}
 	s.arm(d)
@@ -131,8 +132,7 @@ func (s *shard) carry(d *device, to *home, fates []fate, now int64) {
 
 // arm sets the timers of a device whose episodes were set by other means than a message.
 func (s *shard) arm(d *device) {
-	for i := range d.episodes {
-		ep := &d.episodes[i]
+	for _, ep := range d.episodes.all() {
 		r := d.plan.rules[ep.rule]
 		if ep.state == pending {
 			s.timers.push(due{ep.start + r.forMs, d})

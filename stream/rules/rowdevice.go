@@ -77,9 +77,9 @@ func (row *Row) fill(d *device, slots *rowSlots) {
 	for i, at := range slots.nums {
 		switch {
 		case at >= 0:
-			d.nums[i] = row.num(at)
+			d.nums()[i] = row.num(at)
 		case row.other != nil:
-			d.nums[i], _ = row.other(d.plan.nums[i])
+			d.nums()[i], _ = row.other(d.plan.nums[i])
 		}
 	}
 	for i, at := range slots.texts {

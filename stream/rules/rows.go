@@ -140,7 +140,7 @@ func (e *RowEngine) Apply(seq uint64, row *Row) {
 	}
 	row.fill(d, p.slots[d.plan])
 	f := &e.frame
-	f.nums, f.texts, f.dev, f.now, f.own, f.quality = d.nums, d.texts, d, now, at, 0
+	f.nums, f.texts, f.dev, f.now, f.own, f.quality = d.nums(), d.texts, d, now, at, 0
 	if len(d.plan.series) > 0 {
 		e.takeSeries(p, d, row, at)
 	}

@@ -70,7 +70,7 @@ func (e *RowEngine) takeSeries(p *rowProgram, d *device, row *Row, at int64) {
 		if sp.fn == fenceFn {
 			continue
 		}
-		v := d.nums[d.plan.metrics[sp.metric].num]
+		v := d.nums()[d.plan.metrics[sp.metric].num]
 		switch {
 		case v != v || at < state.at:
 		case sp.fn != "baseline":
@@ -80,7 +80,7 @@ func (e *RowEngine) takeSeries(p *rowProgram, d *device, row *Row, at int64) {
 		}
 	}
 	if len(d.plan.fences) > 0 && known {
-		lat, lon := d.nums[d.plan.metrics[positionMetrics[0]].num], d.nums[d.plan.metrics[positionMetrics[1]].num]
+		lat, lon := d.nums()[d.plan.metrics[positionMetrics[0]].num], d.nums()[d.plan.metrics[positionMetrics[1]].num]
 		if lat == lat && lon == lon && at == t.time {
 			d.plan.crossFences(e.cfg.Registry, t.series, lat, lon, at)
 		}

@@ -235,8 +235,8 @@ func (f *frame) scheduleEnd(r *bound, start int64) int64 {
 
 // endScheduled ends the episodes of a device whose rules' schedules end by now.
 func (s *shard) endScheduled(d *device, now int64) {
-	for i := len(d.episodes) - 1; i >= 0; i-- {
-		ep := &d.episodes[i]
+	for i := int(d.episodes.n) - 1; i >= 0; i-- {
+		ep := &d.episodes.all()[i]
 		r := d.plan.rules[ep.rule]
 		if r.Schedule == nil || r.Absent > 0 {
 			continue

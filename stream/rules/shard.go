@@ -285,8 +285,8 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 	if tardy {
 		s.redo(d, rows, at, quality)
 	}
-	s.noted = noted{on: pl.redoes && !tardy && at >= d.time, time: d.time, quality: quality, episodes: append(s.noted.episodes[:0], d.episodes...)}
-	if !tardy && len(d.episodes) > 0 {
+	s.noted = noted{on: pl.redoes && !tardy && at >= d.time, time: d.time, quality: quality, episodes: append(s.noted.episodes[:0], d.episodes.all()...)}
+	if !tardy && d.episodes.n > 0 {
 		s.beforeMessage(d, now)
 	}
 	if cap(s.dirty) < pl.words {
@@ -322,7 +322,7 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 		f.quality = quality
 		s.readWindows(d, pl, rows, at)
 	}
-	f.nums, f.texts, f.dev, f.now, f.quality = d.nums, d.texts, d, now, quality
+	f.nums, f.texts, f.dev, f.now, f.quality = d.nums(), d.texts, d, now, quality
 	for _, i := range pl.absent {
 		if ep := d.episode(i); ep != nil && s.received > ep.start {
 			s.heard(d, pl.rules[i], ep)
@@ -380,7 +380,7 @@ func (s *shard) set(d *device, m *metricPlan, at int64, v float64, text string) 
 				if s.noted.on {
 					s.note(d, m.num, at)
 				}
-				d.nums[m.num], taken = v, true
+				d.nums()[m.num], taken = v, true
 				d.see(m.num, at)
 			}
 		} else {
@@ -388,7 +388,7 @@ func (s *shard) set(d *device, m *metricPlan, at int64, v float64, text string) 
 		}
 	}
 	if m.text >= 0 {
-		if i := len(d.nums) + m.text; at >= d.seenAt(i) {
+		if i := len(d.nums()) + m.text; at >= d.seenAt(i) {
 			if v == v {
 				text = unknownText
 			}
@@ -429,7 +429,7 @@ func (s *shard) evict() {
 		if oldest == nil || d.received < oldest.received {
 			oldest = d
 		}
-		if len(d.episodes) == 0 && !d.raisedWindows() && (idle == nil || d.received < idle.received) {
+		if d.episodes.n == 0 && !d.raisedWindows() && (idle == nil || d.received < idle.received) {
 			idle = d
 		}
 		if n++; n == 64 {
@@ -449,7 +449,7 @@ func (s *shard) evict() {
 func (s *shard) forget(before int64) {
 	var quiet []*device
 	for d := range s.devices.all() {
-		if d.received < before && len(d.episodes) == 0 && !d.raisedWindows() {
+		if d.received < before && d.episodes.n == 0 && !d.raisedWindows() {
 			quiet = append(quiet, d)
 		}
 	}

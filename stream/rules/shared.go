@@ -128,7 +128,7 @@ func (s *shard) joins(d *device, r *bound, ep *episode) {
 		s.count.rules[r.global].undecided(&s.frame)
 		return
 	}
-	d.episodes = append(d.episodes, episode{rule: int32(r.index), state: member, start: s.frame.now})
+	d.episodes.add(episode{rule: int32(r.index), state: member, start: s.frame.now})
 	d.join(int32(r.index), key)
 	s.armEnd(d, r, s.frame.now)
 	s.move(d, r, key, true, "")

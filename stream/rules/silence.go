@@ -68,7 +68,7 @@ func (s *shard) tick(now int64) {
 			due = max(due, s.frame.stretch(r, now).from)
 			s.armSilenceEnd(d, r, now)
 		}
-		d.episodes = append(d.episodes, episode{rule: t.rule, state: raised, start: d.received})
+		d.episodes.add(episode{rule: t.rule, state: raised, start: d.received})
 		s.emit(d, r, "raised", d.received, due, "")
 	}
 }

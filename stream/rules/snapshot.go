@@ -220,13 +220,13 @@ func (s *shard) write(w *writer) {
 		w.uint(uint64(d.place))
 		w.time(d.time)
 		w.time(d.received)
-		for i, v := range d.nums {
+		for i, v := range d.nums() {
 			if w.seen(d.seenAt(i)) {
 				w.number(v)
 			}
 		}
 		for i, t := range d.texts {
-			if w.seen(d.seenAt(len(d.nums) + i)) {
+			if w.seen(d.seenAt(len(d.nums()) + i)) {
 				if t == unknownText {
 					w.text("")
 					w.uint(0)
@@ -236,9 +236,8 @@ func (s *shard) write(w *writer) {
 				}
 			}
 		}
-		w.uint(uint64(len(d.episodes)))
-		for i := range d.episodes {
-			ep := &d.episodes[i]
+		w.uint(uint64(d.episodes.n))
+		for _, ep := range d.episodes.all() {
 			w.uint(uint64(ep.rule))
 			w.uint(uint64(ep.state))
 			w.time(ep.start)
@@ -334,7 +333,7 @@ func (s *shard) read(r *reader, seq uint64) {
 				r.bad = true
 				return
 			}
-			d.episodes = append(d.episodes, ep)
+			d.episodes.add(ep)
 			d.join(ep.rule, key)
 		}
 		s.devices.add(s.devices.tag(d.id, to.salt), d)
@@ -367,15 +366,15 @@ func (s *shard) read(r *reader, seq uint64) {
 
 func (r *reader) readValues(d *device) bool {
 	d.empty()
-	for i := range d.nums {
+	for i := range d.nums() {
 		if at, ok := r.seen(); ok {
-			d.nums[i] = r.number()
+			d.nums()[i] = r.number()
 			d.see(i, at)
 		}
 	}
 	for i := range d.texts {
 		if at, ok := r.seen(); ok {
-			d.see(len(d.nums)+i, at)
+			d.see(len(d.nums())+i, at)
 			if t := r.text(); r.uint() == 1 {
 				d.texts[i] = t
 			}

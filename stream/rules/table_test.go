@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 )
 
 // A table knows what a map knows, however devices come and go.
@@ -57,5 +58,12 @@ func TestTable(t *testing.T) {
 				t.Errorf("%s of %s is not found, or should not be", id, domain)
 			}
 		}
+	}
+}
+
+// A million devices make every byte a megabyte; the allocator has sizes of 96 and 112 bytes.
+func TestDeviceSize(t *testing.T) {
+	if size := unsafe.Sizeof(device{}); size > 96 {
+		t.Errorf("a device is %d bytes, want at most 96", size)
 	}
 }
