@@ -57,7 +57,7 @@ const (
 type Export struct {
 	Table, Format string
 	From, To      time.Time
-	Within        *Within // nil: of the whole city; alarm_log and rejected have no other
+	Within        *Within // nil: of the whole city; rejected has no other
 }
 
 // Check reports what is wrong with e, as a *QueryError.
@@ -71,8 +71,8 @@ func (e Export) Check() error {
 	if !e.From.IsZero() && !e.To.IsZero() && !e.From.Before(e.To) {
 		return &QueryError{fmt.Sprintf("export: from %s is not before to %s", e.From.Format(time.RFC3339), e.To.Format(time.RFC3339))}
 	}
-	if t := e.Table; e.Within != nil && (t == "alarm_log" || t == "rejected") {
-		return &QueryError{fmt.Sprintf("export: table %q does not say of what part of the city a row is", t)}
+	if e.Within != nil && e.Table == "rejected" {
+		return &QueryError{`export: table "rejected" does not say of what part of the city a row is`}
 	}
 	return nil
 }
@@ -83,6 +83,8 @@ func (e Export) bound(cond *where) {
 	case e.Within == nil:
 	case e.Table == "events":
 		cond.events(e.Within)
+	case e.Table == "alarm_log":
+		cond.alarms("x.alarm", e.Within)
 	case e.Table == "detections" || e.Table == "tracks" || e.Table == "vds_counts_1m":
 		cond.among("x.camera", e.Within.Devices)
 	default:
@@ -160,7 +162,8 @@ func (db *DB) days(ctx context.Context, table, column string, e Export) ([][2]ti
 	var out [][2]time.Time
 	for from := lo; from.Before(end); {
 		to := from.Truncate(day).Add(day)
-		if end.Before(to) {
+		// What alarms are seen is asked once.
+		if end.Before(to) || e.Within != nil && table == "alarm_log" {
 			to = end
 		}
 		out = append(out, [2]time.Time{from, to})

@@ -22,6 +22,7 @@ type PastQuery struct {
 	From, To time.Time
 	Domain   string
 	Metrics  []string
+	Within   *Within // nil: of the whole city
 }
 
 // Bounds of a query over the past: what it may take of the server's memory, and how long.
@@ -37,16 +38,17 @@ const (
 func (db *DB) Past(ctx context.Context, q PastQuery, each func(*batch.Observations) error) (leftOut int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pastTimeout)
 	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(withinSettings(clickhouse.Settings{
 		"max_execution_time": int(pastTimeout / time.Second), "max_memory_usage": pastMemory, "max_block_size": batch.MaxRows,
 		"optimize_read_in_order": 1, "low_cardinality_use_single_dictionary_for_part": 0,
-	}))
+	})))
 	var w where
 	w.times("o.time", q.From, q.To)
 	w.equal("domain", q.Domain)
 	if q.Metrics != nil {
 		w.add("metric IN (?)", q.Metrics)
 	}
+	w.parts("device", q.Within)
 	// The table's own order comes first, so that the server sorts a quarter of an hour at a time.
 	sql := `SELECT toUnixTimestamp64Milli(o.time) AS ms, domain, device, metric, value, toLowCardinality(text) AS txt, quality
 		FROM observations AS o` + w.sql() + " ORDER BY toStartOfFifteenMinutes(o.time), o.time, device"

@@ -102,7 +102,7 @@ func BenchmarkBacktestDetections(b *testing.B) {
 				for range b.N {
 					t := rules.Backtest{Rule: set.Rules[0], From: start, To: start.Add(2 * time.Hour)}
 					t.ReadRows = func(ctx context.Context, _ string, p rules.Past, each func(*rules.Row) error) (int64, error) {
-						return db.PastDetections(ctx, p.From, p.To, p.Metrics, func(d *batch.Detections) (bad error) {
+						return db.PastDetections(ctx, p.From, p.To, p.Metrics, nil, func(d *batch.Detections) (bad error) {
 							rules.Detections(d, func(row *rules.Row) {
 								if bad == nil {
 									bad = each(row)

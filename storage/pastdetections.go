@@ -47,7 +47,7 @@ var pastDetectionColumns = []struct {
 // PastDetections calls each for the detections of From <= time < To, in order of event time, some thousands at a
 // time; each does not keep or change them. columns are those that are wanted, by their names in rules, nil for all; the
 // others are as of batch.Absent. Those whose event time is not known are left out and counted.
-func (db *DB) PastDetections(ctx context.Context, from, to time.Time, columns []string, each func(*batch.Detections) error) (leftOut int64, err error) {
+func (db *DB) PastDetections(ctx context.Context, from, to time.Time, columns []string, in *Within, each func(*batch.Detections) error) (leftOut int64, err error) {
 	take := func(d *batch.Detections) error {
 		d.Received = d.Time
 		known := d
@@ -71,14 +71,15 @@ func (db *DB) PastDetections(ctx context.Context, from, to time.Time, columns []
 	wanted := func(name string) bool { return columns == nil || name == "camera" || slices.Contains(columns, name) }
 	var w where
 	w.times("d.time", from, to)
+	w.parts("camera", in)
 	const order = " ORDER BY toStartOfFifteenMinutes(d.time), d.time, camera"
 	if db.http {
 		ctx, cancel := context.WithTimeout(ctx, pastTimeout)
 		defer cancel()
-		ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+		ctx = clickhouse.Context(ctx, clickhouse.WithSettings(withinSettings(clickhouse.Settings{
 			"max_execution_time": int(pastTimeout / time.Second), "max_memory_usage": pastMemory, "max_bytes_before_external_sort": pastSpill,
 			"optimize_read_in_order": 1, "max_block_size": batch.MaxRows, "low_cardinality_use_single_dictionary_for_part": 0,
-		}))
+		})))
 		r := detectionReader{wanted: wanted}
 		if err := readBlocks(ctx, db, "SELECT "+r.sql()+" FROM detections AS d"+w.sql()+order, w.args, r.block, take); err != nil {
 			return leftOut, fmt.Errorf("read detections of the past: %w", err)

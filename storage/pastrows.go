@@ -12,7 +12,8 @@ import (
 )
 
 // The past of what is rows: read in order of time by one query, a page in memory, and sorted on the server's
-// disk where it is too much for its memory. As with Past, Received is the event time.
+// disk where it is too much for its memory. As with Past, Received is the event time, and a nil Within is the
+// whole city.
 
 // pastPage is how many rows are handed on together.
 const pastPage = 8192
@@ -23,10 +24,10 @@ const pastSpill = 200 << 20
 func pastRows[R any](ctx context.Context, db *DB, what, sql string, args []any, scan func(driver.Rows, *R) error, each func([]R) error) error {
 	ctx, cancel := context.WithTimeout(ctx, pastTimeout)
 	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(withinSettings(clickhouse.Settings{
 		"max_execution_time": int(pastTimeout / time.Second), "max_memory_usage": pastMemory, "max_bytes_before_external_sort": pastSpill,
 		"optimize_read_in_order": 1,
-	}))
+	})))
 	rows, err := db.conn.Query(ctx, sql, args...)
 	if err != nil {
 		return fmt.Errorf("read %s of the past: %w", what, err)
@@ -55,9 +56,10 @@ func pastRows[R any](ctx context.Context, db *DB, what, sql string, args []any, 
 }
 
 // PastTracks calls each for the tracks that ended in From <= end < To, in that order.
-func (db *DB) PastTracks(ctx context.Context, from, to time.Time, each func([]batch.Track) error) error {
+func (db *DB) PastTracks(ctx context.Context, from, to time.Time, in *Within, each func([]batch.Track) error) error {
 	var w where
 	w.times("end", from, to)
+	w.parts("camera", in)
 	return pastRows(ctx, db, "tracks", `SELECT id, camera, track, start, end, class, vendor_class, score, detections, zones, speed_mps, speed_max_mps, distance_m, heading_deg,
 			start_x, start_y, end_x, end_y, start_lat, start_lon, end_lat, end_lon, purpose, quality
 		FROM tracks`+w.sql()+" ORDER BY end, id", w.args,
@@ -70,9 +72,10 @@ func (db *DB) PastTracks(ctx context.Context, from, to time.Time, each func([]ba
 }
 
 // PastCounts calls each for the minutes of From <= time < To, in order of time.
-func (db *DB) PastCounts(ctx context.Context, from, to time.Time, each func([]batch.Count) error) error {
+func (db *DB) PastCounts(ctx context.Context, from, to time.Time, in *Within, each func([]batch.Count) error) error {
 	var w where
 	w.times("time", from, to)
+	w.parts("camera", in)
 	return pastRows(ctx, db, "counts", `SELECT time, camera, zone, class, count_in, count_out, seen, occupancy_avg, occupancy_max, dwell_s, visits, speed_sum_mps, speed_n, queue_max, purpose
 		FROM vds_counts_1m`+w.sql()+" ORDER BY time, camera, zone, class", w.args,
 		func(rows driver.Rows, r *batch.Count) error {
@@ -83,9 +86,10 @@ func (db *DB) PastCounts(ctx context.Context, from, to time.Time, each func([]ba
 }
 
 // PastUplinks calls each for the uplinks of From <= time < To, in order of time.
-func (db *DB) PastUplinks(ctx context.Context, from, to time.Time, each func([]batch.Uplink) error) error {
+func (db *DB) PastUplinks(ctx context.Context, from, to time.Time, in *Within, each func([]batch.Uplink) error) error {
 	var w where
 	w.times("time", from, to)
+	w.parts("device", in)
 	return pastRows(ctx, db, "uplinks", `SELECT time, device, dev_eui, gateway, rssi_dbm, snr_db, frequency_hz, data_rate, f_cnt, f_port, airtime_ms
 		FROM uplinks`+w.sql()+" ORDER BY toStartOfHour(time), time, device, gateway", w.args,
 		func(rows driver.Rows, r *batch.Uplink) error {
@@ -94,10 +98,11 @@ func (db *DB) PastUplinks(ctx context.Context, from, to time.Time, each func([]b
 }
 
 // PastEvents calls each for the events of From <= time < To, in order of time, of a domain, "" for all.
-func (db *DB) PastEvents(ctx context.Context, from, to time.Time, domain string, each func([]batch.Event) error) error {
+func (db *DB) PastEvents(ctx context.Context, from, to time.Time, domain string, in *Within, each func([]batch.Event) error) error {
 	var w where
 	w.times("time", from, to)
 	w.equal("domain", domain)
+	w.events(in)
 	return pastRows(ctx, db, "events", "SELECT "+eventColumns+" FROM events"+w.sql()+" ORDER BY time, id", w.args,
 		func(rows driver.Rows, e *batch.Event) error {
 			err := scanEvent(rows, e)

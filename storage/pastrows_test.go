@@ -60,7 +60,7 @@ func TestPastRows(t *testing.T) {
 	from, to := at, at.Add(12*time.Hour)
 	var got []string
 	pages, last := 0, time.Time{}
-	if err := db.PastUplinks(within(t), from, to, func(page []batch.Uplink) error {
+	if err := db.PastUplinks(within(t), from, to, nil, func(page []batch.Uplink) error {
 		pages++
 		for _, u := range page {
 			if u.Time.Before(last) || u.Time != moment(int(u.FCnt)) {
@@ -76,13 +76,13 @@ func TestPastRows(t *testing.T) {
 	got = nil
 	note := func(format string, args ...any) { got = append(got, fmt.Sprintf(format, args...)) }
 	seconds := func(of time.Time) int { return int(of.Sub(at) / time.Second) }
-	leftOut, err := db.PastDetections(within(t), from, at.Add(40*time.Second), []string{"class", "score", "position_lat"}, func(d *batch.Detections) error {
+	leftOut, err := db.PastDetections(within(t), from, at.Add(40*time.Second), []string{"class", "score", "position_lat"}, nil, func(d *batch.Detections) error {
 		for i := range d.Len() {
 			note("detection %d %v %s %s %s %g %g", seconds(time.UnixMilli(d.Time[i])), d.Received[i] == d.Time[i], d.Camera.At(i), d.Class.At(i), d.Track.At(i), d.Score[i], d.Lat[i])
 		}
 		return nil
 	})
-	if _, err := db.PastDetections(within(t), from, to, nil, func(d *batch.Detections) error {
+	if _, err := db.PastDetections(within(t), from, to, nil, nil, func(d *batch.Detections) error {
 		if d.Len() != 3 || d.Track.At(0) != "not asked for" {
 			t.Errorf("%d detections of track %q, want all of 3", d.Len(), d.Track.At(0))
 		}
@@ -94,19 +94,19 @@ func TestPastRows(t *testing.T) {
 		t.Errorf("%d detections left out, %v; want one", leftOut, err)
 	}
 	for _, err := range []error{
-		db.PastTracks(within(t), from, to, func(page []batch.Track) error {
+		db.PastTracks(within(t), from, to, nil, func(page []batch.Track) error {
 			for _, r := range page {
 				note("track %s %d %v %g", r.ID, seconds(r.End), r.Received.Equal(r.End), r.SpeedMps)
 			}
 			return nil
 		}),
-		db.PastCounts(within(t), from, to, func(page []batch.Count) error {
+		db.PastCounts(within(t), from, to, nil, func(page []batch.Count) error {
 			for _, r := range page {
 				note("count %d %d %g", seconds(r.Time), r.In, r.OccupancyAvg)
 			}
 			return nil
 		}),
-		db.PastEvents(within(t), from, to, "safety", func(page []batch.Event) error {
+		db.PastEvents(within(t), from, to, "safety", nil, func(page []batch.Event) error {
 			for _, r := range page {
 				note("event %s %d %v %v", r.ID, seconds(r.Time), r.Received.Equal(r.Time), strings.Contains(string(r.Context), `"chain":["x"]`))
 			}
@@ -122,7 +122,7 @@ func TestPastRows(t *testing.T) {
 		t.Errorf("%q\nwant %q", got, want)
 	}
 	enough := errors.New("enough")
-	if err := db.PastUplinks(within(t), from, to, func([]batch.Uplink) error { return enough }); !errors.Is(err, enough) {
+	if err := db.PastUplinks(within(t), from, to, nil, func([]batch.Uplink) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("%v, want what each said", err)
 	}
 }

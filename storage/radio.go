@@ -82,9 +82,10 @@ type Link struct {
 // A RadioQuery asks for devices that were heard in From <= time < To, at most MaxRadioSpan.
 type RadioQuery struct {
 	From, To time.Time
-	Device   string // only this one
-	Gateway  string // only devices that it heard; their figures are of all gateways
-	Sort     string // one of RadioSorts; device if empty
+	Device   string  // only this one
+	Gateway  string  // only devices that it heard; their figures are of all gateways
+	Sort     string  // one of RadioSorts; device if empty
+	Within   *Within // only devices of a part of the city; nil: of all
 }
 
 // radioSorts are the orders of a list of devices, worst first: what each sorts by, ascending.
@@ -127,8 +128,8 @@ func firsts(values, keys string) string {
 }
 
 // Gateways returns how the gateways heard in from <= time < to, at most MaxRadioSpan, in order of
-// id; where gateway is not empty, that one, or none.
-func (db *DB) Gateways(ctx context.Context, from, to time.Time, gateway string) ([]GatewayRadio, error) {
+// id; where gateway is not empty, that one, or none. All figures are of the devices of in.
+func (db *DB) Gateways(ctx context.Context, from, to time.Time, gateway string, in *Within) ([]GatewayRadio, error) {
 	if err := checkRadioSpan(from, to); err != nil {
 		return nil, err
 	}
@@ -137,6 +138,7 @@ func (db *DB) Gateways(ctx context.Context, from, to time.Time, gateway string) 
 	if gateway != "" {
 		heard(&w, from, to, gateway)
 	}
+	w.parts("device", in)
 	only.equal("link.1", gateway)
 	sql := `SELECT link.1 AS gateway, max(link.2), sum(link.3) AS n, count(), sum(link.4) / sum(link.7), sum(link.5) / sum(link.7), sum(link.6), countIf(link.3 * 2 >= total),
 			sumIf(total, link.3 * 2 >= total) AS expected, toUInt64(expected - sumIf(link.3, link.3 * 2 >= total))
@@ -209,6 +211,7 @@ func (db *DB) RadioDevices(ctx context.Context, q RadioQuery, limit int, cursor 
 	if q.Gateway != "" {
 		heard(&w, q.From, q.To, q.Gateway)
 	}
+	w.parts("device", q.Within)
 	sql := "SELECT device, dev_eui, seen, uplinks, gateways, rssi, snr, rates, airtime, expected, lost, resets, newest, " + order + ` AS place
 		FROM (SELECT device, any(u.dev_eui) AS dev_eui, max(time) AS seen, uniqExact(gateway) AS gateways, max(rssi_dbm) AS rssi, max(snr_db) AS snr,
 				arraySort(groupUniqArray(data_rate)) AS rates, argMax((gateway, rssi_dbm, snr_db, data_rate, frequency_hz, f_cnt), (time, rssi_dbm)) AS newest,

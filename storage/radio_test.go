@@ -202,7 +202,7 @@ func TestGateways(t *testing.T) {
 	}
 	ask := func(id string, want ...storage.GatewayRadio) {
 		t.Helper()
-		got, err := db.Gateways(within(t), start, start.Add(time.Hour), id)
+		got, err := db.Gateways(within(t), start, start.Add(time.Hour), id, nil)
 		if err != nil || !alike(got, want) {
 			t.Errorf("gateway %q: %v\n got %v\nwant %v", id, err, got, want)
 		}
@@ -213,7 +213,7 @@ func TestGateways(t *testing.T) {
 	}
 	ask("d")
 	ask("' OR 1=1 --")
-	if _, err := db.Gateways(within(t), start, start.Add(8*24*time.Hour), ""); !isQueryError(err) {
+	if _, err := db.Gateways(within(t), start, start.Add(8*24*time.Hour), "", nil); !isQueryError(err) {
 		t.Errorf("eight days: %v, want a QueryError", err)
 	}
 }

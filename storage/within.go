@@ -18,6 +18,23 @@ type Within struct {
 	Devices []string
 }
 
+// parts adds the conditions on rows that are kept by device or camera.
+func (w *where) parts(column string, in *Within) {
+	if in != nil {
+		w.among(column, in.Devices)
+	}
+}
+
+// alarms adds that a column is the id of an alarm of the part of the city: as with those that are open, it is of
+// where its last event was. Of alarms whose events have all expired nothing is known.
+func (w *where) alarms(column string, in *Within) {
+	var last where
+	last.events(in)
+	w.add(column+` IN (SELECT lower(hex(substring(SHA256(concat(rule, '\0', key)), 1, 12)))
+		FROM (SELECT rule, key, argMax(domain, (time, id)) AS domain, argMax(zone, (time, id)) AS zone, argMax(device, (time, id)) AS device FROM
+			(SELECT time, id, rule, key, domain, zone, device FROM events_log WHERE state IN ('raised', 'updated', 'cleared')) GROUP BY rule, key)`+last.sql()+`)`, last.args...)
+}
+
 // withinBytes is how long a query may be that names the devices of a part of the city; ClickHouse's own
 // bound is 256 KiB, which is 10,000 names.
 const withinBytes = 64 << 20

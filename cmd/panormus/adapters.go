@@ -128,8 +128,8 @@ func (h history) Export(ctx context.Context, w io.Writer, q api.ExportQuery) err
 }
 
 // Gateways implements api.Radio.
-func (h history) Gateways(ctx context.Context, from, to time.Time, gateway string) ([]api.GatewayRadio, error) {
-	found, err := h.db.Gateways(ctx, from, to, gateway)
+func (h history) Gateways(ctx context.Context, from, to time.Time, gateway string, in *api.Within) ([]api.GatewayRadio, error) {
+	found, err := h.db.Gateways(ctx, from, to, gateway, (*storage.Within)(in))
 	out := make([]api.GatewayRadio, len(found))
 	for i, g := range found {
 		out[i] = api.GatewayRadio(g)
@@ -139,7 +139,7 @@ func (h history) Gateways(ctx context.Context, from, to time.Time, gateway strin
 
 // RadioDevices implements api.Radio.
 func (h history) RadioDevices(ctx context.Context, q api.RadioQuery, limit int, cursor string) ([]api.DeviceRadio, string, error) {
-	found, next, err := h.db.RadioDevices(ctx, storage.RadioQuery{From: q.From, To: q.To, Device: q.Device, Gateway: q.Gateway, Sort: q.Sort}, limit, cursor)
+	found, next, err := h.db.RadioDevices(ctx, storage.RadioQuery{From: q.From, To: q.To, Device: q.Device, Gateway: q.Gateway, Sort: q.Sort, Within: (*storage.Within)(q.Within)}, limit, cursor)
 	if bad, ok := errors.AsType[*storage.CursorError](err); ok {
 		return nil, "", fmt.Errorf("%w: %w", api.ErrCursor, bad)
 	}

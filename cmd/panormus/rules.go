@@ -258,19 +258,8 @@ func printBacktest(out io.Writer, rule string, answer []byte, shown int) error {
 	return nil
 }
 
-// backtest evaluates a rule over what the database holds.
-func (n *node) backtest(ctx context.Context, rule *rules.Rule, from, to time.Time) (*rules.BacktestResult, error) {
-	b := rules.Backtest{Rule: rule, From: from, To: to, Config: rules.Config{Registry: n.registry}}
-	b.Hours = n.hours()
-	b.Read = func(ctx context.Context, p rules.Past, each func(*batch.Observations) error) (int64, error) {
-		return n.parts.db.Past(ctx, storage.PastQuery{From: p.From, To: p.To, Domain: p.Domain, Metrics: p.Metrics}, each)
-	}
-	b.ReadRows = n.pastRows
-	return b.Run(ctx)
-}
-
 // pastRows reads what the database holds of a kind of rows.
-func (n *node) pastRows(ctx context.Context, on string, p rules.Past, each func(*rules.Row) error) (leftOut int64, err error) {
+func (n *node) pastRows(ctx context.Context, on string, p rules.Past, in *storage.Within, each func(*rules.Row) error) (leftOut int64, err error) {
 	var bad error
 	do := func(row *rules.Row) {
 		if bad == nil {
@@ -280,15 +269,15 @@ func (n *node) pastRows(ctx context.Context, on string, p rules.Past, each func(
 	db := n.parts.db
 	switch on {
 	case rules.OnDetections:
-		return db.PastDetections(ctx, p.From, p.To, p.Metrics, func(d *batch.Detections) error { rules.Detections(d, do); return bad })
+		return db.PastDetections(ctx, p.From, p.To, p.Metrics, in, func(d *batch.Detections) error { rules.Detections(d, do); return bad })
 	case rules.OnTracks:
-		err = db.PastTracks(ctx, p.From, p.To, func(all []batch.Track) error { rules.Tracks(all, do); return bad })
+		err = db.PastTracks(ctx, p.From, p.To, in, func(all []batch.Track) error { rules.Tracks(all, do); return bad })
 	case rules.OnCounts:
-		err = db.PastCounts(ctx, p.From, p.To, func(all []batch.Count) error { rules.Counts(all, do); return bad })
+		err = db.PastCounts(ctx, p.From, p.To, in, func(all []batch.Count) error { rules.Counts(all, do); return bad })
 	case rules.OnUplinks:
-		err = db.PastUplinks(ctx, p.From, p.To, func(all []batch.Uplink) error { rules.Uplinks(all, do); return bad })
+		err = db.PastUplinks(ctx, p.From, p.To, in, func(all []batch.Uplink) error { rules.Uplinks(all, do); return bad })
 	case rules.OnEvents:
-		err = db.PastEvents(ctx, p.From, p.To, p.Domain, func(all []batch.Event) error { rules.Events(all, do); return bad })
+		err = db.PastEvents(ctx, p.From, p.To, p.Domain, in, func(all []batch.Event) error { rules.Events(all, do); return bad })
 	default:
 		err = fmt.Errorf("BUG: no past of %s", on)
 	}

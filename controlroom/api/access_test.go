@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -140,12 +141,19 @@ func TestNothingLeaks(t *testing.T) {
 	})
 	p := &cityPast{}
 	book := &ledger{}
+	heard := &air{}
+	var tried *Within
 	mine, other := raised("hot", "lamp-1", "major", 9), raised("hot", "lamp-2", "major", 8)
 	mine.Zone, other.Zone = "centro", "mondello"
 	crowd, crowd2 := raised("crowd", "cam-1", "major", 7), raised("crowd", "cam-2", "major", 6)
 	crowd.Domain, crowd.Zone, crowd2.Domain, crowd2.Zone = "safety", "centro", "safety", "centro"
 	s, desk := alarmed(t, func(c *Config) {
 		c.Who, c.Events, c.Export, c.Series, c.Audit, c.AlarmLog = who, p, p, p, audit.New(book), rowsOf{}
+		c.Radio = heard
+		c.Backtest = func(_ context.Context, r *rules.Rule, from, to time.Time, in *Within) (*rules.BacktestResult, error) {
+			tried = in
+			return &rules.BacktestResult{Rule: r, From: from, To: to, Step: time.Hour}, nil
+		}
 		c.Warnings = func() []cap.Alarm {
 			var out []cap.Alarm
 			for _, e := range []batch.Event{mine, other, crowd, crowd2} {
@@ -158,6 +166,7 @@ func TestNothingLeaks(t *testing.T) {
 	for id, body := range map[string]string{
 		"lamp-1": `{"domain":"lighting","zone":"centro","lat":38.1,"lon":13.3}`, "lamp-2": `{"domain":"lighting","zone":"mondello","lat":38.1,"lon":13.3}`,
 		"bin-1": `{"domain":"waste","zone":"centro","lat":38.1,"lon":13.3}`, "cam-1": `{"domain":"safety","zone":"centro",` + camera + `}`, "cam-2": `{"domain":"safety","zone":"centro",` + camera + `}`,
+		"gw-a": `{"domain":"lorawan","name":"Cattedrale"}`, "gw-b": `{"domain":"lorawan","zone":"mondello","name":"Porto"}`,
 	} {
 		if w := s.ask("PUT", "/api/v1/devices/"+id, body, "Authorization", "Bearer "+secrets["all"]); w.Code != 200 {
 			t.Fatalf("%s: %d %s", id, w.Code, w.Body)
@@ -230,10 +239,42 @@ func TestNothingLeaks(t *testing.T) {
 	if q := p.export.Within; q == nil || !slices.Equal(q.Devices, []string{"lamp-1"}) {
 		t.Errorf("export within %+v", q)
 	}
-	for _, table := range []string{"alarm_log", "rejected", "detections", "tracks"} {
+	ask("operator", "GET", "/api/v1/export?table=alarm_log", "")
+	if q := p.export.Within; q == nil || q.Areas[0] != [2]string{"lighting", "centro"} {
+		t.Errorf("export of what happened to alarms within %+v", q)
+	}
+	for _, table := range []string{"rejected", "detections", "tracks"} {
 		if w := ask("operator", "GET", "/api/v1/export?table="+table, ""); w.Code != 403 {
 			t.Errorf("export of %s: %d", table, w.Code)
 		}
+	}
+	for _, path := range []string{"/api/v1/gateways", "/api/v1/gateways/gw-b", "/api/v1/radio/devices", "/api/v1/radio/devices?gateway=gw-b", "/api/v1/radio/devices/lamp-1"} {
+		heard.asked, heard.in = RadioQuery{}, nil
+		w := ask("operator", "GET", path, "")
+		if q := cmp.Or(heard.in, heard.asked.Within); w.Code != 200 || q == nil || !slices.Equal(q.Devices, []string{"lamp-1"}) || strings.Contains(w.Body.String(), "Porto") {
+			t.Errorf("%s: %d %s, asked within %+v", path, w.Code, w.Body, q)
+		}
+	}
+	// A gateway elsewhere that heard nothing is none.
+	for _, id := range []string{"gw-a", "none"} {
+		if w := ask("operator", "GET", "/api/v1/gateways/"+id, ""); w.Code != 404 {
+			t.Errorf("gateway %s: %d %s", id, w.Code, w.Body)
+		}
+	}
+	if w := ask("operator", "GET", "/api/v1/gateways", ""); strings.Contains(w.Body.String(), "gw-a") {
+		t.Errorf("gateways: %s", w.Body)
+	}
+	const day = `{"from":"2026-03-01T00:00:00Z","to":"2026-03-02T00:00:00Z","rule":`
+	if w := ask("operator", "POST", "/api/v1/rules/x/backtest", day+`{"when":"power_w > 1"}}`); w.Code != 200 || tried == nil || !slices.Equal(tried.Devices, []string{"lamp-1"}) || tried.Areas[0] != [2]string{"lighting", "centro"} {
+		t.Errorf("a backtest: %d %s, within %+v", w.Code, w.Body, tried)
+	}
+	for _, rule := range []string{`{"on":"detections","when":"score > 0.5"}`, `{"sequence":[{"as":"a","on":"observations","when":"power_w > 1"},{"as":"b","on":"tracks","within":"1m","when":"score > 0.5"}]}`} {
+		if w := ask("operator", "POST", "/api/v1/rules/x/backtest", day+rule+`}`); w.Code != 403 || !strings.Contains(w.Body.String(), "tracks.read") {
+			t.Errorf("a backtest of %s: %d %s", rule, w.Code, w.Body)
+		}
+	}
+	if w := ask("all", "POST", "/api/v1/rules/x/backtest", day+`{"on":"detections","when":"score > 0.5"}}`); w.Code != 200 || tried != nil {
+		t.Errorf("an admin's backtest: %d %s, within %+v", w.Code, w.Body, tried)
 	}
 	// The agency.
 	for path, status := range map[string]int{"/api/v1/state": 403, "/api/v1/devices": 403, "/api/v1/export?table=events": 403, "/api/v1/stats": 403, "/api/v1/cameras/cam-2": 404, "/api/v1/cameras/cam-1": 200, "/api/v1/cameras": 200, "/api/v1/alarms": 200, "/api/v1/events": 200} {

@@ -45,8 +45,8 @@ type Config struct {
 	Rollups Rollups
 	Changes Changes // nil: 501
 	Rules   Rules   // nil: 501
-	// Backtest evaluates a rule over the past; nil: 501. RuleStats is what rules have done; nil: nothing.
-	Backtest  func(ctx context.Context, rule *rules.Rule, from, to time.Time) (*rules.BacktestResult, error)
+	// Backtest evaluates a rule over the past of a part of the city, nil for the whole; nil: 501. RuleStats is what rules have done; nil: nothing.
+	Backtest  func(ctx context.Context, rule *rules.Rule, from, to time.Time, in *Within) (*rules.BacktestResult, error)
 	RuleStats func() []rules.RuleStats
 
 	Replay Replay // nil: 501

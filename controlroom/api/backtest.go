@@ -61,7 +61,7 @@ func (a *api) backtests() {
 	}}
 	register(a, huma.Operation{
 		Method: http.MethodPost, Path: "/api/v1/rules/{id}/backtest", Summary: "What a rule would have raised", Tags: []string{rulesTag}, Errors: []int{400, 404, 422, 429, 501, 503},
-		Description: "Evaluates the rule over the readings, or the rows it is about, of the database, with the engine that evaluates the present, at most 92 days. It ends with the request.",
+		Description: "Evaluates the rule over the readings, or the rows it is about, of the database, with the engine that evaluates the present, at most 92 days. It ends with the request. Whoever sees a part of the city tries it on that part: on its devices and cameras, and the events that are seen of it. What a rule of one's own would say of single detections and tracks is told to those who may see tracks.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: body}}},
 		Responses:   map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{"application/json": {Schema: answer}}}},
 	}, a.backtest)
@@ -81,6 +81,7 @@ func (a *api) backtest(c *call, in *struct {
 	if err := json.Unmarshal(in.RawBody, &asked); err != nil {
 		return nil, problem.New(http.StatusBadRequest, "body: %v; want {\"from\":…,\"to\":…,\"rule\":…}", err)
 	}
+	scope := c.scope()
 	rule := a.Rules.Set().Rule(in.ID)
 	if len(asked.Rule) > 0 && string(asked.Rule) != "null" {
 		text := []byte(asked.Rule)
@@ -95,6 +96,10 @@ func (a *api) backtest(c *call, in *struct {
 		}
 		if err != nil {
 			return nil, err
+		}
+		// A rule in force tells what its events tell anyway; one of one's own could tell all that is known of a person.
+		if p := auth.Of(c.ctx); rule.Personal() && !p.May(auth.TracksRead) {
+			return nil, problem.New(http.StatusForbidden, "a rule of one's own about detections or tracks needs the permission %s, which role %s has not got", auth.TracksRead, p.Role)
 		}
 	}
 	if rule == nil {
@@ -122,7 +127,7 @@ func (a *api) backtest(c *call, in *struct {
 	default:
 		return nil, huma.ErrorWithHeaders(problem.New(http.StatusTooManyRequests, "%d backtests run already, want one of them to end first", maxBacktests), http.Header{"Retry-After": {unavailable}})
 	}
-	r, err := a.Backtest(c.ctx, rule, from, to)
+	r, err := a.Backtest(c.ctx, rule, from, to, a.within(scope, true))
 	if err != nil {
 		return nil, c.away("backtest", err)
 	}

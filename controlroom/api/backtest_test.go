@@ -20,7 +20,7 @@ func TestBacktest(t *testing.T) {
 	running, end := make(chan struct{}, 10), make(chan struct{})
 	close(end)
 	s := newSite(t, func(c *Config) {
-		c.Backtest = func(ctx context.Context, r *rules.Rule, from, to time.Time) (*rules.BacktestResult, error) {
+		c.Backtest = func(ctx context.Context, r *rules.Rule, from, to time.Time, _ *Within) (*rules.BacktestResult, error) {
 			asked.rule, asked.from, asked.to = r, from, to
 			running <- struct{}{}
 			<-end

@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
 	"panormus/devices"
@@ -18,8 +19,8 @@ import (
 // Radio answers how devices and gateways heard one another over From <= time < To.
 type Radio interface {
 	// Gateways returns the gateways that heard anything, in order of id; only the one named by
-	// gateway where that is not empty.
-	Gateways(ctx context.Context, from, to time.Time, gateway string) ([]GatewayRadio, error)
+	// gateway where that is not empty. They, and all figures, are of the devices of in, nil for all.
+	Gateways(ctx context.Context, from, to time.Time, gateway string, in *Within) ([]GatewayRadio, error)
 	// RadioDevices returns a page of devices and the cursor of the next, "" after the last. An unknown
 	// cursor is an ErrCursor.
 	RadioDevices(ctx context.Context, q RadioQuery, limit int, cursor string) (found []DeviceRadio, next string, err error)
@@ -32,6 +33,7 @@ type Radio interface {
 type RadioQuery struct {
 	From, To              time.Time
 	Device, Gateway, Sort string
+	Within                *Within // nil: of the whole city
 }
 
 // A GatewayRadio is how one gateway heard. Own devices are those that it hears at least half of;
@@ -194,7 +196,7 @@ func (w Window) span() (from, to time.Time, err error) {
 func (a *api) radio() {
 	tags, faults := []string{"radio"}, []int{422, 501, 503}
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/gateways", Summary: "Gateways and how they hear, in order of id", Tags: tags, Errors: faults,
-		Description: "Those that heard an uplink in the window, and those of the registry: claimed devices of domain lorawan that have no dev_eui."}, a.listGateways)
+		Description: "Those that heard an uplink in the window, and those of the registry: claimed devices of domain lorawan that have no dev_eui. Whoever sees a part of the city is told of the gateways of it, and of others, by their ids alone, how they heard its devices; all figures are of its devices."}, a.listGateways)
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/gateways/{id}", Summary: "One gateway and how it hears", Tags: tags, Errors: append(faults, 404)},
 		func(c *call, in *struct {
 			ID string `path:"id" maxLength:"128"`
@@ -241,7 +243,7 @@ func (a *api) radio() {
 			out.Body.Links = make([]radioLink, len(links))
 			for i, l := range links {
 				out.Body.Links[i] = radioLink{Gateway: l.Gateway, Seen: live.Stamp{Time: l.Seen}, Uplinks: l.Uplinks, RSSIdBm: number(l.RSSIdBm), SNRdB: number(l.SNRdB)}
-				if g := a.lookup(l.Gateway); g != nil {
+				if g := c.asset(l.Gateway); g != nil {
 					out.Body.Links[i].Name = g.Name
 				}
 			}
@@ -272,7 +274,8 @@ func (c *call) gateways(w Window, id string) ([]gatewayItem, error) {
 	if err != nil {
 		return nil, err
 	}
-	heard, err := a.Radio.Gateways(c.ctx, from, to, id)
+	scope := c.scope()
+	heard, err := a.Radio.Gateways(c.ctx, from, to, id, a.within(scope, true))
 	if err != nil {
 		return nil, c.away("gateways", err)
 	}
@@ -280,19 +283,19 @@ func (c *call) gateways(w Window, id string) ([]gatewayItem, error) {
 	known := make(map[string]bool, len(heard))
 	for _, g := range heard {
 		known[g.Gateway] = true
-		out = append(out, a.gateway(g))
+		out = append(out, c.gateway(g))
 	}
-	for _, d := range a.gatewaysOf(id) {
+	for _, d := range a.gatewaysOf(scope, id) {
 		if !known[d.ID] {
-			out = append(out, a.gateway(GatewayRadio{Gateway: d.ID}))
+			out = append(out, c.gateway(GatewayRadio{Gateway: d.ID}))
 		}
 	}
 	slices.SortFunc(out, func(x, y gatewayItem) int { return cmp.Compare(x.ID, y.ID) })
 	return out, nil
 }
 
-// gatewaysOf are the registry's gateways, or the one with the id where it is one.
-func (a *api) gatewaysOf(id string) []*devices.Asset {
+// gatewaysOf are the registry's gateways that a scope sees, or the one with the id where it is one.
+func (a *api) gatewaysOf(s *auth.Scope, id string) []*devices.Asset {
 	if a.Registry == nil {
 		return nil
 	}
@@ -301,20 +304,21 @@ func (a *api) gatewaysOf(id string) []*devices.Asset {
 		all = []*devices.Asset{a.Registry.Lookup(id)}
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(d *devices.Asset) bool {
-		return d == nil || d.Domain != gatewayDomain || d.Status == devices.Unclaimed || d.LoRaWAN != nil && d.LoRaWAN.DevEUI != ""
+		return d == nil || d.Domain != gatewayDomain || d.Status == devices.Unclaimed || d.LoRaWAN != nil && d.LoRaWAN.DevEUI != "" || !sees(s, d)
 	})
 }
 
-func (a *api) gateway(g GatewayRadio) gatewayItem {
+// gateway is how one heard, and what it is where whoever asks may see it.
+func (c *call) gateway(g GatewayRadio) gatewayItem {
 	out := gatewayItem{ID: g.Gateway, Uplinks: g.Uplinks, Devices: g.Devices, OwnDevices: g.OwnDevices, Expected: g.Expected, Lost: g.Lost,
 		Loss: share(g.Lost, g.Expected), AirtimeMs: g.AirtimeMs}
 	if g.Uplinks > 0 {
 		out.Seen, out.RSSIdBm, out.SNRdB = &live.Stamp{Time: g.Seen}, number(g.RSSIdBm), number(g.SNRdB)
 	}
-	if d := a.lookup(g.Gateway); d != nil {
+	if d := c.asset(g.Gateway); d != nil {
 		out.Name, out.Zone, out.Lat, out.Lon, out.Registered = d.Name, d.Zone, d.Lat, d.Lon, d.Status != devices.Unclaimed
 	}
-	if it, ok := a.item(g.Gateway); ok && it.Seen != nil && (out.Seen == nil || it.Seen.After(out.Seen.Time)) {
+	if it, ok := c.item(g.Gateway); ok && it.Seen != nil && (out.Seen == nil || it.Seen.After(out.Seen.Time)) {
 		out.Seen = it.Seen
 	}
 	switch {
@@ -332,9 +336,10 @@ func (a *api) gateway(g GatewayRadio) gatewayItem {
 // networks' servers may keep that to themselves.
 const silence = time.Hour
 
-// item is the state of a device, where there is one.
-func (a *api) item(id string) (live.Item, bool) {
-	if a.State == nil {
+// item is the state of a device, where there is one that whoever asks may see.
+func (c *call) item(id string) (live.Item, bool) {
+	a := c.api
+	if a.State == nil || !c.seesDevice(id) {
 		return live.Item{}, false
 	}
 	d := a.State.Lookup(id)
@@ -361,6 +366,7 @@ func (c *call) radioDevices(w Window, q RadioQuery, limit int, cursor string) ([
 	if a.Radio == nil {
 		return nil, "", missing("radio")
 	}
+	q.Within = a.within(c.scope(), true)
 	var err error
 	if q.From, q.To, err = w.span(); err != nil {
 		return nil, "", err
@@ -379,7 +385,7 @@ func (c *call) radioDevices(w Window, q RadioQuery, limit int, cursor string) ([
 		if asset := a.lookup(d.Device); asset != nil {
 			out[i].Name, out[i].Domain, out[i].Zone = asset.Name, asset.Domain, asset.Zone
 		}
-		if it, ok := a.item(d.Device); ok {
+		if it, ok := c.item(d.Device); ok {
 			out[i].told(it.Values)
 		}
 	}

@@ -16,13 +16,14 @@ import (
 type air struct {
 	from, to time.Time
 	asked    RadioQuery
+	in       *Within // of gateways
 	limit    int
 	silent   bool
 	fail     error
 }
 
-func (r *air) Gateways(_ context.Context, from, to time.Time, gateway string) ([]GatewayRadio, error) {
-	r.from, r.to = from, to
+func (r *air) Gateways(_ context.Context, from, to time.Time, gateway string, in *Within) ([]GatewayRadio, error) {
+	r.from, r.to, r.in = from, to, in
 	if r.silent || gateway != "" && gateway != "gw-b" {
 		return nil, r.fail
 	}

@@ -116,13 +116,13 @@ var routes = map[string]Rule{
 	"PUT /api/v1/rules/{id}":           {Need: RulesWrite, Note: "rule.put"},
 	"DELETE /api/v1/rules/{id}":        {Need: RulesWrite, Note: "rule.deleted"},
 	"POST /api/v1/rules/check":         {Need: RulesTry, Reach: Free},
-	"POST /api/v1/rules/{id}/backtest": {Need: RulesTry},
+	"POST /api/v1/rules/{id}/backtest": {Need: RulesTry, Reach: Scoped},
 	"GET /api/v1/rule-stats":           {Need: RulesRead, Reach: Scoped},
 
-	"GET /api/v1/gateways":           {Need: RadioRead},
-	"GET /api/v1/gateways/{id}":      {Need: RadioRead},
-	"GET /api/v1/radio/devices":      {Need: RadioRead},
-	"GET /api/v1/radio/devices/{id}": {Need: RadioRead},
+	"GET /api/v1/gateways":           {Need: RadioRead, Reach: Scoped},
+	"GET /api/v1/gateways/{id}":      {Need: RadioRead, Reach: Scoped},
+	"GET /api/v1/radio/devices":      {Need: RadioRead, Reach: Scoped},
+	"GET /api/v1/radio/devices/{id}": {Need: RadioRead, Reach: Scoped},
 
 	"GET /api/v1/cameras":              {Need: CamerasRead, Reach: Scoped},
 	"GET /api/v1/cameras/{id}":         {Need: CamerasRead, Reach: Scoped},

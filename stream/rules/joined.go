@@ -72,6 +72,9 @@ func (r *Rule) takes(on string) bool {
 	return r.endsOn() == on
 }
 
+// Personal reports whether the rule looks at rows that each tell of a person or a vehicle.
+func (r *Rule) Personal() bool { return r.takes(OnDetections) || r.takes(OnTracks) }
+
 // runs reports whether an engine judges the rule by rows, or messages, of a kind.
 func (r *Rule) runs(engine, on string) bool {
 	if r.inner() {
