@@ -26,7 +26,7 @@ type Alarms interface {
 	List(q alarms.Query) (page []alarms.Record, more bool, total int)
 	Get(id string) (alarms.Record, bool)
 	Act(ctx context.Context, ids []string, x alarms.Act) ([]alarms.Result, error)
-	Match(q alarms.Query, limit int) (ids []string, more bool)
+	ActAll(ctx context.Context, q alarms.Query, limit int, x alarms.Act) (out []alarms.Result, more bool, err error)
 	HealthOf(now time.Time, sees func(*alarms.Alarm) bool) alarms.Health
 	Windows() []alarms.Window
 	Window(id string) (alarms.Window, bool)
@@ -239,7 +239,7 @@ func (a *api) alarms() {
 			}
 			switch r := results[0]; c.alarmStatus(r) {
 			case http.StatusOK:
-				return &one[live.Alarm]{live.AlarmOf(r.Record)}, nil
+				return &one[live.Alarm]{live.AlarmOf(r.Record())}, nil
 			case http.StatusNotFound:
 				return nil, noSuch("alarm", in.ID)
 			case http.StatusConflict:
@@ -272,7 +272,7 @@ func (a *api) alarms() {
 				if err != nil {
 					return nil, err
 				}
-				b.IDs, out.Body.More = a.Alarms.Match(q, maxMatched)
+				return c.actAll(q, b)
 			case n < 1 || n > maxTogether:
 				return nil, invalid("body.ids", "%d, want 1 to %d", n, maxTogether)
 			}
@@ -285,9 +285,7 @@ func (a *api) alarms() {
 				if r.Err == nil {
 					out.Body.Done++
 				}
-				if b.Filter == nil || r.Err != nil && len(out.Body.Results) < maxRefused {
-					out.Body.Results = append(out.Body.Results, c.alarmResult(r))
-				}
+				out.Body.Results = append(out.Body.Results, c.alarmResult(r))
 			}
 			return out, nil
 		})
@@ -302,8 +300,8 @@ func (c *call) alarmResult(r alarms.Result) alarmResult {
 	if out.Status == http.StatusServiceUnavailable {
 		out.Detail = "not available now"
 	}
-	if r.Record.Alarm != nil {
-		out.State, out.Rev = string(r.Record.State()), r.Record.Rev
+	if now := r.Record(); now.Alarm != nil {
+		out.State, out.Rev = string(now.State()), now.Rev
 	}
 	return out
 }
@@ -313,30 +311,65 @@ func (c *call) act(ids []string, action string, b alarmAct) ([]alarms.Result, er
 	if c.api.Alarms == nil {
 		return nil, missing("alarms")
 	}
-	x := alarms.Act{Action: action, By: c.who(), Note: b.Note, To: b.To, Rev: b.Rev}
-	if b.Until != "" {
-		var until live.Stamp
-		if err := until.UnmarshalText([]byte(b.Until)); err != nil {
-			return nil, invalid("body.until", "%v", err)
-		}
-		x.Until = until.Time
+	x, err := c.actOf(action, b)
+	if err != nil {
+		return nil, err
 	}
 	seen := c.seen(ids)
 	var results []alarms.Result
-	var err error
 	if len(seen) > 0 {
 		results, err = c.api.Alarms.Act(c.ctx, seen, x)
 	}
-	if errors.Is(err, alarms.ErrInvalid) {
-		return nil, invalid("body", "%s", strings.TrimPrefix(err.Error(), alarms.ErrInvalid.Error()+": "))
-	}
 	if err != nil {
-		return nil, c.away("the alarms", err)
+		return nil, c.notActed(err)
 	}
 	if len(seen) == len(ids) {
 		return results, nil
 	}
 	return withUnseen(ids, results), nil
+}
+
+// actAll does one thing to all alarms that a filter selects.
+func (c *call) actAll(q alarms.Query, b alarmActs) (*one[alarmResults], error) {
+	x, err := c.actOf(b.Action, alarmAct{Note: b.Note, Until: b.Until, To: b.To})
+	if err != nil {
+		return nil, err
+	}
+	q.Sees = c.seesAlarm()
+	results, more, err := c.api.Alarms.ActAll(c.ctx, q, maxMatched, x)
+	if err != nil {
+		return nil, c.notActed(err)
+	}
+	out := &one[alarmResults]{alarmResults{Matched: len(results), More: more, Results: []alarmResult{}}}
+	for _, r := range results {
+		if r.Err == nil {
+			out.Body.Done++
+		} else if len(out.Body.Results) < maxRefused {
+			out.Body.Results = append(out.Body.Results, c.alarmResult(r))
+		}
+	}
+	return out, nil
+}
+
+// actOf is the act that a body asks for.
+func (c *call) actOf(action string, b alarmAct) (alarms.Act, error) {
+	x := alarms.Act{Action: action, By: c.who(), Note: b.Note, To: b.To, Rev: b.Rev}
+	if b.Until != "" {
+		var until live.Stamp
+		if err := until.UnmarshalText([]byte(b.Until)); err != nil {
+			return x, invalid("body.until", "%v", err)
+		}
+		x.Until = until.Time
+	}
+	return x, nil
+}
+
+// notActed is the answer where nothing was done to any alarm.
+func (c *call) notActed(err error) error {
+	if errors.Is(err, alarms.ErrInvalid) {
+		return invalid("body", "%s", strings.TrimPrefix(err.Error(), alarms.ErrInvalid.Error()+": "))
+	}
+	return c.away("the alarms", err)
 }
 
 // seesAlarm says which alarms may be seen; nil: all.

@@ -108,22 +108,26 @@ func (x *Act) fits(r Record) error {
 	return nil
 }
 
-// do does x, which fitted the alarm when it was taken: the alarm may have changed since by an event that
-// had not heard of it, and then what has no sense any more is only noted.
-func (a *Alarm) do(x *Act, at time.Time) {
+// said is the note of the entry that x makes.
+func (x *Act) said() string {
+	switch x.Action {
+	case "assign":
+		to := x.To
+		if to == "" {
+			to = "nobody"
+		}
+		return strings.TrimSuffix(strings.TrimSpace("to "+to+": "+x.Note), ":")
+	case "shelve":
+		return strings.TrimSuffix("until "+x.Until.UTC().Format(time.RFC3339)+": "+x.Note, ": ")
+	}
+	return x.Note
+}
+
+// do does x, which fitted the alarm when it was taken, and enters it with a note: the alarm may have changed
+// since by an event that had not heard of it, and then what has no sense any more is only noted.
+func (a *Alarm) do(x *Act, note string, at time.Time) {
 	if x.Note != "" {
 		a.Note = x.Note
-	}
-	note := x.Note
-	if x.Action == "assign" {
-		note = strings.TrimSpace("to " + x.To + ": " + x.Note)
-		if x.To == "" {
-			note = strings.TrimSpace("to nobody: " + x.Note)
-		}
-		note = strings.TrimSuffix(note, ":")
-	}
-	if x.Action == "shelve" {
-		note = strings.TrimSuffix("until "+x.Until.UTC().Format(time.RFC3339)+": "+x.Note, ": ")
 	}
 	a.Gone = false
 	a.change(at, x.By, note, func() string {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,101 +12,42 @@ import (
 	streamlog "panormus/stream/log"
 )
 
-// actPrefix begins the keys of acts in the bucket of alarms; no alarm's id does.
-const actPrefix = "act-"
-
 // Bounds of acts.
 const (
-	actIDs     = 10_000    // of one value in the bucket
+	actIDs     = 40_000    // of one value in the bucket: 800 kB, below what a server takes by default
 	maxWaiting = 1_000_000 // acts on one alarm each that no value has taken in
 	actTimeout = 10 * time.Second
 	// dropActs is how long an act is kept once values have taken it in, for Books that are behind.
 	dropActs = time.Minute
 )
 
-// A deed is an act in the bucket: what was done, when and to which alarms. One value, however many the
-// alarms are, is all that is written before operators are answered. It counts for an alarm where that
-// still has the rev that is named when the deed comes in the bucket's order; the worker writes it into
-// the alarms' values afterwards.
-type deed struct {
-	Act  Act       `json:"act"`
-	At   time.Time `json:"at"`
-	IDs  []string  `json:"ids"`
-	Revs []uint64  `json:"revs"`
-
-	key  string
-	open int // alarms whose value has not taken it in
-}
-
-// A ref is a deed on one alarm.
-type ref struct {
-	seq  uint64 // of the deed in the bucket
-	rev  uint64 // of the alarm that it was done to
-	deed *deed
-}
-
-func mergeRefs(a, b []ref) []ref {
-	if len(b) == 0 {
-		return a
-	}
-	out := append(slices.Clone(a), b...)
-	slices.SortFunc(out, func(x, y ref) int { return cmp.Compare(x.seq, y.seq) })
-	return out
-}
-
-// settle does acts on the value of the bucket, oldest first, and returns those that are in it or do not
-// count. What a value was written over without knowing counts where the chain of revs says that it did
-// before, and is done to that value now.
-func (h *held) settle(acts []ref) (out []ref) {
-	h.Record = Record{h.base, h.seq}
-	if h.base.Same != 0 {
-		h.Rev = h.base.Same
-	}
-	before := h.base.After
-	h.acts = nil
-	for _, r := range acts {
-		switch {
-		case r.seq <= h.base.Seen:
-			out = append(out, r)
-		case h.base.Same == 0 && r.seq < h.seq && r.rev == before:
-			before = r.seq
-			h.do(r, h.seq)
-		case (h.base.Same != 0 || r.seq > h.seq) && r.rev == h.Rev:
-			h.do(r, r.seq)
-		default:
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-func (h *held) do(r ref, rev uint64) {
-	h.Alarm = h.clone()
-	h.Alarm.do(&r.deed.Act, r.deed.At)
-	h.Rev = rev
-	h.acts = append(h.acts, r)
-}
-
 // acting is what a Book knows of acts.
 type acting struct {
 	deeds    uint64               // the newest one taken
 	early    map[string][]ref     // of alarms whose value is not known yet
-	unfolded map[string]struct{}  // alarms with acts that are not in their value
+	unfolded []*held              // alarms that got acts which were not in their value, the first first
 	waiting  int                  // refs of those
 	settled  map[string]time.Time // deeds that values have taken in, by key, and when they were done
-	mine     map[string][]Record  // by key, what came of the deeds that this process waits for
+	mine     map[string]*asked    // by key, the deeds that this process waits for
 }
 
 func newActing() acting {
-	return acting{early: map[string][]ref{}, unfolded: map[string]struct{}{}, settled: map[string]time.Time{}, mine: map[string][]Record{}}
+	return acting{early: map[string][]ref{}, settled: map[string]time.Time{}, mine: map[string]*asked{}}
+}
+
+// asked is a deed on its way to the bucket, and what came of it once it is back.
+type asked struct {
+	*deed
+	of   []*held
+	revs []uint64
+	done []*version // nil where the alarm had changed
 }
 
 // mark notes whether an alarm has acts that are not in its value. The caller holds the lock.
 func (b *Book) mark(h *held) {
-	if len(h.acts) > 0 {
-		b.unfolded[h.base.ID] = struct{}{}
-	} else {
-		delete(b.unfolded, h.base.ID)
+	if len(h.acts) > 0 && !h.unfolded {
+		h.unfolded = true
+		b.unfolded = append(b.unfolded, h)
 	}
 }
 
@@ -137,28 +77,41 @@ func (b *Book) indexAct(e streamlog.Entry) {
 		return
 	}
 	b.deeds = e.Revision
-	d := &deed{key: e.Key}
-	if err := json.Unmarshal(e.Value, d); err != nil || len(d.IDs) != len(d.Revs) {
-		b.log.Error("an act in the bucket is unreadable and left out", "key", e.Key, "revision", e.Revision, "error", err)
-		return
+	mine := b.mine[e.Key]
+	n := 0
+	var d *deed
+	var alarm func(i int) (string, *held, uint64)
+	if mine != nil {
+		d, n = mine.deed, len(mine.of)
+		alarm = func(i int) (string, *held, uint64) { return mine.of[i].base.ID, mine.of[i], mine.revs[i] }
+	} else {
+		var err error
+		if d, err = decodeDeed(e.Value); err != nil {
+			b.log.Error("an act in the bucket is unreadable and left out", "key", e.Key, "revision", e.Revision, "error", err)
+			return
+		}
+		n = len(d.IDs)
+		alarm = func(i int) (string, *held, uint64) { return d.IDs[i], b.records[d.IDs[i]], d.Revs[i] }
 	}
-	results, mine := b.mine[e.Key]
-	d.open, b.waiting = len(d.IDs), b.waiting+len(d.IDs)
-	for i, id := range d.IDs {
-		h, r := b.records[id], ref{e.Revision, d.Revs[i], d}
-		if h == nil || h.Rev != r.rev || r.seq <= h.base.Seen {
+	d.key, d.open, b.waiting = e.Key, n, b.waiting+n
+	s := newSpread(b, ref{seq: e.Revision, deed: d}, n)
+	b.unfolded = slices.Grow(b.unfolded, n)
+	if b.listen != nil {
+		b.queue = slices.Grow(b.queue, n)
+	}
+	for i := range n {
+		id, h, rev := alarm(i)
+		if h == nil || h.row < 0 || h.rev != rev || e.Revision <= h.base.Seen {
+			r := ref{e.Revision, rev, d}
 			if !b.whole { // the value that it was done to may have been replaced by one yet to come
 				b.early[id] = append(b.early[id], r)
 			}
 			b.release(r)
 			continue
 		}
-		old := h.Record
-		h.do(r, r.seq)
-		b.mark(h)
-		b.changed(h, old)
-		if mine {
-			results[i] = h.Record
+		s.do(h)
+		if mine != nil {
+			mine.done[i] = h.version
 		}
 	}
 	for key, at := range b.settled { // the worker's own are gone before
@@ -168,57 +121,143 @@ func (b *Book) indexAct(e streamlog.Entry) {
 	}
 }
 
+// spread does a deed to alarm after alarm: nothing of them is made anew but what is looked through.
+type spread struct {
+	*Book
+	ref
+	scratch  Alarm
+	entries  []Entry
+	refs     []ref
+	versions []version
+}
+
+func newSpread(b *Book, r ref, n int) *spread {
+	return &spread{Book: b, ref: r, refs: make([]ref, 0, n), versions: make([]version, n)}
+}
+
+// do does it to the next alarm, which has the rev that it was meant for.
+func (s *spread) do(h *held) {
+	old := h.alarm()
+	now := &s.scratch
+	*now = *old
+	now.Pending = s.entries[:0]
+	now.do(&s.deed.Act, s.deed.note, s.deed.At)
+	s.entries = now.Pending
+	v := &s.versions[0]
+	s.versions = s.versions[1:]
+	r := s.ref
+	r.rev = h.rev
+	v.base, v.rev = h.base, r.seq
+	if v.acts = append(h.acts, r); len(h.acts) == 0 {
+		s.refs = append(s.refs, r)
+		v.acts = s.refs[len(s.refs)-1 : len(s.refs) : len(s.refs)]
+	}
+	h.version = v
+	s.mark(h)
+	s.changed(h, old, now)
+}
+
 // Act does the same to alarms and says what came of each. A repeated id is done once. It returns when the
 // act is durable.
 func (b *Book) Act(ctx context.Context, ids []string, x Act) ([]Result, error) {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	if err := x.Check(now, &b.cfg); err != nil {
+	now, err := b.beginAct(&x)
+	if err != nil {
 		return nil, err
 	}
-	out := make([]Result, 0, len(ids))
-	todo := make([]int, 0, len(ids))
+	out, of := make([]Result, 0, len(ids)), make([]*held, 0, len(ids))
 	seen := make(map[string]struct{}, len(ids))
+	b.mu.RLock()
 	for _, id := range ids {
 		if _, ok := seen[id]; !ok {
 			seen[id] = struct{}{}
-			todo = append(todo, len(out))
-			out = append(out, Result{ID: id})
+			out, of = append(out, Result{ID: id}), append(of, b.records[id])
 		}
 	}
+	b.mu.RUnlock()
+	b.act(ctx, out, of, x, now)
+	return out, nil
+}
+
+// ActAll does the same to all alarms that q selects, or to limit of them, and says what came of each, in no
+// order, and whether there are more. It returns when the act is durable.
+func (b *Book) ActAll(ctx context.Context, q Query, limit int, x Act) (out []Result, more bool, err error) {
+	now, err := b.beginAct(&x)
+	if err != nil {
+		return nil, false, err
+	}
+	var of []*held
+	b.mu.RLock()
+	for i := range b.rows {
+		r := &b.rows[i]
+		if !q.takes(r) {
+			continue
+		}
+		if more = len(of) == limit; more {
+			break
+		}
+		of = append(of, r.h)
+	}
+	out = make([]Result, len(of))
+	for i, h := range of {
+		out[i].ID = h.base.ID
+	}
+	b.mu.RUnlock()
+	b.act(ctx, out, of, x, now)
+	return out, more, nil
+}
+
+// beginAct is when an act is done that is one.
+func (b *Book) beginAct(x *Act) (now time.Time, err error) {
+	now = time.Now().UTC().Truncate(time.Millisecond)
+	return now, x.Check(now, &b.cfg)
+}
+
+// act does x to alarms, each named in out.
+func (b *Book) act(ctx context.Context, out []Result, of []*held, x Act, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
+	todo := make([]int, len(out))
+	for i := range todo {
+		todo[i] = i
+	}
 	for range attempts {
-		if todo = b.ask(out, todo, &x); len(todo) == 0 {
-			return out, nil
+		if todo = b.ask(out, of, todo, &x); len(todo) == 0 {
+			return
 		}
-		if todo = b.perform(ctx, out, todo, x, now); len(todo) == 0 {
-			return out, nil
+		if todo = b.perform(ctx, out, of, todo, x, now); len(todo) == 0 {
+			return
 		}
 	}
 	for _, i := range todo {
 		out[i].Err = fmt.Errorf("act on alarm %s: %w", out[i].ID, streamlog.ErrChanged)
 	}
-	return out, nil
 }
 
-// ask looks which of the alarms can take x as they are, notes their records, and returns them.
-func (b *Book) ask(out []Result, todo []int, x *Act) []int {
+// ask looks which of the alarms can take x as they are, notes how they are, and returns them.
+func (b *Book) ask(out []Result, of []*held, todo []int, x *Act) []int {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	fit := todo[:0]
 	for _, i := range todo {
-		h := b.records[out[i].ID]
-		if h == nil || h.Gone {
-			out[i].Record, out[i].Err = Record{}, ErrNotFound
+		h := of[i]
+		if h != nil && h.row < 0 { // forgotten; perhaps there is a new one
+			h = b.records[out[i].ID]
+			of[i] = h
+		}
+		if h == nil || h.gone() {
+			out[i].now, out[i].Err = nil, ErrNotFound
 			continue
 		}
-		out[i].Record, out[i].Err = h.Record, x.fits(h.Record)
-		pending := len(h.Pending)
-		if h.seq <= b.logged {
-			pending -= len(h.base.Pending)
+		out[i].now, out[i].Err = h.version, nil
+		if x.Rev != 0 && x.Rev != h.rev || !slices.Contains(allowed[x.Action], b.rows[h.row].state) {
+			out[i].Err = x.fits(h.record())
+			continue
+		}
+		pending := len(h.acts)
+		if h.seq > b.logged {
+			pending += len(h.base.Pending)
 		}
 		switch {
-		case out[i].Err != nil:
 		case pending >= maxPending:
 			out[i].Err = fmt.Errorf("alarm %s: %d entries wait for the alarm log, which is the most", out[i].ID, pending)
 		case b.waiting+len(fit) >= maxWaiting:
@@ -232,23 +271,22 @@ func (b *Book) ask(out []Result, todo []int, x *Act) []int {
 
 // perform writes x down for the alarms, waits for it to come back and returns those that had changed
 // before it came.
-func (b *Book) perform(ctx context.Context, out []Result, todo []int, x Act, now time.Time) (again []int) {
+func (b *Book) perform(ctx context.Context, out []Result, of []*held, todo []int, x Act, now time.Time) (again []int) {
 	var swaps []streamlog.Swap
-	var of [][]int
+	var parts []*asked
+	var numbers [][]int
 	for some := range slices.Chunk(todo, actIDs) {
-		d := deed{Act: x, At: now, IDs: make([]string, len(some)), Revs: make([]uint64, len(some))}
+		p := &asked{deed: newDeed(x, now), of: make([]*held, len(some)), revs: make([]uint64, len(some)), done: make([]*version, len(some))}
 		for j, i := range some {
-			d.IDs[j], d.Revs[j] = out[i].ID, out[i].Record.Rev
+			p.of[j], p.revs[j] = of[i], out[i].now.rev
 		}
-		value, err := json.Marshal(&d)
-		if err != nil {
-			panic("BUG: an act that JSON cannot say: " + err.Error())
-		}
-		swaps, of = append(swaps, streamlog.Swap{Key: actPrefix + rand.Text(), Value: value}), append(of, some)
+		value := p.encode(len(some), func(j int) (string, uint64) { return out[some[j]].ID, p.revs[j] })
+		swaps = append(swaps, streamlog.Swap{Key: actPrefix + rand.Text(), Value: value})
+		parts, numbers = append(parts, p), append(numbers, some)
 	}
 	b.mu.Lock()
 	for j := range swaps {
-		b.mine[swaps[j].Key] = make([]Record, len(of[j]))
+		b.mine[swaps[j].Key] = parts[j]
 	}
 	b.mu.Unlock()
 	b.bucket.SwapAll(ctx, swaps)
@@ -260,14 +298,13 @@ func (b *Book) perform(ctx context.Context, out []Result, todo []int, x Act, now
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for j := range swaps {
-		results := b.mine[swaps[j].Key]
 		delete(b.mine, swaps[j].Key)
-		for k, i := range of[j] {
+		for k, i := range numbers[j] {
 			switch failed := cmp.Or(swaps[j].Err, err); {
 			case failed != nil:
 				out[i].Err = fmt.Errorf("act on alarm %s, which may or may not be done: %w", out[i].ID, failed)
-			case results[k].Alarm != nil:
-				out[i].Record = results[k]
+			case parts[j].done[k] != nil:
+				out[i].now = parts[j].done[k]
 			default:
 				again = append(again, i)
 			}
@@ -283,16 +320,27 @@ func (b *Book) answering() bool {
 	return len(b.mine) > 0 && b.waiting < maxWaiting/2
 }
 
-// unfoldedIDs are at most n alarms with acts that are not in their value.
+// unfoldedIDs are at most n alarms with acts that are not in their value, those first that have waited
+// longest.
 func (b *Book) unfoldedIDs(n int) []string {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.unfolded) > 0 && len(b.unfolded[0].acts) == 0 {
+		b.unfolded[0].unfolded = false
+		b.unfolded[0] = nil
+		b.unfolded = b.unfolded[1:]
+	}
+	if len(b.unfolded) == 0 {
+		b.unfolded = nil
+	}
 	var ids []string
-	for id := range b.unfolded {
+	for _, h := range b.unfolded {
 		if len(ids) == n {
 			break
 		}
-		ids = append(ids, id)
+		if len(h.acts) > 0 {
+			ids = append(ids, h.base.ID)
+		}
 	}
 	return ids
 }

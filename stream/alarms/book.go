@@ -2,11 +2,13 @@ package alarms
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,13 +40,12 @@ type Record struct {
 	Rev uint64
 }
 
-// A held is an alarm as the Book has it: the bucket's value and on it what operators did since.
+// A held is an alarm as the Book has it.
 type held struct {
-	Record
-	base *Alarm
-	seq  uint64 // revision of base in the bucket
-	acts []ref  // not in base, oldest first
-	row  int    // its place in the Book's rows
+	*version
+	seq      uint64 // revision of base in the bucket
+	row      int    // its place in the Book's rows, below 0 once it is forgotten
+	unfolded bool   // it is in the list of those
 }
 
 // A Book is all alarms, in memory, as the bucket has them: one a process. What it holds follows from
@@ -72,8 +73,9 @@ type Book struct {
 	// windowsOf are the same by what they name.
 	windowsOf map[string][]Window
 	flying    map[string]flight // what is being written: the watch brings it back
-	queue     []Record          // for listen
+	queue     []*version        // for listen
 	listen    func([]Record)
+	news      chan struct{} // queue is not empty
 	grown     chan struct{} // closed when watched grows; nil where nobody waits
 	acting
 
@@ -94,7 +96,7 @@ func NewBook(cfg Config, bucket, desk Bucket, log *slog.Logger) *Book {
 	}
 	return &Book{
 		cfg: cfg, bucket: bucket, desk: desk, log: log, records: map[string]*held{}, unlogged: map[string]struct{}{},
-		stands: standing{}, firsts: firsts{}, flying: map[string]flight{}, windows: map[string]Window{}, acting: newActing(),
+		stands: standing{}, firsts: firsts{}, flying: map[string]flight{}, windows: map[string]Window{}, acting: newActing(), news: make(chan struct{}, 1),
 	}
 }
 
@@ -105,6 +107,16 @@ func (b *Book) Run(ctx context.Context, ready func()) error {
 	desk := make(chan struct{})
 	g.Go(func() error {
 		return b.desk.WatchEntries(ctx, b.takeDesk, sync.OnceFunc(func() { close(desk) }))
+	})
+	g.Go(func() error {
+		for {
+			select {
+			case <-b.news:
+				b.tell()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 	})
 	g.Go(func() error {
 		select {
@@ -123,8 +135,17 @@ func (b *Book) Run(ctx context.Context, ready func()) error {
 				close(b.grown)
 				b.grown = nil
 			}
+			untold := len(b.queue)
 			b.mu.Unlock()
-			b.tell()
+			switch {
+			case untold > mostUntold:
+				b.tell()
+			case untold > 0:
+				select {
+				case b.news <- struct{}{}:
+				default: // it knows
+				}
+			}
 		}, func() {
 			b.mu.Lock()
 			b.whole = true
@@ -133,6 +154,7 @@ func (b *Book) Run(ctx context.Context, ready func()) error {
 		})
 	})
 	err := g.Wait()
+	b.tell()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -179,7 +201,11 @@ func (b *Book) index(e streamlog.Entry) {
 		return
 	}
 	a := &Alarm{}
-	if err := json.Unmarshal(e.Value, a); err != nil || a.ID != e.Key {
+	err := json.Unmarshal(e.Value, a)
+	if err == nil && a.ID != e.Key {
+		err = fmt.Errorf("it is alarm %.40q", a.ID)
+	}
+	if err = cmp.Or(err, checkID(e.Key)); err != nil {
 		b.log.Error("an alarm in the bucket is unreadable and left out", "key", e.Key, "revision", e.Revision, "error", err)
 		return
 	}
@@ -193,42 +219,46 @@ func (b *Book) put(a *Alarm, seq uint64) {
 		return
 	}
 	acts := b.retake(a.ID)
-	var old Record
+	var old *version
 	if h == nil {
 		h = &held{row: len(b.rows)}
 		b.records[a.ID] = h
 		b.rows = append(b.rows, row{})
 	} else {
-		old, acts = h.Record, mergeRefs(h.acts, acts)
+		old, acts = h.version, mergeRefs(h.acts, acts)
 	}
-	h.base, h.seq = a, seq
-	for _, r := range h.settle(acts) {
+	var out []ref
+	h.seq = seq
+	h.version, out = settle(a, seq, acts)
+	for _, r := range out {
 		b.release(r)
 	}
 	if b.mark(h); len(a.Pending) > 0 && seq > b.logged {
 		b.unlogged[a.ID] = struct{}{}
 	}
-	b.changed(h, old)
+	switch {
+	case old == nil:
+		b.changed(h, nil, h.alarm())
+	case old.rev != h.rev: // else only where it is written has changed
+		b.changed(h, old.alarm(), h.alarm())
+	}
 }
 
-// changed takes note that an alarm is another than old, which is empty for a new one. The caller holds the
-// lock.
-func (b *Book) changed(h *held, old Record) {
-	if old.Alarm != nil && old.Rev == h.Rev {
-		return // only where it is written has changed
-	}
-	b.rows[h.row] = rowOf(h)
-	if !sameStand(old.Alarm, h.Alarm) {
-		if old.Alarm != nil {
-			b.stands.remove(old.Alarm)
+// changed takes note that an alarm is now another than old, which is nil for a new one; neither is kept. The
+// caller holds the lock.
+func (b *Book) changed(h *held, old, now *Alarm) {
+	b.rows[h.row] = rowOf(h, now)
+	if !sameStand(old, now) {
+		if old != nil {
+			b.stands.remove(old)
 		}
-		b.stands.add(h.Alarm)
+		b.stands.add(now)
 		b.changes++
 	}
-	b.changeFirsts(old.Alarm, h.Alarm)
-	b.history.note(old.Alarm, h.Alarm)
+	b.changeFirsts(old, now)
+	b.history.note(old, now)
 	if b.listen != nil {
-		b.queue = append(b.queue, h.Record)
+		b.queue = append(b.queue, h.version)
 	}
 }
 
@@ -240,19 +270,26 @@ func (b *Book) remove(id string) {
 	}
 	delete(b.records, id)
 	delete(b.unlogged, id)
-	b.stands.remove(h.Alarm)
-	b.changeFirsts(h.Alarm, nil)
+	b.stands.remove(h.alarm())
+	b.changeFirsts(h.alarm(), nil)
 	for _, r := range h.acts {
 		b.release(r)
 	}
-	h.acts = nil
-	b.mark(h)
+	h.version = &version{base: h.base, rev: h.rev}
 	last := len(b.rows) - 1
 	b.rows[h.row] = b.rows[last]
 	b.rows[h.row].h.row = h.row
 	b.rows[last] = row{}
 	b.rows = b.rows[:last]
+	h.row = -1
 }
+
+// mostUntold is how many changes wait for the listener before the next one does; toldAtOnce is how many of them
+// it has in hand.
+const (
+	mostUntold = 200_000
+	toldAtOnce = 1000
+)
 
 // tell calls the listener with what changed, in order.
 func (b *Book) tell() {
@@ -266,12 +303,20 @@ func (b *Book) tell() {
 		if len(queue) == 0 {
 			return
 		}
-		listen(queue)
+		told := make([]Record, 0, min(len(queue), toldAtOnce))
+		for some := range slices.Chunk(queue, toldAtOnce) {
+			told = told[:0]
+			for _, v := range some {
+				told = append(told, v.record())
+			}
+			listen(told)
+		}
 	}
 }
 
 // OnChange has listen called with every change of an alarm, in the order of each alarm's changes. Set
-// it before Run; there is one listener, and it must not change alarms.
+// it before Run; there is one listener, and it must not change alarms nor keep the list. Nobody who acts waits
+// for it.
 func (b *Book) OnChange(listen func([]Record)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -283,7 +328,7 @@ func (b *Book) Get(id string) (Record, bool) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if h := b.records[id]; h != nil {
-		return h.Record, true
+		return h.record(), true
 	}
 	return Record{}, false
 }

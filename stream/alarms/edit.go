@@ -11,9 +11,18 @@ import (
 
 // A Result is what came of changing one alarm.
 type Result struct {
-	ID     string
-	Record Record // as it is now, where it is known
-	Err    error  // ErrNotFound, a *Conflict, ErrInvalid or why it could not be written
+	ID  string
+	Err error // ErrNotFound, a *Conflict, ErrInvalid or why it could not be written
+
+	now *version // nil where it is not known
+}
+
+// Record is the alarm as it is now, where that is known.
+func (r *Result) Record() Record {
+	if r.now == nil {
+		return Record{}
+	}
+	return r.now.record()
 }
 
 // attempts is how often a change is tried against others who change the same alarm.
@@ -40,7 +49,6 @@ func (b *Book) edit(ctx context.Context, ids []string, fn func(i int, a *Alarm, 
 		for _, i := range todo {
 			a, after, err := b.step(ids[i], func(a *Alarm, r Record) (*Alarm, error) { return fn(i, a, r) })
 			out[i] = Result{ID: ids[i], Err: err}
-			out[i].Record, _ = b.Get(ids[i])
 			if err != nil || a == nil {
 				continue
 			}
@@ -83,11 +91,6 @@ func (b *Book) edit(ctx context.Context, ids []string, fn func(i int, a *Alarm, 
 			}
 			break
 		}
-		for j := range swaps {
-			if swaps[j].Err == nil {
-				out[of[j]].Record, _ = b.Get(ids[of[j]])
-			}
-		}
 	}
 	return out
 }
@@ -123,7 +126,7 @@ func (b *Book) step(id string, fn func(*Alarm, Record) (*Alarm, error)) (*Alarm,
 		a, err := fn(nil, Record{})
 		return a, 0, err
 	}
-	r, after, a := h.Record, h.seq, h.clone()
+	r, after, a := h.record(), h.seq, h.alarm().clone()
 	if h.seq <= b.logged {
 		a.Pending = a.Pending[len(h.base.Pending):]
 	}

@@ -164,7 +164,7 @@ func (r *run) regroup(ctx context.Context, now time.Time) error {
 	members := map[string][]Mark{}
 	if len(crowded) > 0 {
 		for i := range b.rows {
-			a := b.rows[i].h.Alarm
+			a := b.rows[i].h.alarm()
 			if from, ok := crowded[a.Group]; ok && compareMarks(a.Mark(), from) >= 0 {
 				members[a.Group] = append(members[a.Group], a.Mark())
 			}
@@ -178,7 +178,7 @@ func (r *run) regroup(ctx context.Context, now time.Time) error {
 			if m.Raised.Sub(head.Raised) > b.cfg.within(group) {
 				head = m
 			}
-			if h := b.records[m.ID]; h.FirstOut != head.ID {
+			if h := b.records[m.ID]; h.base.FirstOut != head.ID {
 				ids, first = append(ids, m.ID), append(first, head.ID)
 			}
 		}

@@ -121,7 +121,7 @@ func TestOffDelay(t *testing.T) {
 	}
 	take("raised", 6)
 	take("cleared", 7)
-	a.do(&Act{Action: "close", By: "ada"}, t0.Add(7*time.Minute))
+	a.do(&Act{Action: "close", By: "ada"}, "", t0.Add(7*time.Minute))
 	if a.State() != Normal || a.tick(t0.Add(9*time.Minute), c) || !take("updated", 10) || a.State() != Unacked {
 		t.Errorf("%s, want a closed alarm to be over, and its rule to open it", a.State())
 	}

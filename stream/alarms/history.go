@@ -242,7 +242,7 @@ func (b *Book) only(sees func(*Alarm) bool) func(id string) bool {
 		is, ok := known[id]
 		if !ok {
 			held := b.records[id]
-			is = held != nil && sees(held.Alarm)
+			is = held != nil && sees(held.alarm())
 			known[id] = is
 		}
 		return is
@@ -283,7 +283,7 @@ func (b *Book) worst(h *Health, outside map[string]int, seen func(id string) boo
 		}
 	}
 	for _, x := range bad.all {
-		h.Bad = append(h.Bad, Actor{b.records[x.id].Record, x.n})
+		h.Bad = append(h.Bad, Actor{b.records[x.id].record(), x.n})
 	}
 }
 
@@ -299,7 +299,7 @@ func (b *Book) standing(h *Health, sees func(*Alarm) bool) {
 	old := h.At.Add(-b.cfg.Stale).UnixMilli()
 	for i := range b.rows {
 		r := &b.rows[i]
-		if sees != nil && !sees(r.h.Alarm) {
+		if sees != nil && !sees(r.h.alarm()) {
 			continue
 		}
 		h.States[r.state]++
@@ -307,20 +307,21 @@ func (b *Book) standing(h *Health, sees func(*Alarm) bool) {
 			h.Severities[r.severity]++
 		}
 		if r.chattering {
-			chattering.add(r.h.Record)
+			chattering.add(r.h.record())
 		}
 		if r.state == Shelved {
-			shelved.add(r.h.Record)
+			shelved.add(r.h.record())
 		}
-		if (r.state == Unacked || r.state == Acked) && r.raised <= old && h.At.Sub(r.h.Raised) > b.cfg.Stale {
-			stale.add(r.h.Record)
+		if (r.state == Unacked || r.state == Acked) && r.raised <= old && h.At.Sub(r.h.alarm().Raised) > b.cfg.Stale {
+			stale.add(r.h.record())
 		}
 		if r.state == Unacked && (oldest == nil || r.since < oldest.since) {
 			oldest = r
 		}
 	}
 	if oldest != nil {
-		h.Oldest = &Record{oldest.h.Alarm, oldest.h.Rev}
+		r := oldest.h.record()
+		h.Oldest = &r
 	}
 	h.Stale, h.Chattering, h.Shelved = stale.all, chattering.all, shelved.all
 	h.StaleCount, h.Chatterers = stale.given, chattering.given

@@ -42,31 +42,31 @@ type row struct {
 	h                                    *held
 }
 
-func rowOf(h *held) row {
-	return row{h.Raised.UnixMilli(), h.Since.UnixMilli(), h.State(), h.Chattering, h.Severity, h.Domain, h.Zone, h.Device, h.Rule, h}
+func rowOf(h *held, a *Alarm) row {
+	return row{a.Raised.UnixMilli(), a.Since.UnixMilli(), a.State(), a.Chattering, a.Severity, a.Domain, a.Zone, a.Device, a.Rule, h}
 }
 
 func (r *row) compare(raised int64, id string) int {
-	return cmp.Or(cmp.Compare(raised, r.raised), cmp.Compare(r.h.ID, id))
+	return cmp.Or(cmp.Compare(raised, r.raised), cmp.Compare(r.h.base.ID, id))
 }
 
 func (q *Query) takes(r *row) bool {
 	if len(q.States) == 0 && r.state == Normal || len(q.States) > 0 && !slices.Contains(q.States, r.state) {
 		return false
 	}
-	if q.Sees != nil && !q.Sees(r.h.Alarm) {
+	if q.Sees != nil && !q.Sees(r.h.alarm()) {
 		return false
 	}
 	in := func(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }
 	return in(q.Severities, r.severity) && in(q.Domains, r.domain) && in(q.Zones, r.zone) && in(q.Devices, r.device) && in(q.Rules, r.rule) &&
-		(len(q.FirstOut) == 0 || slices.Contains(q.FirstOut, r.h.FirstOut))
+		(len(q.FirstOut) == 0 || slices.Contains(q.FirstOut, r.h.base.FirstOut))
 }
 
 // worst is a heap with the last of a list on top.
 type worst []*row
 
 func (w worst) Len() int           { return len(w) }
-func (w worst) Less(i, j int) bool { return w[i].compare(w[j].raised, w[j].h.ID) > 0 }
+func (w worst) Less(i, j int) bool { return w[i].compare(w[j].raised, w[j].h.base.ID) > 0 }
 func (w worst) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
 func (w *worst) Push(x any)        { *w = append(*w, x.(*row)) }
 func (w *worst) Pop() any {
@@ -91,7 +91,7 @@ func (b *Book) List(q Query) (page []Record, more bool, total int) {
 			continue
 		}
 		if q.Limit > 0 && len(best) > q.Limit {
-			if best[0].compare(r.raised, r.h.ID) <= 0 {
+			if best[0].compare(r.raised, r.h.base.ID) <= 0 {
 				continue
 			}
 			best[0] = r
@@ -102,29 +102,13 @@ func (b *Book) List(q Query) (page []Record, more bool, total int) {
 			heap.Init(&best)
 		}
 	}
-	slices.SortFunc(best, func(x, y *row) int { return x.compare(y.raised, y.h.ID) })
+	slices.SortFunc(best, func(x, y *row) int { return x.compare(y.raised, y.h.base.ID) })
 	if q.Limit > 0 && len(best) > q.Limit {
 		best, more = best[:q.Limit], true
 	}
 	page = make([]Record, len(best))
 	for i, r := range best {
-		page[i] = r.h.Record
+		page[i] = r.h.record()
 	}
 	return page, more, total
-}
-
-// Match returns the ids of at most limit alarms that q selects, and whether there are more; without
-// order.
-func (b *Book) Match(q Query, limit int) (ids []string, more bool) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	for i := range b.rows {
-		if r := &b.rows[i]; q.takes(r) {
-			if len(ids) == limit {
-				return ids, true
-			}
-			ids = append(ids, r.h.ID)
-		}
-	}
-	return ids, false
 }

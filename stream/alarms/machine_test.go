@@ -19,7 +19,7 @@ func (a *Alarm) act(x *Act, now time.Time, r Record) error {
 	if err := x.fits(r); err != nil {
 		return err
 	}
-	a.do(x, now)
+	a.do(x, x.said(), now)
 	return nil
 }
 

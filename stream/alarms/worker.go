@@ -282,12 +282,13 @@ func (r *run) tick(ctx context.Context, now time.Time) error {
 	b := r.book
 	var due, old []string
 	b.mu.RLock()
-	for id, rec := range b.records {
+	for id, h := range b.records {
+		rec := h.alarm()
 		if at := rec.due(&b.cfg); !at.IsZero() && !now.Before(at) {
 			due = append(due, id)
 		}
 		// Not before the position is past its newest event, whose replay would raise it anew.
-		if rec.State() == Normal && now.Sub(rec.Changed) > b.cfg.Keep && rec.At.Seq <= r.kept && rec.seq <= b.logged && len(rec.acts) == 0 {
+		if rec.State() == Normal && now.Sub(rec.Changed) > b.cfg.Keep && rec.At.Seq <= r.kept && h.seq <= b.logged && len(h.acts) == 0 {
 			old = append(old, id)
 		}
 	}
@@ -332,7 +333,7 @@ func (r *run) forget(ctx context.Context, ids []string) error {
 	for _, id := range ids {
 		b.mu.RLock()
 		h := b.records[id]
-		gone, seq := h != nil && h.Gone, uint64(0)
+		gone, seq := h != nil && h.gone(), uint64(0)
 		if gone {
 			seq = h.seq
 		}
@@ -375,11 +376,12 @@ func (r *run) review(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	for id, rec := range b.records {
+	for id, h := range b.records {
+		rec := h.alarm()
 		if !rec.Active {
 			continue
 		}
-		if h := b.holdOf(rec.Alarm, now, r.cfg.Parent, nil); h != rec.Hold {
+		if h := b.holdOf(rec, now, r.cfg.Parent, nil); h != rec.Hold {
 			ids, holds = append(ids, id), append(holds, h)
 		}
 	}
