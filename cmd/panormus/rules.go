@@ -65,34 +65,24 @@ func rulesCheck(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	bad, warned := 0, 0
+	all, problems := rules.CheckFiles(files, profiles)
+	for _, p := range problems {
+		level := "error"
+		if p.Warning {
+			level = "warning"
+			warned++
+		} else {
+			bad++
+		}
+		fmt.Fprintf(out, "%s: %s\n", level, p)
+	}
 	first := map[string]string{}
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return err
+	for _, r := range all {
+		if other, twice := first[r.ID]; twice {
+			fmt.Fprintf(out, "warning: %s:%d:1: rule %s: %s has one of this id too; of files of one folder the later name counts\n", r.File, r.Line, r.ID, other)
+			warned++
 		}
-		problems := rules.CheckFor(file, b, profiles)
-		for _, p := range problems {
-			level := "error"
-			if p.Warning {
-				level = "warning"
-				warned++
-			} else {
-				bad++
-			}
-			fmt.Fprintf(out, "%s: %s\n", level, p)
-		}
-		set, err := rules.ParseFor(file, b, profiles)
-		if err != nil {
-			continue // said above
-		}
-		for _, r := range set.Rules {
-			if other, twice := first[r.ID]; twice {
-				fmt.Fprintf(out, "warning: %s:%d:1: rule %s: %s has one of this id too; of files of one folder the later name counts\n", file, r.Line, r.ID, other)
-				warned++
-			}
-			first[r.ID] = file
-		}
+		first[r.ID] = r.File
 	}
 	fmt.Fprintf(out, "%d rules in %d files, %d errors, %d warnings\n", len(first), len(files), bad, warned)
 	if bad > 0 {
@@ -101,8 +91,8 @@ func rulesCheck(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// ruleFiles are the files named, and the rule files of the folders named, in order of name.
-func ruleFiles(names []string) ([]string, error) {
+// ruleFiles reads the files named, and the rule files of the folders named, in order of name.
+func ruleFiles(names []string) ([]rules.File, error) {
 	var files []string
 	for _, name := range names {
 		info, err := os.Stat(name)
@@ -126,7 +116,15 @@ func ruleFiles(names []string) ([]string, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("which rules? name files or folders with *.yaml: %w", errUsage)
 	}
-	return files, nil
+	all := make([]rules.File, len(files))
+	for i, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = rules.File{Name: name, Data: data}
+	}
+	return all, nil
 }
 
 // allProfiles asks a running process for its profiles.
@@ -189,24 +187,24 @@ func rulesBacktest(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var all []*rules.Rule
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		set, err := rules.Parse(file, b)
-		if err != nil {
-			return err
-		}
-		all = append(all, set.Rules...)
-	}
 	c, err := at.client()
 	if err != nil {
 		return err
 	}
+	profiles, err := allProfiles(ctx, c) // which templates are about
+	if err != nil {
+		return err
+	}
+	all, problems := rules.CheckFiles(files, profiles)
+	problems = slices.DeleteFunc(problems, func(p rules.Problem) bool { return p.Warning })
+	if len(problems) > 0 {
+		return problems
+	}
+	if len(all) == 0 {
+		return errors.New("no rules in these files, or templates for which there is no profile")
+	}
 	for _, r := range all {
-		body, err := json.Marshal(map[string]any{"from": span["from"], "to": span["to"], "rule": r.Written()})
+		body, err := json.Marshal(map[string]any{"from": span["from"], "to": span["to"], "rule": r.WrittenWhole()})
 		if err != nil {
 			return err
 		}

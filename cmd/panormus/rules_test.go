@@ -23,6 +23,9 @@ func files(t *testing.T, all map[string]string) string {
 func TestRulesCheck(t *testing.T) {
 	dir := files(t, map[string]string{
 		"good.yaml": "rules:\n  - {id: dark, when: power_w < 1}\n",
+		"sea.yaml":  "rules:\n  - {id: bathing, when: 'people > 5 && is_holiday(\"sea\")'}\n", // the calendar is in a later file
+		"zea.yaml":  "calendars:\n  - {id: sea, holidays: [2026-08-01..2026-08-15]}\n",
+		"near.yaml": "rules:\n  - {id: n, when: sun_elevaton > 6}\n",
 		"bad.yaml":  "rules:\n  - id: a\n    when: power_w > 1 && powr_w.contains(2)\n    sevrity: major\n",
 	})
 	for _, c := range []struct {
@@ -32,7 +35,10 @@ func TestRulesCheck(t *testing.T) {
 	}{
 		{"rules check " + dir + "/good.yaml", 0, []string{"1 rules in 1 files, 0 errors, 0 warnings"}},
 		{"rules check " + dir + "/bad.yaml", 1, []string{"bad.yaml:3:", `bad.yaml:4:5: rule a: unknown key "sevrity"; did you mean "severity"?`, "2 errors"}},
-		{"rules check " + dir, 1, []string{"2 files"}},
+		{"rules check " + dir, 1, []string{"3 rules in 5 files, 2 errors"}},
+		{"rules check " + dir + "/sea.yaml " + dir + "/zea.yaml", 0, []string{"1 rules in 2 files, 0 errors, 0 warnings"}},
+		{"rules check " + dir + "/sea.yaml", 1, []string{`found no calendar "sea"`}},
+		{"rules check " + dir + "/near.yaml", 0, []string{`warning: `, `did you mean "sun_elevation"?`, "0 errors, 1 warnings"}},
 		{"rules check " + dir + "/none.yaml", 1, []string{"none.yaml"}},
 		{"rules check " + dir + "/good.yaml --url http://127.0.0.1:1", 1, []string{"connection refused"}}, // a flag behind a word is one
 		{"rules check", 2, nil},

@@ -487,6 +487,15 @@ func TestRules(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &check); err != nil || w.Code != 200 || check.OK || len(check.Problems) == 0 || check.Problems[0]["line"] == nil {
 		t.Errorf("check: %d %s", w.Code, w.Body)
 	}
+	// A name that neither a profile nor a device has is warned of, once any device has said anything.
+	var o batch.Observations
+	o.Append(o.Begin(1e12, 1e12, "lighting", "d0"), "power_w", 3, "", 0)
+	s.state.Apply(&o)
+	w = s.ask("POST", "/api/v1/rules/check", "rules:\n  - id: x\n    when: powr_w > 1 && power_w > 1\n")
+	if err := json.Unmarshal(w.Body.Bytes(), &check); err != nil || !check.OK || len(check.Problems) != 1 ||
+		check.Problems[0]["message"] != `when: no profile and no device has a metric "powr_w"; did you mean "power_w"?` {
+		t.Errorf("check: %d %s", w.Code, w.Body)
+	}
 	if w := s.ask("DELETE", "/api/v1/rules/too-hot", ""); w.Code != 204 {
 		t.Errorf("delete: %d %s", w.Code, w.Body)
 	}

@@ -90,7 +90,7 @@ func (a *api) backtest(c *call, in *struct {
 			text = []byte(yaml)
 		}
 		var err error
-		rule, err = rules.ParseRule(in.ID, text)
+		rule, err = a.Rules.Parse(in.ID, text)
 		if faults, ok := errors.AsType[rules.Problems](err); ok {
 			return nil, ruleFaults(faults)
 		}

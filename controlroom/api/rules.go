@@ -17,6 +17,8 @@ type Rules interface {
 	Put(ctx context.Context, id string, body []byte) (*rules.Rule, rules.Problems, error)
 	Delete(ctx context.Context, id string) error
 	Problems() []rules.Problem
+	Check(file string, data []byte, heard []string) rules.Problems
+	Parse(id string, body []byte) (*rules.Rule, error)
 }
 
 // ruleShape describes a rule; the code has rules.Rule, which writes itself.
@@ -174,7 +176,7 @@ func (a *api) rules() {
 				return nil, missing("rules")
 			}
 			out := &one[ruleCheck]{}
-			faults := rules.Check("body", in.RawBody, nil)
+			faults := a.Rules.Check("body", in.RawBody, a.State.Metrics())
 			out.Body.OK, out.Body.Problems = true, ruleProblems(faults)
 			for _, f := range faults {
 				out.Body.OK = out.Body.OK && f.Warning

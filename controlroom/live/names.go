@@ -57,3 +57,17 @@ func (n *names) id(s string) uint32 {
 }
 
 func (n *names) all() []name { return *n.list.Load() }
+
+// Metrics are the names of all metrics that devices have said, in the order in which they came; nil where
+// none has said anything yet.
+func (s *State) Metrics() []string {
+	all := s.names.all()
+	if len(all) <= 2 { // those of positions, which are there before anybody says them
+		return nil
+	}
+	out := make([]string, len(all))
+	for i := range all {
+		out[i] = all[i].text
+	}
+	return out
+}

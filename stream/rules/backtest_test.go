@@ -175,4 +175,11 @@ func TestWritten(t *testing.T) {
 	if again, err := ParseRule("w", r.Written()); err != nil || again.Version != r.Version {
 		t.Errorf("%v: %s", err, r.Written())
 	}
+	// With the calendars that it names, each day as it was written.
+	whole := mustParse(t, "calendars:\n  - {id: sea, base: none, holidays: [07-15, 2026-12-24, 2026-08-01..2026-08-15], working: {days: [mon-sat], hours: \"08:00-13:00\"}}\n"+
+		`rules: [{id: w, when: 'n > 20 && is_holiday("sea") && working_hours("sea")'}]`).Rules[0]
+	again, err := ParseRule("w", whole.WrittenWhole())
+	if err != nil || string(again.WrittenWhole()) != string(whole.WrittenWhole()) || !strings.Contains(string(again.WrittenWhole()), `"2026-12-24"`) {
+		t.Errorf("%v: %s", err, whole.WrittenWhole())
+	}
 }

@@ -35,6 +35,54 @@ func (s *Store) parse(path string, data []byte) ([]*Rule, map[string]*almanac, P
 	return rules, p.calendars, p.problems
 }
 
+// A File is a rule file, by the name that problems are told under.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// CheckFiles reads rule files that belong together: each may name the calendars of the others. It returns the
+// rules of those that are not at fault, and all that is wrong; profiles are nil where they are not known.
+func CheckFiles(files []File, profiles []*devices.Profile) ([]*Rule, Problems) {
+	env := environment{profiles: profiles, calendars: map[string]*almanac{}}
+	for _, f := range files {
+		p := newParser(f.Name, nil, environment{})
+		p.parse(f.Data)
+		maps.Copy(env.calendars, p.calendars)
+	}
+	var all []*Rule
+	var wrong Problems
+	for _, f := range files {
+		rules, problems := parse(f.Name, f.Data, KnownMetrics(profiles), env)
+		if wrong = append(wrong, problems...); len(problems.errors()) == 0 {
+			all = append(all, rules...)
+		}
+	}
+	return all, wrong
+}
+
+// Check is what would be wrong with a rule file beside those that the store has: with their calendars, and with
+// the profiles. heard are metrics that are known beside those of profiles, since devices have said them.
+func (s *Store) Check(file string, data []byte, heard []string) Problems {
+	s.mu.Lock()
+	s.init()
+	p := newParser(file, slices.Concat(s.known(), heard), s.environment()) // nil without any
+	s.mu.Unlock()
+	p.heard = len(heard) > 0
+	p.parse(data)
+	p.problems.sort()
+	return p.problems
+}
+
+// Parse is ParseRule with the calendars that the store's files have.
+func (s *Store) Parse(id string, body []byte) (*Rule, error) {
+	s.mu.Lock()
+	s.init()
+	env := s.environment()
+	s.mu.Unlock()
+	return parseRule(id, body, env)
+}
+
 // depends reports whether what a text says may depend on profiles or on calendars of other files.
 func depends(text []byte) bool {
 	for _, word := range []string{"for_each", "schedule", "is_holiday", "working_hours"} {

@@ -59,3 +59,36 @@ func TestContextIsComplete(t *testing.T) {
 		t.Errorf("context %q, want %q; %v", keys, want, context)
 	}
 }
+
+// What a condition reckons is in the context too, on both sides of a comparison, and under a name that reads as it does.
+func TestThresholdsOfWhatIsReckoned(t *testing.T) {
+	e := New(Config{Registry: &testRegistry{}, Partitions: 1}, mustParse(t,
+		`rules: [{id: r, params: {most: 3}, when: 'x / y > 1 && abs(x - 2) < 1.5 * y && most > x - y && mode + "!" != s && !(x + 1 == y) && 9 > z + nosuch || x > y'}]`))
+	var o batch.Observations
+	h := o.Begin(rowStart, rowStart, "d", "d")
+	o.Append(h, "x", 5, "", 0)
+	o.Append(h, "y", 2.5, "", 0)
+	o.Append(h, "mode", nan, "on", 0)
+	o.Append(h, "s", nan, "off", 0)
+	e.Apply(0, 1, &o)
+	events := e.Settle()
+	if len(events) != 1 {
+		t.Fatalf("%d events, want 1", len(events))
+	}
+	var context struct {
+		Values     map[string]any
+		Thresholds json.RawMessage
+	}
+	if err := json.Unmarshal(events[0].Context, &context); err != nil {
+		t.Fatal(err)
+	}
+	values, _ := json.Marshal(context.Values)
+	if want := `{"1.5 * y":3.75,"abs(x - 2)":3,"mode":"on","mode + \"!\"":"on!","most":3,"s":"off","x":5,"x + 1":6,"x - y":2.5,"x / y":2,"y":2.5}`; string(values) != want {
+		t.Errorf("values\n%s, want\n%s", values, want)
+	}
+	want := `[{"value":"x / y","is":">","limit":1},{"value":"abs(x - 2)","is":"<","limit":3.75,"param":"1.5 * y"},{"value":"x - y","is":"<","limit":3,"param":"most"},` +
+		`{"value":"mode + \"!\"","is":"!=","limit":"off","param":"s"},{"value":"x + 1","is":"==","limit":2.5,"param":"y"},{"value":"z + nosuch","is":"<","limit":9},{"value":"x","is":">","limit":2.5,"param":"y"}]`
+	if string(context.Thresholds) != want {
+		t.Errorf("thresholds\n%s, want\n%s", context.Thresholds, want)
+	}
+}

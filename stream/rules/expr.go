@@ -3,7 +3,6 @@ package rules
 import (
 	"fmt"
 	"maps"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -80,14 +79,6 @@ type code struct {
 	joined           map[string]*joinedCode // of a sequence over several kinds, by kind
 	joins            []*join                // what is asked of other devices
 	remembers        bool                   // it has functions of a time, or of borders
-}
-
-// A limit is a comparison with a constant in `when`, for people to see what decided.
-type limit struct {
-	Value string `json:"value"`
-	Is    string `json:"is"`
-	Limit any    `json:"limit"`
-	Param string `json:"param,omitempty"` // what the limit is called
 }
 
 // compiler compiles the expressions of one rule: parsed apart, typed together.
@@ -213,7 +204,7 @@ func (c *compiler) takeCondition(out *code, e *parsed, x *expr) {
 	switch e.key {
 	case "when":
 		out.when = x
-		out.limits = limits(root(x.ast), x.vars)
+		out.limits = limitsOf(x)
 	case "clear":
 		out.clear = x
 	case "key":
@@ -278,7 +269,11 @@ func (c *compiler) parse(node *yaml.Node, key, src string, offset int) *parsed {
 	a, issues := baseEnv().Parse(hidden)
 	if err := issues.Err(); err != nil {
 		for _, i := range issues.Errors() {
-			c.failAt(e, i.Location.Line(), max(i.Location.Column(), 0), "%s", parseMessage(i.Message))
+			message, foreign := parseMessage(i.Message)
+			c.failAt(e, i.Location.Line(), max(i.Location.Column(), 0), "%s", message)
+			if foreign {
+				break // what follows is the parser's trouble with it
+			}
 		}
 		return e
 	}
@@ -300,14 +295,27 @@ func nodes(a *cel.Ast) int {
 	return n
 }
 
-func parseMessage(m string) string {
+// foreignWords are operators of other languages, as the parser quotes them, and what they are here.
+var foreignWords = []struct{ found, want string }{
+	{"at: '= '", "=, want == to compare"}, {"at: '='", "=, want == to compare"}, {"at: '& '", "&, want && for and"}, {"at: '&'", "&, want && for and"},
+	{"at: '| '", "|, want || for or"}, {"at: '|'", "|, want || for or"}, {"input 'and'", "and, want &&"}, {"input 'AND'", "AND, want &&"},
+	{"input 'or'", "or, want ||"}, {"input 'OR'", "OR, want ||"},
+}
+
+// parseMessage says what the parser found in people's words; foreign is true of an operator of another language.
+func parseMessage(m string) (message string, foreign bool) {
 	m = strings.TrimPrefix(m, "Syntax error: ")
+	for _, f := range foreignWords {
+		if strings.Contains(m, f.found) {
+			return "not an expression: found " + f.want, true
+		}
+	}
 	if strings.Contains(m, "token recognition error") || strings.Contains(m, "mismatched input") || strings.Contains(m, "extraneous input") {
 		if i := strings.Index(m, " expecting {"); i >= 0 {
 			m = m[:i] + ", want a value or an operator"
 		}
 	}
-	return "not an expression: " + strings.ReplaceAll(m, "'<EOF>'", "the end")
+	return "not an expression: " + strings.ReplaceAll(m, "'<EOF>'", "the end"), false
 }
 
 func (c *compiler) declarations() []cel.EnvOption {
@@ -322,12 +330,11 @@ func (c *compiler) declarations() []cel.EnvOption {
 	return opts
 }
 
-// warnUnknown says which metrics no profile has, where the profiles are known.
+// warnUnknown says which metrics no profile has, where the profiles are known; where they are not, which are
+// called almost as something that every device has.
 func (c *compiler) warnUnknown(all []*parsed) {
-	if c.p.known == nil {
-		return
-	}
 	said := map[string]bool{}
+	others := slices.Concat(slices.Collect(maps.Keys(fields)), slices.Collect(maps.Keys(c.p.params)))
 	for _, e := range all {
 		ast.PostOrderVisit(root(e.ast), ast.NewExprVisitor(func(x ast.Expr) {
 			if x.Kind() != ast.IdentKind {
@@ -346,10 +353,21 @@ func (c *compiler) warnUnknown(all []*parsed) {
 				return
 			}
 			said[v.name] = true
-			c.failID(e, x.ID(), "no profile has a metric %q%s", v.name, didYouMean(v.name, slices.Concat(c.p.known, slices.Collect(maps.Keys(fields)), slices.Collect(maps.Keys(c.p.params)))))
-			c.p.problems[len(c.p.problems)-1].Warning = true
+			switch other := nearest(v.name, others); {
+			case c.p.heard:
+				c.warnID(e, x.ID(), "no profile and no device has a metric %q%s", v.name, didYouMean(v.name, slices.Concat(c.p.known, others)))
+			case c.p.known != nil:
+				c.warnID(e, x.ID(), "no profile has a metric %q%s", v.name, didYouMean(v.name, slices.Concat(c.p.known, others)))
+			case len(v.name) >= 4 && other != "" && distance(v.name, other) == 1:
+				c.warnID(e, x.ID(), "taken for a metric %q; did you mean %q?", v.name, other)
+			}
 		}))
 	}
+}
+
+func (c *compiler) warnID(e *parsed, id int64, format string, args ...any) {
+	c.failID(e, id, format, args...)
+	c.p.problems[len(c.p.problems)-1].Warning = true
 }
 
 // check types one expression and reports what does not fit.
@@ -388,48 +406,6 @@ func checkMessage(m string) string {
 		return fmt.Sprintf("%s does not go with %s, want the same kind on both sides", op, types)
 	}
 	return fmt.Sprintf("%s() does not take %s", f[1], types)
-}
-
-// limits lists the comparisons with constants that e is made of.
-func limits(e ast.Expr, vars map[string]variable) []limit {
-	if e.Kind() != ast.CallKind {
-		return nil
-	}
-	call := e.AsCall()
-	op, args := call.FunctionName(), call.Args()
-	switch op {
-	case operators.LogicalAnd, operators.LogicalOr:
-		return append(limits(args[0], vars), limits(args[1], vars)...)
-	case operators.LogicalNot:
-		return limits(args[0], vars)
-	case operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
-		isParam := func(x ast.Expr) bool { return x.Kind() == ast.IdentKind && vars[x.AsIdent()].source == fromParam }
-		if args[0].Kind() == ast.LiteralKind || isParam(args[0]) && !isParam(args[1]) {
-			args = []ast.Expr{args[1], args[0]}
-			op = mirrored[op]
-		}
-		if args[0].Kind() == ast.IdentKind && isParam(args[1]) {
-			v, symbol := vars[args[1].AsIdent()], ""
-			symbol, _ = operators.FindReverse(op)
-			return []limit{{Value: vars[args[0].AsIdent()].name, Is: symbol, Limit: v.def, Param: v.name}}
-		}
-		if args[0].Kind() != ast.IdentKind || args[1].Kind() != ast.LiteralKind {
-			return nil
-		}
-		v, ok := vars[args[0].AsIdent()]
-		value := args[1].AsLiteral().Value()
-		if f, isNum := value.(float64); !ok || isNum && math.IsInf(f, 0) {
-			return nil
-		}
-		symbol, _ := operators.FindReverse(op)
-		return []limit{{Value: v.name, Is: symbol, Limit: value}}
-	}
-	return nil
-}
-
-var mirrored = map[string]string{
-	operators.Equals: operators.Equals, operators.NotEquals: operators.NotEquals, operators.Less: operators.Greater,
-	operators.LessEquals: operators.GreaterEquals, operators.Greater: operators.Less, operators.GreaterEquals: operators.LessEquals,
 }
 
 // usedBy lists the identifiers of variables in e, each once.

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -176,23 +175,6 @@ func sameType(a, b any) bool {
 	_, text1 := a.(string)
 	_, text2 := b.(string)
 	return num1 && num2 || text1 && text2
-}
-
-// thresholds are the limits for an event's context, with the values that parameters had.
-func (r *bound) thresholds(values map[string]any) json.RawMessage {
-	if len(r.Params) == 0 || r.code == nil {
-		return r.limits
-	}
-	all := slices.Clone(r.code.limits)
-	for i := range all {
-		if v, ok := values[all[i].Param]; ok && all[i].Param != "" {
-			all[i].Limit = v
-		}
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	return plainJSON(all)
 }
 
 // retune has what the device's registry entry changed about rules decided again: of the rules that are

@@ -53,12 +53,6 @@ func ParseFor(file string, data []byte, profiles []*devices.Profile) (*Set, erro
 	return NewSet(rules...), nil
 }
 
-// CheckFor is Check with the profiles that there are, whose metrics are the known ones.
-func CheckFor(file string, data []byte, profiles []*devices.Profile) Problems {
-	_, problems := parse(file, data, KnownMetrics(profiles), environment{profiles: profiles})
-	return problems
-}
-
 func newParser(file string, known []string, env environment) *parser {
 	return &parser{file: file, known: known, env: env, calendars: map[string]*almanac{}}
 }
@@ -80,6 +74,7 @@ type parser struct {
 	file      string
 	lines     []string
 	known     []string
+	heard     bool // devices' metrics are among the known ones
 	env       environment
 	problems  Problems
 	rule      string                // the id of the rule being read
@@ -114,8 +109,6 @@ func (p *parser) failAt(n *yaml.Node, format string, args ...any) {
 	p.fail(n.Line, n.Column, format, args...)
 }
 
-var yamlLine = regexp.MustCompile(`line (\d+)(?:,? column (\d+))?: `)
-
 func (p *parser) parse(data []byte) []*Rule {
 	if len(data) > maxFileBytes {
 		p.fail(1, 1, "%d bytes, want at most %d", len(data), maxFileBytes)
@@ -127,12 +120,7 @@ func (p *parser) parse(data []byte) []*Rule {
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil // an empty file has no rules
 	} else if err != nil {
-		line, column, what := 1, 1, strings.TrimPrefix(err.Error(), "yaml: ")
-		if m := yamlLine.FindAllStringSubmatch(what, -1); m != nil { // the last is where it stopped
-			line, _ = strconv.Atoi(m[len(m)-1][1])
-			column, _ = strconv.Atoi(m[len(m)-1][2])
-		}
-		p.fail(line, column, "not YAML: %s", what)
+		p.notYAML(data, err)
 		return nil
 	}
 	var next yaml.Node

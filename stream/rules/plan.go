@@ -360,6 +360,7 @@ func (pl *plan) bindShown(b *binder, r *bound) {
 		}
 		r.shows = append(r.shows, s)
 	}
+	r.showLimits(b, r.code.when)
 	slices.SortFunc(r.shows, func(a, b shown) int {
 		if a.name < b.name {
 			return -1

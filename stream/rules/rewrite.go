@@ -216,6 +216,10 @@ func (w *rewriter) call(e ast.Expr, locals []string) {
 		w.condition(args[0], locals)
 	case "distance_m":
 		w.distanceCall(e, args)
+	case operators.Divide, operators.Modulo:
+		if by := args[1]; by.Kind() == ast.LiteralKind && by.AsLiteral() == types.Double(0) {
+			w.failID(w.e, by.ID(), "found a division by 0, which comes to no number; want another divisor")
+		}
 	case operators.Equals, operators.NotEquals:
 		w.booleanEquality(e, fn, args)
 	}

@@ -150,6 +150,36 @@ func (r *Rule) Written() json.RawMessage {
 	return plainJSON(j)
 }
 
+// WrittenWhole is Written as a rule file that has the calendars too which the rule names.
+func (r *Rule) WrittenWhole() json.RawMessage {
+	calendars := make([]any, 0, len(r.calendars))
+	for _, c := range r.calendars {
+		calendars = append(calendars, withDates(c))
+	}
+	return plainJSON(map[string]any{"calendars": calendars, "rules": []json.RawMessage{r.Written()}})
+}
+
+// withDates is v, read from YAML, with what that took for instants as the days that they were written as.
+func withDates(v any) any {
+	switch v := v.(type) {
+	case time.Time:
+		return v.Format(time.DateOnly)
+	case map[string]any:
+		out := map[string]any{}
+		for k, x := range v {
+			out[k] = withDates(x)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, x := range v {
+			out[i] = withDates(x)
+		}
+		return out
+	}
+	return v
+}
+
 // MarshalJSON writes the rule with its version, the file it came from and the metrics it reads.
 func (r *Rule) MarshalJSON() ([]byte, error) { return json.Marshal(r.json()) }
 

@@ -102,6 +102,14 @@ func TestStoreFollowsProfilesAndCalendars(t *testing.T) {
 	if _, _, err := s.Put(context.Background(), "x", nil); err == nil {
 		t.Fatal("Put without a bucket: no error")
 	}
+	// What is asked about, and tried on the past, may name the calendars of files too.
+	const fair = `{id: y, when: 'x > 1 && is_holiday("fair")'}`
+	if p := s.Check("body", []byte("rules: ["+fair+"]"), nil); len(p) != 0 {
+		t.Errorf("%v, want nothing wrong with it", p)
+	}
+	if r, err := s.Parse("y", []byte(fair)); err != nil || r.ID != "y" {
+		t.Errorf("%v, want the rule", err)
+	}
 	before := s.Set().Rule("s").Version
 	write("b.yaml", `calendars: [{id: fair, holidays: [05-02, 05-03]}]`)
 	look()

@@ -303,8 +303,10 @@ func (s *Store) keep(id string, body []byte) bool {
 
 // ParseRule reads one rule, YAML or JSON, called id; a body without an id takes this one. The error is a
 // Problems.
-func ParseRule(id string, body []byte) (*Rule, error) {
-	rules, problems := parseOne(id, body, nil, environment{})
+func ParseRule(id string, body []byte) (*Rule, error) { return parseRule(id, body, environment{}) }
+
+func parseRule(id string, body []byte, env environment) (*Rule, error) {
+	rules, problems := parseOne(id, body, nil, env)
 	if len(rules) == 0 && len(problems.errors()) == 0 {
 		problems = Problems{{File: "api/" + id, Line: 1, Column: 1, Rule: id, Message: "for_each: found a template, want one rule"}}
 	}
