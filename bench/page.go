@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -23,6 +24,7 @@ import (
 const (
 	pageAssets = 50_000
 	pageRate   = 5_000 // changes a second
+	pageBuses  = 1_000 // of the assets: they drive, and say every second where they are
 	pageDir    = "controlroom/web"
 )
 
@@ -31,7 +33,7 @@ type spread struct{ P50, P95, Most float64 }
 
 // pageFigures is what e2e/pagebench.mjs measured.
 type pageFigures struct {
-	First  struct{ Paint, Useful spread }
+	First  struct{ Paint, Useful, WebGL spread }
 	Frames struct {
 		N         int
 		PerS      float64 `json:"per_s"`
@@ -61,20 +63,27 @@ func page(ctx context.Context, quick bool, w io.Writer) error {
 	if quick {
 		seconds, loads = 6, 2
 	}
-	o := load.Options{
-		Broker: s.info.MQTT, Connections: 20, InFlight: 100, QoS: 1, Rate: pageRate, Duration: pageAssets/pageRate*time.Second + time.Second,
-		Devices: pageAssets, Metrics: 1, Seed: 1, Domain: "lighting", Prefix: "bench",
+	lamps := load.Options{
+		Broker: s.info.MQTT, Connections: 20, InFlight: 100, QoS: 1, Rate: pageRate - pageBuses,
+		Devices: pageAssets - pageBuses, Metrics: 1, Seed: 1, Domain: "lighting", Prefix: "bench",
 	}
-	if _, err := load.Run(ctx, o); err != nil { // each asset has a value
+	buses := load.Options{
+		Broker: s.info.MQTT, Connections: 20, InFlight: 100, QoS: 1, Rate: pageBuses,
+		Devices: pageBuses, Metrics: 3, Seed: 1, Domain: "mobility", Prefix: "bus", Moving: true,
+	}
+	lamps.Duration = pageAssets/pageRate*time.Second + time.Second
+	buses.Duration = lamps.Duration
+	if _, err := both(ctx, lamps, buses); err != nil { // each asset has a value
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	busy, quiet := context.WithCancel(ctx)
-	o.Duration = 10 * time.Minute // until the browser has seen enough
-	var traffic load.Report
+	lamps.Duration = 10 * time.Minute // until the browser has seen enough
+	buses.Duration = lamps.Duration
+	var rate float64
 	var wg sync.WaitGroup
-	wg.Go(func() { traffic, _ = load.Run(busy, o) }) // its end by quiet is no error of ours
+	wg.Go(func() { rate, _ = both(busy, lamps, buses) }) // its end by quiet is no error of ours
 	f, err := browse(ctx, s.info.HTTP, seconds, loads)
 	quiet()
 	wg.Wait()
@@ -82,7 +91,7 @@ func page(ctx context.Context, quick bool, w io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(w, `
-## The page: %d assets, %.0f changes a second, headless software rendering
+## The page: %d assets, %d of them buses that drive, %.0f changes a second, headless software rendering
 1280x720, %d loads with an empty cache, %d s of looking; server, generator, browser and its drawing share the cores.
 
 | figure | reached | wanted |
@@ -90,18 +99,30 @@ func page(ctx context.Context, quick bool, w io.Writer) error {
 | built assets, gzip | %d bytes | 600,000 |
 | first paint, ms: median / most | %.0f / %.0f | |
 | first useful view (all assets counted and drawn), ms: median / most | %.0f / %.0f | 2,000 |
+| drawn by WebGL from, ms: median / most | %.0f / %.0f | |
 | main thread's work for a frame, ms on the processor: p50 / p95 / most | %.1f / %.1f / %.1f | p95 16 |
 | the same on the clock, with what others took | %.1f / %.1f / %.1f | |
-| frames a second / changes shown a second | %.1f / %.1f | |
+| frames a second / times a second that what moved is shown | %.1f / %.1f | |
 | main thread busy | %.0f %% | |
 | memory of the page's main thread | %.0f MB | |
-`, pageAssets, traffic.SentRate, loads, seconds, packed, f.First.Paint.P50, f.First.Paint.Most, f.First.Useful.P50, f.First.Useful.Most,
+`, pageAssets, pageBuses, rate, loads, seconds, packed, f.First.Paint.P50, f.First.Paint.Most, f.First.Useful.P50, f.First.Useful.Most, f.First.WebGL.P50, f.First.WebGL.Most,
 		f.Frames.CPU.P50, f.Frames.CPU.P95, f.Frames.CPU.Most, f.Frames.Wall.P50, f.Frames.Wall.P95, f.Frames.Wall.Most,
 		f.Frames.PerS, f.PatchesPerS, f.Frames.Busy, f.HeapMB)
 	return nil
 }
 
-// spread registers the devices of the load all over Palermo.
+// both sends two loads at once and returns how many messages a second they were together.
+func both(ctx context.Context, a, b load.Options) (float64, error) {
+	var wg sync.WaitGroup
+	var second load.Report
+	var failed error
+	wg.Go(func() { second, failed = load.Run(ctx, b) })
+	first, err := load.Run(ctx, a)
+	wg.Wait()
+	return first.SentRate + second.SentRate, errors.Join(err, failed)
+}
+
+// spread registers the devices of the load all over Palermo; where the buses are is what they say.
 func (s *system) spread(ctx context.Context) error {
 	type device struct {
 		ID     string  `json:"id"`
@@ -116,7 +137,11 @@ func (s *system) spread(ctx context.Context) error {
 		}
 		for n := first; n < first+1_000; n++ {
 			x, y := float64(n%columns)/columns, float64(n/columns)/(pageAssets/columns)
-			list.Devices = append(list.Devices, device{fmt.Sprintf("bench-%07d", n), "lighting", 38.05 + 0.15*y, 13.28 + 0.15*x})
+			d := device{fmt.Sprintf("bench-%07d", n), "lighting", 38.05 + 0.15*y, 13.28 + 0.15*x}
+			if n >= pageAssets-pageBuses {
+				d.ID, d.Domain = fmt.Sprintf("bus-%07d", n-(pageAssets-pageBuses)), "mobility"
+			}
+			list.Devices = append(list.Devices, d)
 		}
 		if err := s.send(ctx, http.MethodPost, "/api/v1/devices", list); err != nil {
 			return err

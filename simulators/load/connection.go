@@ -117,6 +117,9 @@ func newPacker(o *Options) packer {
 	if o.Video {
 		return newFrameEncoder(o.Prefix, o.QoS, o.Seed)
 	}
+	if o.Moving {
+		return newEncoder(o.Domain, o.Prefix, o.Metrics, o.QoS, o.Seed, vehicle...)
+	}
 	return newEncoder(o.Domain, o.Prefix, o.Metrics, o.QoS, o.Seed)
 }
 

@@ -43,6 +43,30 @@ func TestPacket(t *testing.T) {
 
 // TestEncoderHoldsNothing encodes messages in a jumbled order with one encoder and each with one of
 // its own: a message's bytes must depend on the message alone.
+func TestVehiclesDrive(t *testing.T) {
+	e := newEncoder("mobility", "bus", 3, 0, 7, vehicle...)
+	at := func(n uint32) (lat, lon float64) {
+		t.Helper()
+		b := e.append(nil, message{device: 3, n: n, ts: 1_764_000_000_000}, 0, false)
+		var said struct {
+			Lat float64 `json:"position_lat"`
+			Lon float64 `json:"position_lon"`
+		}
+		if err := json.Unmarshal(b[bytes.IndexByte(b, '{'):], &said); err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+		return said.Lat, said.Lon
+	}
+	lat, lon := at(1)
+	if lat < 38.05 || lat > 38.2 || lon < 13.28 || lon > 13.43 {
+		t.Errorf("it is at %v, %v; want it in Palermo", lat, lon)
+	}
+	north, east := at(2)
+	if dy, dx := north-lat, east-lon; dy < 0.00008 || dy > 0.0001 || dx < 0.00008 || dx > 0.0001 {
+		t.Errorf("it moved by %v, %v degrees; want 0.00009 both", dy, dx)
+	}
+}
+
 func TestEncoderHoldsNothing(t *testing.T) {
 	for _, metrics := range []int{1, 2, 5, 40} {
 		shared := newEncoder("lighting", "load", metrics, 0, 1)

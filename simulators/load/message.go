@@ -38,6 +38,12 @@ var quantities = []quantity{
 	{name: "energy_kwh", decimals: 2, base: 100_000, spread: 300_000, slope: 1, wrap: 500_000},
 }
 
+// vehicle are the first quantities of a device that moves, in units of 1e-5 degrees.
+var vehicle = []quantity{
+	{name: "position_lat", decimals: 5, base: 3_805_000, spread: 7_500, slope: 9, wrap: 7_500},
+	{name: "position_lon", decimals: 5, base: 1_328_000, spread: 7_500, slope: 9, wrap: 7_500},
+}
+
 // quantityAt returns the i-th metric; those past the street light's are plain gauges.
 func quantityAt(i int) quantity {
 	if i < len(quantities) {
@@ -70,9 +76,11 @@ type encoder struct {
 	patchedDevice int32
 }
 
-func newEncoder(domain, prefix string, metrics int, qos byte, seed int64) *encoder {
+// newEncoder's messages have metrics metrics, those of first before all others.
+func newEncoder(domain, prefix string, metrics int, qos byte, seed int64, first ...quantity) *encoder {
 	e := &encoder{prefix: prefix, domain: domain, seed: uint64(seed), qos: qos}
-	for i := range metrics - 1 {
+	e.values = append(e.values, first[:min(len(first), metrics-1)]...)
+	for i := range metrics - 1 - len(e.values) {
 		e.values = append(e.values, quantityAt(i))
 	}
 	e.fields = make([]field, len(e.values))

@@ -38,6 +38,9 @@ type Options struct {
 	Devices int
 	// Metrics is the metrics a message has, the counter n included, 1 to 255 (--metrics; 5).
 	Metrics int
+	// Moving devices are vehicles: their first two metrics are a position in Palermo that each message
+	// moves by some ten metres to the north-east, and that begins anew after eight kilometres.
+	Moving bool
 	// Seed chooses the values (--seed).
 	Seed int64
 	// Domain is the topic's ("lighting"), Prefix begins every device id and client id ("load"):
