@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
+import { firstView } from './build/first.ts';
 import { maplibre } from './build/maplibre.ts';
 import { usedTokens } from './build/tokens.ts';
 
@@ -8,7 +9,7 @@ import { usedTokens } from './build/tokens.ts';
 const backend = process.env.PANORMUS_URL ?? 'http://127.0.0.1:8080';
 
 export default defineConfig({
-  plugins: [maplibre(), usedTokens(join(import.meta.dirname, 'src')), svelte()],
+  plugins: [maplibre(), usedTokens(join(import.meta.dirname, 'src')), firstView(join(import.meta.dirname, 'src/start.ts')), svelte()],
   build: {
     outDir: 'dist',
     // dist/.gitkeep stays: the Go package embeds the folder even where the page is not built.

@@ -1,6 +1,6 @@
-import { mount } from 'svelte';
 import 'design-tokens-italia/dist/css/variables.css';
 import './app.css';
-import App from './App.svelte';
+import './feed/begin';
 
-mount(App, { target: document.getElementById('app')! });
+// What is needed first is small: the feed's thread begins, and the page's own code comes beside it.
+void import('./start');

@@ -1,4 +1,4 @@
-import type { Topic } from '../lib/access';
+import type { Who } from '../lib/access';
 import type { AreaCount } from '../lib/districts';
 import type { CityEvent, Stats, Value } from './protocol';
 import type { Connection } from './client';
@@ -7,9 +7,6 @@ import type { Patch, Row, RowQuery } from './table';
 
 /** What the page asks of the worker. */
 export type ToWorker =
-  | { op: 'start'; url: string; origin: string }
-  /** what to subscribe to: what its reader may see; once */
-  | { op: 'topics'; topics: readonly Topic[] }
   /** the last patch is on the screen: the next may come */
   | { op: 'drawn' }
   /** tell the values of this asset, and again at each change; null: of none */
@@ -38,6 +35,8 @@ export interface FeedHealth {
 
 /** What the worker tells the page. */
 export type FromWorker =
+  /** who reads, and is told what they may see; once */
+  | { kind: 'who'; who: Who }
   | { kind: 'patch'; patch: Patch }
   | { kind: 'health'; health: FeedHealth }
   /** in the order they came */

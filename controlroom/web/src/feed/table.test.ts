@@ -57,14 +57,15 @@ describe('the table', () => {
   it('patches only what the map shows differently', () => {
     const t = new AssetTable();
     t.apply(lamp('a'), true);
-    expect(t.patch()!.ids).toEqual([{ slot: 0, id: 'a' }]);
+    const first = t.patch()!;
+    expect([[...first.named], first.ids]).toEqual([[0], 'a']);
     expect(t.patch()).toBeNull();
     t.apply({ id: 'a', values: { power_w: 3 }, t: '2026-11-23T11:00:00.000Z' }, false);
     expect(t.patch()).toBeNull();
     t.apply({ id: 'a', values: { position_lat: 38.2, position_lon: 13.4 } }, false);
     const p = t.patch()!;
     expect([...p.xy]).toEqual([mercatorX(13.4), mercatorY(38.2)]);
-    expect(p.ids).toEqual([]);
+    expect([...p.named]).toEqual([]);
   });
 
   it('asks who a stranger is, unless its delta said', () => {

@@ -39,8 +39,9 @@ export interface Patch {
   xy: Float64Array; // mercator x, y a slot; NaN: not on the map
   severity: Uint8Array;
   domain: Uint8Array; // index in `domains`
-  /** ids of the slots that are new in this patch; '' where the asset is gone */
-  ids: { slot: number; id: string }[];
+  /** slots that are new in this patch or whose asset is gone, and their ids, '' where it is gone, one a line: many objects are slow to hand over */
+  named: Uint32Array;
+  ids: string;
   domains: string[];
   counts: DomainCount[];
   size: number;
@@ -212,11 +213,14 @@ export class AssetTable {
       xy: new Float64Array(2 * n),
       severity: new Uint8Array(n),
       domain: new Uint8Array(n),
-      ids: [],
+      named: new Uint32Array(0),
+      ids: '',
       domains: [],
       counts: [],
       size: this.#byID.size,
     };
+    const named: number[] = [];
+    const ids: string[] = [];
     let i = 0;
     for (const slot of this.#dirty) {
       const asset = this.#assets[slot];
@@ -225,10 +229,14 @@ export class AssetTable {
       patch.xy[2 * i + 1] = asset ? mercatorY(asset.lat) : NaN;
       patch.severity[i] = asset?.severity ?? 0;
       patch.domain[i] = asset ? this.#domainIndex(asset.domain) : 0;
-      if (!asset) patch.ids.push({ slot, id: '' });
-      else if (this.#fresh.has(slot)) patch.ids.push({ slot, id: asset.id });
+      if (!asset || this.#fresh.has(slot)) {
+        named.push(slot);
+        ids.push(asset?.id ?? '');
+      }
       i++;
     }
+    patch.named = Uint32Array.from(named);
+    patch.ids = ids.join('\n');
     patch.domains = [...this.domains];
     patch.counts = this.counts();
     this.#dirty.clear();

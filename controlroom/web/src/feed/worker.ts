@@ -1,6 +1,6 @@
-// The feed's thread: parses the socket, keeps the table of assets, and hands the page what changed in
+// The feed's thread: asks who reads, parses the socket, keeps the table of assets, and hands the page what changed in
 // typed arrays, one patch at a time. The page answers `drawn`, so a slow page gets fewer, larger patches.
-import type { Topic } from '../lib/access';
+import { topicsOf, type Topic, type Who } from '../lib/access';
 import { FeedClient } from './client';
 import type { FromWorker, ToWorker, Watched } from './messages';
 import type { CityEvent, StateItem, Stats } from './protocol';
@@ -10,16 +10,17 @@ import { AssetTable } from './table';
 const scope = self as unknown as DedicatedWorkerGlobalScope;
 const table = new AssetTable();
 const patchEvery = 200; // ms between patches: what a person can follow, and what the map redraws cheaply
+const loadingEvery = 1_000; // while the first snapshot comes: soon whole, or else seen to grow
 const healthEvery = 250;
 const eventsEvery = 100; // events of this many ms go to the page together
 const alarmsEvery = 250; // and alarms
+const whoEvery = 3_000; // a server that does not say who reads is asked again
 
-let origin = '';
 let client: FeedClient | null = null;
 let drawn = true;
 let ready = false;
 let patchTimer: ReturnType<typeof setTimeout> | null = null;
-let lastPatch = 0;
+let lastPatch = Date.now();
 let watched: string | null = null;
 let watchedDirty = false;
 let events: CityEvent[] = [];
@@ -57,12 +58,12 @@ function sendPatch(): void {
   if (!patch) return;
   drawn = false;
   lastPatch = Date.now();
-  post({ kind: 'patch', patch }, [patch.slots.buffer, patch.xy.buffer, patch.severity.buffer, patch.domain.buffer]);
+  post({ kind: 'patch', patch }, [patch.slots.buffer, patch.xy.buffer, patch.severity.buffer, patch.domain.buffer, patch.named.buffer]);
 }
 
 function schedulePatch(): void {
   if (patchTimer !== null || (!table.dirty && !watchedDirty)) return;
-  patchTimer = setTimeout(sendPatch, Math.max(0, patchEvery - (Date.now() - lastPatch)));
+  patchTimer = setTimeout(sendPatch, Math.max(0, (ready ? patchEvery : loadingEvery) - (Date.now() - lastPatch)));
 }
 
 function applyItems(items: unknown[], fresh: boolean): void {
@@ -83,7 +84,7 @@ async function askStrangers(): Promise<void> {
     while (table.strangers.size > 0) {
       const [id] = table.strangers;
       table.strangers.delete(id);
-      const response = await fetch(`${origin}/api/v1/devices/${encodeURIComponent(id)}`);
+      const response = await fetch(`/api/v1/devices/${encodeURIComponent(id)}`);
       if (response.status === 401) post({ kind: 'signedOut' });
       if (response.ok && table.get(id)) {
         const { domain, zone, profile, name, lat, lon } = (await response.json()) as StateItem;
@@ -132,7 +133,7 @@ function seek(): void {
       events: (list) => post({ kind: 'events', events: list }),
       get: async <T>(path: string, query: Record<string, string | number>) => {
         const params = new URLSearchParams(Object.entries(query).flatMap(([k, v]) => (v === '' ? [] : [[k, String(v)]])));
-        const response = await fetch(`${origin}${path}?${params}`);
+        const response = await fetch(`${path}?${params}`);
         if (response.status === 401) post({ kind: 'signedOut' });
         if (!response.ok) throw new Error(`${path}: ${response.status}`);
         return (await response.json()) as T;
@@ -156,7 +157,8 @@ const subscribe: Record<Topic, () => void> = {
           table.endSnapshot();
           ready = true;
           watchedDirty = watched !== null;
-          schedulePatch();
+          if (patchTimer !== null) clearTimeout(patchTimer);
+          sendPatch();
           tellHealth();
           seek();
         },
@@ -213,7 +215,10 @@ const subscribe: Record<Topic, () => void> = {
     ),
 };
 
-function start(url: string): void {
+// Nothing of this waits for the page: its code is still on the way.
+function start(): void {
+  const url = new URL('/ws/v1/feed', scope.location.href);
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   const connect = () => {
     const socket = new WebSocket(url);
     socket.binaryType = 'arraybuffer';
@@ -223,19 +228,33 @@ function start(url: string): void {
   client.start();
   setInterval(tellHealth, healthEvery);
   scope.addEventListener('online', () => client?.retryNow());
+  void introduce();
+}
+
+/** Asks who reads until it is known, and subscribes to what they may see. */
+async function introduce(): Promise<void> {
+  for (;;) {
+    try {
+      const response = await fetch('/api/v1/me', { headers: { Accept: 'application/json' } });
+      if (response.status === 401) post({ kind: 'signedOut' });
+      if (response.ok) {
+        const who = (await response.json()) as Who;
+        const topics = topicsOf(who);
+        for (const topic of topics) subscribe[topic]();
+        if (!topics.includes('state')) ready = true; // there is nothing to wait for
+        post({ kind: 'who', who });
+        tellHealth();
+        return;
+      }
+    } catch {
+      // the server is not there yet
+    }
+    await new Promise((resolve) => setTimeout(resolve, whoEvery));
+  }
 }
 
 scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   switch (data.op) {
-    case 'start':
-      origin = data.origin;
-      start(data.url);
-      break;
-    case 'topics':
-      for (const topic of data.topics) subscribe[topic]();
-      if (!data.topics.includes('state')) ready = true; // there is nothing to wait for
-      tellHealth();
-      break;
     case 'drawn':
       drawn = true;
       schedulePatch();
@@ -263,3 +282,5 @@ scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
       break;
   }
 };
+
+start();

@@ -1,6 +1,8 @@
 /** Every text of the page. `{name}` is filled in; `one|many` picks by the number given as `n`. */
 const en = {
   'app.title': 'Panormus, control room',
+  'later.gone': 'This part of the page cannot be loaded: the server is away or has been renewed.',
+  'later.again': 'Open the page again',
   'app.skip': 'Skip to the content',
   'nav.views': 'View',
   'nav.map': 'Map',

@@ -2,6 +2,8 @@ import type { Messages } from './en';
 
 const it: Messages = {
   'app.title': 'Panormus, sala di controllo',
+  'later.gone': 'Questa parte della pagina non si carica: il server non risponde o è stato aggiornato.',
+  'later.again': 'Riapri la pagina',
   'app.skip': 'Vai al contenuto',
   'nav.views': 'Vista',
   'nav.map': 'Mappa',

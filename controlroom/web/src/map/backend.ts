@@ -65,6 +65,8 @@ export interface MapBackend {
   readonly kind: 'webgl' | 'canvas';
   /** what takes the keyboard: focusable, to be given a name */
   readonly canvas: HTMLCanvasElement;
+  /** somebody is moving it just now */
+  readonly busy: boolean;
   view(): View;
   setTheme(theme: Theme): void;
   setZones(zones: Feature[], paint: ReadonlyMap<string, DistrictPaint>): void;
@@ -83,6 +85,8 @@ export interface MapBackend {
   fit(box: Box, animate: boolean): void;
   moveTo(x: number, y: number, minZoom: number, animate: boolean): void;
   zoomBy(steps: number): void;
+  /** settles when it has drawn all it has */
+  still(): Promise<void>;
   resize(): void;
   destroy(): void;
 }
@@ -94,6 +98,8 @@ export interface BackendOptions {
   start: Box;
   /** the view has moved to another whole zoom level */
   onZoom: () => void;
+  /** it has drawn the points as they are */
+  onDrawn: () => void;
   /** a click or tap, in CSS px from the container's corner */
   onPick: (px: number, py: number) => void;
   /** it cannot draw after all: another backend must */

@@ -4,7 +4,8 @@ import { badgeSize, drawBadge } from '../lib/badges';
 import type { Cone } from '../lib/cameras';
 import { labelPoint } from '../lib/geo';
 import { drawMark, markColours, marks, type Rank } from '../lib/marks';
-import { coneAlpha, coneZoom, pointSize, zoomOf, type Abnormal, type BackendOptions, type Badge, type Box, type DistrictPaint, type MapBackend, type Theme, type View } from './backend';
+import { coneAlpha, coneZoom, zoomOf, type Abnormal, type BackendOptions, type Badge, type Box, type DistrictPaint, type MapBackend, type Theme, type View } from './backend';
+import { Dots } from './dots';
 import { DomainMask, type Touched } from './points';
 
 const minScale = 512 * 2 ** 8;
@@ -25,7 +26,7 @@ interface Label {
   id: string;
 }
 
-/** The same map on a plain canvas, for machines without WebGL: pan, zoom, pick, all layers but a base map of tiles, fewer graces. */
+/** The same map on a plain canvas, until there is WebGL and where there is none: pan, zoom, pick, all layers but a base map of tiles, fewer graces. */
 export class CanvasMap implements MapBackend {
   readonly kind = 'canvas' as const;
   readonly canvas = document.createElement('canvas');
@@ -45,13 +46,15 @@ export class CanvasMap implements MapBackend {
   #abnormal: Abnormal[] = [];
   #selected: { x: number; y: number } | null = null;
   #mask = DomainMask.all();
+  readonly #dots = new Dots();
   #frame = 0;
   #moved = 0;
 
   constructor(options: BackendOptions) {
     this.#options = options;
     this.#theme = options.theme;
-    const ctx = this.canvas.getContext('2d', { alpha: false });
+    // Drawn by this thread, not by a graphics card: it is there at once, and what draws it is often no card at all.
+    const ctx = this.canvas.getContext('2d', { alpha: false, willReadFrequently: true });
     if (!ctx) throw new Error('the browser draws neither WebGL nor canvas');
     this.#ctx = ctx;
     this.canvas.className = 'canvas-map';
@@ -59,7 +62,7 @@ export class CanvasMap implements MapBackend {
     this.canvas.setAttribute('role', 'region');
     options.container.append(this.canvas);
     this.resize();
-    this.fit(options.start);
+    this.#show(options.start, 0);
     const signal = this.#abort.signal;
     this.canvas.addEventListener('pointerdown', (e) => this.#down(e), { signal });
     this.canvas.addEventListener('pointermove', (e) => this.#move(e), { signal });
@@ -70,6 +73,14 @@ export class CanvasMap implements MapBackend {
 
   view(): View {
     return { ...this.#view };
+  }
+
+  get busy(): boolean {
+    return this.#pointers.size > 0;
+  }
+
+  async still(): Promise<void> {
+    while (this.#frame) await new Promise(requestAnimationFrame);
   }
 
   setTheme(theme: Theme): void {
@@ -125,11 +136,15 @@ export class CanvasMap implements MapBackend {
     this.#draw();
   }
 
-  fit([west, north, east, south]: Box): void {
+  fit(box: Box): void {
+    this.#show(box, padding);
+  }
+
+  #show([west, north, east, south]: Box, margin: number): void {
     const v = this.#view;
     v.x = (west + east) / 2;
     v.y = (north + south) / 2;
-    const pad = 2 * padding;
+    const pad = 2 * margin;
     const scale = Math.min((v.width - pad) / Math.max(east - west, 1e-9), (v.height - pad) / Math.max(south - north, 1e-9));
     v.scale = Math.min(512 * 2 ** 16, Math.max(minScale, scale));
     this.#draw();
@@ -158,7 +173,7 @@ export class CanvasMap implements MapBackend {
   destroy(): void {
     cancelAnimationFrame(this.#frame);
     this.#abort.abort();
-    this.canvas.remove();
+    this.#options.container.remove();
   }
 
   #draw(): void {
@@ -206,6 +221,7 @@ export class CanvasMap implements MapBackend {
       const { width, height } = badgeSize(b.ranks);
       drawBadge(ctx, b.ranks, px - width / 2, b.below ? py : py - height / 2, t);
     }
+    this.#options.onDrawn();
   }
 
   #paintDistricts(): void {
@@ -290,25 +306,16 @@ export class CanvasMap implements MapBackend {
         ctx.strokeText(text, px, y);
         ctx.fillText(text, px, y);
       };
-      say(l.name, '12px system-ui, sans-serif', py - 4);
+      say(l.name, '12px system-ui, sans-serif', p ? py - 4 : py + 4);
       if (p?.note) say(p.note, '15px system-ui, sans-serif', py + 14);
     }
   }
 
   #points(): void {
-    const { points } = this.#options;
-    const v = this.#view;
-    const ctx = this.#ctx;
-    const size = pointSize(zoomOf(v.scale));
-    ctx.fillStyle = this.#theme.point;
-    ctx.globalAlpha = 0.75;
-    for (let i = 0; i < points.length; i++) {
-      if (points.severity[i] > 0 || !this.#mask.has(points.domain[i])) continue;
-      const px = (points.x[i] - v.x) * v.scale + v.width / 2;
-      const py = (points.y[i] - v.y) * v.scale + v.height / 2;
-      if (px > -size && py > -size && px < v.width + size && py < v.height + size) ctx.fillRect(px - size / 2, py - size / 2, size, size);
-    }
-    ctx.globalAlpha = 1;
+    this.#dots.draw(this.#options.points, this.#view, this.#mask, this.#theme.point);
+    this.#ctx.globalAlpha = 0.75;
+    this.#ctx.drawImage(this.#dots.image, 0, 0, this.#view.width, this.#view.height);
+    this.#ctx.globalAlpha = 1;
   }
 
   #signs(): void {

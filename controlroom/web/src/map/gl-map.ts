@@ -142,7 +142,7 @@ export class GlMap implements MapBackend {
     });
     this.#map.touchZoomRotate.disableRotation();
     this.#map.keyboard.disableRotation();
-    this.#layer = new PointsLayer(options.points, () => this.view());
+    this.#layer = new PointsLayer(options.points, () => this.view(), options.onDrawn);
     this.#map.on('error', (e) => console.error('map:', e.error));
     this.#map.once('style.load', () => {
       try {
@@ -202,6 +202,14 @@ export class GlMap implements MapBackend {
 
   get canvas(): HTMLCanvasElement {
     return this.#map.getCanvas();
+  }
+
+  get busy(): boolean {
+    return this.#map.isMoving();
+  }
+
+  async still(): Promise<void> {
+    await this.#map.once('idle');
   }
 
   view(): View {
@@ -373,7 +381,9 @@ export class GlMap implements MapBackend {
   }
 
   destroy(): void {
+    const container = this.#map.getContainer();
     this.#map.remove();
+    container.remove();
   }
 }
 

@@ -55,6 +55,7 @@ export class PointsLayer implements CustomLayerInterface {
   constructor(
     private readonly points: Points,
     private readonly view: () => View,
+    private readonly onDrawn: () => void,
   ) {}
 
   changed(touched: Touched | null): void {
@@ -123,6 +124,7 @@ export class PointsLayer implements CustomLayerInterface {
     gl.bindVertexArray(this.#vao);
     gl.drawArrays(gl.POINTS, 0, this.points.length);
     gl.bindVertexArray(null);
+    this.onDrawn();
   }
 
   #upload(gl: WebGL2RenderingContext): void {

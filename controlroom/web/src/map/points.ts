@@ -29,7 +29,10 @@ export class Points {
 
   apply(patch: Patch): Touched | null {
     this.domains = patch.domains;
-    for (const { slot, id } of patch.ids) {
+    const ids = patch.ids.split('\n');
+    for (let i = 0; i < patch.named.length; i++) {
+      const slot = patch.named[i];
+      const id = ids[i];
       const old = this.ids[slot];
       if (old && this.#slots.get(old) === slot) this.#slots.delete(old);
       this.ids[slot] = id;

@@ -3,7 +3,6 @@ import { api } from '../api/client';
 import type { Key } from '../i18n/en';
 import { pickLang, translate, type Lang, type Params } from '../i18n/translate';
 import { Bell } from '../lib/bell';
-import { topicsOf } from '../lib/access';
 import { formatRoute, parseRoute, type Route } from '../lib/route';
 import { parseWall, type WallPlan } from '../lib/wall';
 import routes from '../routes.json';
@@ -48,8 +47,8 @@ class App {
     );
     if (!this.replaying) this.feed.onAlarms((list, all) => alarms.take(list, all));
     if (this.route.domain) this.events.filter = { domain: this.route.domain, severity: '' };
-    void me.load().then((who) => {
-      this.feed.topics(topicsOf(who));
+    this.feed.start((who) => {
+      me.who = who;
       this.#begin();
     });
   }

@@ -1,10 +1,11 @@
 import type { Alarm } from '../api/alarms';
 import { signIn } from '../api/signin';
+import { listen, worker } from '../feed/begin';
 import type { FeedHealth, FromWorker, ToWorker, Watched } from '../feed/messages';
 import type { CityEvent, Stats } from '../feed/protocol';
 import type { ReplayStatus } from '../feed/replay';
 import type { DomainCount, Row, RowQuery } from '../feed/table';
-import type { Topic } from '../lib/access';
+import type { Who } from '../lib/access';
 import type { AreaCount } from '../lib/districts';
 import { Points, type Touched } from '../map/points';
 
@@ -42,7 +43,7 @@ export class Feed {
   version = $state(0);
   readonly points = new Points();
 
-  #worker: Worker;
+  #who: (who: Who) => void = () => {};
   #samples: { at: number; stats: Stats }[] = [];
   #listeners = new Set<DrawListener>();
   #eventListeners = new Set<(events: CityEvent[]) => void>();
@@ -53,32 +54,10 @@ export class Feed {
   #nextRequest = 0;
   #watchedID: string | null = null;
 
-  constructor() {
-    this.#worker = new Worker(new URL('../feed/worker.ts', import.meta.url), { type: 'module', name: 'feed' });
-    this.#worker.onmessage = (m: MessageEvent<FromWorker>) => this.#receive(m.data);
-    const url = new URL('/ws/v1/feed', location.href);
-    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-    this.#tell({ op: 'start', url: url.href, origin: location.origin });
-  }
-
-  /** Asks for what the reader may see; until then the feed is only connected. */
-  topics(topics: readonly Topic[]): void {
-    this.#tell({ op: 'topics', topics });
-  }
-
-  /** Settles when the first patch was applied, or after `within` ms. */
-  first(within: number): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.version > 0) {
-        resolve();
-        return;
-      }
-      const stop = this.onDraw(() => {
-        stop();
-        resolve();
-      });
-      setTimeout(resolve, within);
-    });
+  /** Begins to tell what the feed's thread has found out, and `who` reads. */
+  start(who: (who: Who) => void): void {
+    this.#who = who;
+    listen((message) => this.#receive(message));
   }
 
   /** Called once a frame at most, after the points were written. Returns how to stop. */
@@ -139,11 +118,14 @@ export class Feed {
   }
 
   #tell(message: ToWorker): void {
-    this.#worker.postMessage(message);
+    worker.postMessage(message);
   }
 
   #receive(m: FromWorker): void {
     switch (m.kind) {
+      case 'who':
+        this.#who(m.who);
+        break;
       case 'patch':
         this.#whenDrawing(() => {
           const touched = this.points.apply(m.patch);

@@ -1,24 +1,11 @@
 import { get } from '../api/client';
 import { may, sameAccess, type Who } from '../lib/access';
 
-const retryAfter = 3_000; // ms
-
 /** Who has the page open and what they may do; what they may not is not shown. The server decides, the page only spares the attempt. */
 class Me {
-  /** null until the server said */
+  /** null until the server said, which the feed's thread asks */
   who = $state.raw<Who | null>(null);
   #asking = false;
-
-  /** Settles once it is known. */
-  async load(): Promise<Who> {
-    for (;;) {
-      try {
-        return (this.who = await get<Who>('/api/v1/me'));
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, retryAfter));
-      }
-    }
-  }
 
   /** Asks again: a connection has ended, perhaps because the session has. One that may do other things gets the page anew. */
   async check(): Promise<void> {
