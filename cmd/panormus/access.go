@@ -11,6 +11,7 @@ import (
 	"panormus/controlroom/auth"
 	"panormus/controlroom/auth/accounts"
 	"panormus/controlroom/auth/login"
+	"panormus/devices/logins"
 	"panormus/stream/audit"
 )
 
@@ -77,6 +78,7 @@ func (c *webConfig) check() error {
 const (
 	accountsBucket = "accounts"
 	sessionsBucket = "sessions"
+	guessesBucket  = "guesses"
 )
 
 // openAccess opens the book of who is let in and the desk where they log in.
@@ -101,7 +103,11 @@ func (n *node) openAccess(ctx context.Context) (*accounts.Book, *login.Desk, err
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg.Accounts, cfg.Sessions = held, sessions
+	wrong, err := n.stream.PassingKV(ctx, guessesBucket, logins.Kept)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.Accounts, cfg.Sessions, cfg.Guesses = held, sessions, wrong
 	book := accounts.New(cfg)
 	known := make(chan struct{})
 	n.base.again("accounts", func(ctx context.Context) error { return book.Run(ctx, onceClosed(known)) })

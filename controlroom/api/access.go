@@ -43,7 +43,14 @@ func (a *api) noted(r *http.Request, p *auth.Principal, action string) error {
 	if a.Audit == nil {
 		return nil
 	}
-	if action == auth.AgencyRead && !a.agencies.fresh(p.Name+" "+r.URL.RequestURI()) {
+	question := ""
+	switch action {
+	case auth.AgencyRead:
+		question = p.Name + " " + r.URL.RequestURI()
+	case auth.AuditOfAudit: // all pages are one reading: noted each, a log read entry by entry would have no end
+		question = p.Name + " " + r.URL.Path + " " + r.URL.Query().Get("from")
+	}
+	if question != "" && !a.asked.fresh(question) {
 		return nil
 	}
 	e := audit.Entry{Actor: actorOf(p), Action: action, Object: r.URL.Path, Detail: map[string]string{"role": string(p.Role), "request": problem.Request(r.Context())}}
@@ -52,6 +59,7 @@ func (a *api) noted(r *http.Request, p *auth.Principal, action string) error {
 	}
 	err := a.Audit.Append(r.Context(), e)
 	if err != nil {
+		a.asked.forget(question)
 		a.Log.Error("the audit log takes nothing", "action", action, "error", err)
 	}
 	return err

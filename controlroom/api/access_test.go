@@ -276,6 +276,9 @@ func TestNothingLeaks(t *testing.T) {
 	if w := ask("all", "POST", "/api/v1/rules/x/backtest", day+`{"on":"detections","when":"score > 0.5"}}`); w.Code != 200 || tried != nil {
 		t.Errorf("an admin's backtest: %d %s, within %+v", w.Code, w.Body, tried)
 	}
+	if last := string(book.entries[len(book.entries)-1]); !strings.Contains(last, `"actor":"all","action":"rule.tried","object":"rule/x"`) {
+		t.Errorf("who tries a rule on detections is not noted: %s", last)
+	}
 	// The agency.
 	for path, status := range map[string]int{"/api/v1/state": 403, "/api/v1/devices": 403, "/api/v1/export?table=events": 403, "/api/v1/stats": 403, "/api/v1/cameras/cam-2": 404, "/api/v1/cameras/cam-1": 200, "/api/v1/cameras": 200, "/api/v1/alarms": 200, "/api/v1/events": 200} {
 		w := ask("police", "GET", path, "")

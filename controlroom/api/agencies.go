@@ -17,6 +17,13 @@ const (
 	maxQuestions  = 4096
 )
 
+// forget has a question asked as if for the first time.
+func (q *questions) forget(question string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.last, question)
+}
+
 // fresh reports whether a question was not asked within the last minute. Where there are too many, all
 // are forgotten: one is written down twice rather than not at all.
 func (q *questions) fresh(question string) bool {

@@ -132,7 +132,7 @@ type api struct {
 	backtesting chan struct{} // one element a backtest that runs
 	huma        huma.API
 	mux         *router
-	agencies    questions       // what agencies were shown lately
+	asked       questions       // what agencies, and readers of the audit log, were shown lately
 	kept        map[string]bool // patterns of which answers may be kept
 	locks       locks
 	rate        rate.Limiter

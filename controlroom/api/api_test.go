@@ -47,6 +47,16 @@ func (m *memory) Put(_ context.Context, key string, value []byte) error {
 	return nil
 }
 
+func (m *memory) Create(ctx context.Context, key string, value []byte) (bool, error) {
+	m.mu.Lock()
+	_, is := m.held[key]
+	m.mu.Unlock()
+	if is {
+		return false, nil
+	}
+	return true, m.Put(ctx, key, value)
+}
+
 func (m *memory) Delete(_ context.Context, key string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -127,6 +127,11 @@ func (a *api) backtest(c *call, in *struct {
 	default:
 		return nil, huma.ErrorWithHeaders(problem.New(http.StatusTooManyRequests, "%d backtests run already, want one of them to end first", maxBacktests), http.Header{"Retry-After": {unavailable}})
 	}
+	if rule.Personal() {
+		if err := c.note("rule.tried", "rule/"+rule.ID, map[string]string{"from": from.Format(time.RFC3339), "to": to.Format(time.RFC3339), "role": string(auth.Of(c.ctx).Role)}); err != nil {
+			return nil, err
+		}
+	}
 	r, err := a.Backtest(c.ctx, rule, from, to, a.within(scope, true))
 	if err != nil {
 		return nil, c.away("backtest", err)

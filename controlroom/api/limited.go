@@ -5,7 +5,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"panormus/controlroom/auth"
 	"panormus/controlroom/problem"
+	"panormus/devices/logins"
 )
 
 // Limits are how many requests a minute are let in of each who asks; 0 for any number.
@@ -49,7 +49,7 @@ func (a *api) admit(w http.ResponseWriter, r *http.Request, p *auth.Principal) b
 	}
 	key := "user " + p.Name
 	if p.Name == "" {
-		key = "address " + network(addr)
+		key = "address " + logins.Network(addr)
 	}
 	left, ok := a.rate.Take(key, limit, time.Now())
 	h := w.Header()
@@ -69,19 +69,6 @@ func (a *api) admit(w http.ResponseWriter, r *http.Request, p *auth.Principal) b
 
 func wholeSeconds(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
-}
-
-// network is the address that one who asks cannot easily change: of IPv6 the first half.
-func network(addr string) string {
-	ip, err := netip.ParseAddr(addr)
-	if err != nil || ip.Unmap().Is4() {
-		return addr
-	}
-	p, err := ip.WithZone("").Prefix(64)
-	if err != nil {
-		return addr
-	}
-	return p.String()
 }
 
 // curlSays is what curl calls a body when it is told nothing.

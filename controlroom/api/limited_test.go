@@ -52,17 +52,6 @@ func TestRequestsAreCounted(t *testing.T) {
 	}
 }
 
-func TestNetworkOfAddresses(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "::ffff:192.0.2.7",
-		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64", "pipe": "pipe",
-	} {
-		if got := network(addr); got != want {
-			t.Errorf("network(%s) = %s, want %s", addr, got, want)
-		}
-	}
-}
-
 func TestOptions(t *testing.T) {
 	s := newSite(t, nil)
 	w := s.ask("OPTIONS", lamp, "")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -101,15 +102,24 @@ func TestAuditPages(t *testing.T) {
 		}
 		if path = ""; p.Next != "" {
 			path = "/api/v1/audit?limit=2&cursor=" + p.Next
-		} else if err := v.End(p.Head.Seq); err != nil || v.Head() != p.Head.Hash || v.Count() != 5 {
-			t.Errorf("%v, %d entries up to %s, want 5 up to %s", err, v.Count(), v.Head(), p.Head.Hash)
+		} else if err := v.End(p.Head.Seq); err != nil || v.Head() != p.Head.Hash || v.Count() != 6 {
+			t.Errorf("%v, %d entries up to %s, want 5 and the reading of them, up to %s", err, v.Count(), v.Head(), p.Head.Hash)
 		}
 	}
 	var p page
 	s.get("/api/v1/audit?from=2100-01-01T00:00:00Z", &p)
-	if len(p.Entries) != 0 || p.Head.Seq != 5 {
+	if len(p.Entries) != 0 || p.Head.Seq != 7 { // another question
 		t.Errorf("%+v, want none of the next century", p)
 	}
+	// Who reads it is in it, and where that cannot be written nothing is read, however often it is tried.
+	if last := string(book.entries[5]); !strings.Contains(last, `"actor":"local","action":"audit.read","object":"/api/v1/audit"`) || strings.Contains(last, "cursor") {
+		t.Errorf("%s, want that the log was read", last)
+	}
+	book.away = io.ErrClosedPipe
+	for range 2 {
+		wantProblem(t, s.ask("GET", "/api/v1/audit?from=2101-01-01T00:00:00Z", ""), "/api/v1/audit", 503, "audit log")
+	}
+	book.away = nil
 	wantProblem(t, s.ask("GET", "/api/v1/audit?cursor=abc", ""), "/api/v1/audit", 422, "cursor")
 	wantProblem(t, newSite(t, nil).ask("GET", "/api/v1/audit", ""), "/api/v1/audit", 501)
 }

@@ -174,10 +174,12 @@ func (a *api) audit() {
 				}
 			}
 			out := &auditBody{}
-			entries, next, err := a.Audit.Read(c.ctx, seq, in.Limit)
-			if err == nil {
-				out.Body.Head.Seq, out.Body.Head.Hash, err = a.Audit.Head(c.ctx)
+			// First the head: whoever has read the last page has then read up to it, whatever is written meanwhile.
+			out.Body.Head.Seq, out.Body.Head.Hash, err = a.Audit.Head(c.ctx)
+			if err != nil {
+				return nil, c.away("the audit log", err)
 			}
+			entries, next, err := a.Audit.Read(c.ctx, seq, in.Limit)
 			if err != nil {
 				return nil, c.away("the audit log", err)
 			}

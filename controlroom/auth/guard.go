@@ -102,8 +102,11 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-// AgencyRead is what the audit log calls what an agency was shown.
-const AgencyRead = "agency.read"
+// What the audit log calls what an agency was shown, and that somebody read that log itself.
+const (
+	AgencyRead   = "agency.read"
+	AuditOfAudit = "audit.read"
+)
 
 // note is what the audit log calls the use of a route, "" where it is not written there.
 func (r Rule) note(p *Principal) string {

@@ -135,9 +135,9 @@ var routes = map[string]Rule{
 	"GET /api/v1/purposes/{id}":    {Need: PurposesRead, Reach: Free},
 	"PUT /api/v1/purposes/{id}":    {Need: PurposesWrite}, // noted with the whole policy
 	"DELETE /api/v1/purposes/{id}": {Need: PurposesWrite},
-	"GET /api/v1/audit":            {Need: AuditRead},
+	"GET /api/v1/audit":            {Need: AuditRead, Note: AuditOfAudit},
 
-	"GET /api/v1/plates/reveals":               {Need: RevealsAsk},
+	"GET /api/v1/plates/reveals":               {Need: RevealsAsk, Note: "reveals.read"},
 	"POST /api/v1/plates/reveals":              {Need: RevealsAsk}, // each step is noted with the case
 	"GET /api/v1/plates/reveals/{id}":          {Need: RevealsAsk},
 	"POST /api/v1/plates/reveals/{id}/approve": {Need: RevealsApprove},

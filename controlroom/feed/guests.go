@@ -8,6 +8,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"panormus/controlroom/auth"
+	"panormus/devices/logins"
 )
 
 // A guest is somebody and the connections he has. Where nobody has to say who they are, each connection is a
@@ -48,7 +49,7 @@ type place struct {
 func (h *Hub) admit(r *http.Request) (*place, *refusedAs) {
 	p := &place{who: auth.Of(r.Context())}
 	if !auth.IsLoopback(r.RemoteAddr) {
-		p.address = auth.Network(r.RemoteAddr)
+		p.address = logins.Network(r.RemoteAddr)
 	}
 	h.clientsMu.Lock()
 	defer h.clientsMu.Unlock()

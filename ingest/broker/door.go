@@ -148,7 +148,7 @@ func (d *Door) byPassword(l Login) (Grant, error) {
 func (d *Door) guarded(l Login, name string, now time.Time, right func() bool) (ok bool, wait time.Duration) {
 	_, all := d.addresses.Check(logins.Of(l.Remote, ""), now, func() bool {
 		ok, wait = d.weak.Check(logins.Of(l.Remote, name), now, right)
-		return ok
+		return ok || wait > 0 // what was not looked at is no guess
 	})
 	return ok, max(wait, all)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -22,9 +23,21 @@ type KV struct {
 
 // KV opens the bucket called name and makes it if it is missing.
 func (l *Log) KV(ctx context.Context, name string) (*KV, error) {
-	b, err := l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: "panormus_" + name, History: 1, Storage: jetstream.FileStorage, Replicas: l.cfg.Replicas,
-	})
+	return l.kv(ctx, name, jetstream.KeyValueConfig{Storage: jetstream.FileStorage})
+}
+
+// passingBytes bounds a bucket of PassingKV.
+const passingBytes = 64 << 20
+
+// PassingKV opens a bucket in memory whose entries go once nobody has written them for a while. One that is full,
+// at 64 MiB, takes nothing more until some went.
+func (l *Log) PassingKV(ctx context.Context, name string, kept time.Duration) (*KV, error) {
+	return l.kv(ctx, name, jetstream.KeyValueConfig{Storage: jetstream.MemoryStorage, TTL: kept, MaxBytes: passingBytes})
+}
+
+func (l *Log) kv(ctx context.Context, name string, cfg jetstream.KeyValueConfig) (*KV, error) {
+	cfg.Bucket, cfg.History, cfg.Replicas = "panormus_"+name, 1, l.cfg.Replicas
+	b, err := l.js.CreateOrUpdateKeyValue(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}

@@ -57,6 +57,24 @@ func (k *KV) Entry(ctx context.Context, key string) (Entry, error) {
 	return e, nil
 }
 
+// Held is Entry for those who know of values and revisions alone.
+func (k *KV) Held(ctx context.Context, key string) (value []byte, revision uint64, err error) {
+	e, err := k.Entry(ctx, key)
+	return e.Value, e.Revision, err
+}
+
+// Swap sets key where its revision is still after, and reports whether it was.
+func (k *KV) Swap(ctx context.Context, key string, value []byte, after uint64) (bool, error) {
+	_, err := k.bucket.Update(ctx, escape(key), value, after)
+	switch {
+	case err == nil:
+		return true, nil
+	case otherSequence(err):
+		return false, nil
+	}
+	return false, fmt.Errorf("put %s in bucket %s: %w", key, k.name, err)
+}
+
 // SwapAll makes every one of the changes, in flight together, and says in each what came of it.
 func (k *KV) SwapAll(ctx context.Context, swaps []Swap) {
 	futures := make([]jetstream.PubAckFuture, len(swaps))

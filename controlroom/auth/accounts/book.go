@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"panormus/controlroom/auth"
+	"panormus/devices/logins"
 )
 
 // What a Book answers, wrapped.
@@ -28,6 +29,8 @@ var (
 // A Store keeps entries durably and tells of every change, its own included; *log.KV is one.
 type Store interface {
 	Put(ctx context.Context, key string, value []byte) error
+	// Create sets a key that there is not, and reports whether it did: of several processes one does.
+	Create(ctx context.Context, key string, value []byte) (bool, error)
 	Delete(ctx context.Context, key string) error
 	Watch(ctx context.Context, change func(key string, value []byte), synced func()) error
 }
@@ -39,7 +42,6 @@ type User struct {
 	Hash     string    `json:"hash"`
 	TOTP     string    `json:"totp,omitempty"` // secret, base32; in the bucket only where nothing seals
 	Sealed   []byte    `json:"totp_sealed,omitempty"`
-	Step     int64     `json:"step,omitempty"` // of the last code: it does not count twice
 	Disabled bool      `json:"disabled,omitempty"`
 	Mark     string    `json:"mark"` // another one ends the sessions
 	Changed  time.Time `json:"changed"`
@@ -57,6 +59,8 @@ type Token struct {
 type Config struct {
 	// Accounts and Sessions are buckets of their own.
 	Accounts, Sessions Store
+	// Guesses is where the processes count wrong passwords together; nil: each counts its own.
+	Guesses logins.Store
 	// Seal keeps second factors from whoever reads the bucket; nil: they lie there as they are.
 	Seal Sealer
 	// File are tokens of a file; nil: none.
@@ -72,7 +76,7 @@ type Config struct {
 // A Book is all who are let in. It is safe for concurrent use.
 type Book struct {
 	cfg      Config
-	throttle throttle
+	throttle logins.Throttle
 	decoy    func() string // a hash that no password has
 	writing  sync.Mutex    // of accounts
 
@@ -93,7 +97,7 @@ func New(cfg Config) *Book {
 	}
 	return &Book{
 		cfg: cfg, users: map[string]User{}, tokens: map[string]Token{}, digests: map[string]string{}, sessions: map[string]*session{},
-		broken: map[string]bool{}, used: map[string]time.Time{},
+		broken: map[string]bool{}, throttle: logins.Throttle{Store: cfg.Guesses}, used: map[string]time.Time{},
 		decoy: sync.OnceValue(func() string {
 			hash, err := hashPassword(context.Background(), auth.Secret())
 			if err != nil {
@@ -353,7 +357,7 @@ func (b *Book) PutUser(ctx context.Context, name string, c Change) (url string, 
 		}
 	}
 	if c.TOTP != nil {
-		u.TOTP, u.Sealed, u.Step = "", nil, 0
+		u.TOTP, u.Sealed = "", nil
 		if *c.TOTP {
 			if u.TOTP, url, err = newTOTP(name); err != nil {
 				return "", err

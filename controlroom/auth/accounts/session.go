@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"panormus/controlroom/auth"
+	"panormus/devices/logins"
 )
 
 // A kept session: its key is the SHA-256 of what the cookie holds.
@@ -71,21 +72,15 @@ func (b *Book) session(key string, value []byte) {
 // usedKey begins the keys of what counts once, with the time until which it would count.
 const usedKey = "used/"
 
-// Once reports whether a secret is used for the first time, in any process that has heard of the others; it is
-// remembered until a time, from which on the caller refuses it for its age.
+// Once reports whether a secret is used for the first time in any process; it is remembered until a time, from
+// which on the caller refuses it for its age.
 func (b *Book) Once(ctx context.Context, secret string, until time.Time) (bool, error) {
 	key := hex.EncodeToString(auth.Digest(secret))
-	b.mu.Lock()
-	_, was := b.used[key]
-	b.used[key] = until
-	b.mu.Unlock()
-	if was {
-		return false, nil
-	}
-	if err := b.cfg.Sessions.Put(ctx, usedKey+key, []byte(until.UTC().Format(time.RFC3339))); err != nil {
+	first, err := b.cfg.Sessions.Create(ctx, usedKey+key, []byte(until.UTC().Format(time.RFC3339)))
+	if err != nil {
 		return false, fmt.Errorf("sessions: %w", err)
 	}
-	return true, nil
+	return first, nil
 }
 
 // seenKey begins the keys under which it is written when sessions were used: apart from the sessions, so
@@ -152,8 +147,12 @@ func (d *Denied) Error() string {
 // secret is what the cookie is to hold. A *Denied is all that is told of what was wrong.
 func (b *Book) Login(ctx context.Context, name, password, code, remote string) (secret string, err error) {
 	now := time.Now()
-	address, account := "address "+auth.Network(remote), "name "+name[:min(len(name), 64)]
-	if wait := b.throttle.try(now, account, address); wait > 0 {
+	account, network := logins.As(name[:min(len(name), 64)]), logins.Of(remote, "")
+	wait, err := b.throttle.Try(ctx, now, account, network)
+	if err != nil {
+		b.cfg.Log.Error("wrong passwords are counted by this process alone", "error", err)
+	}
+	if wait > 0 {
 		return "", &Denied{Wait: wait}
 	}
 	if len(name) > 64 || len(password) > MaxPassword {
@@ -170,9 +169,9 @@ func (b *Book) Login(ctx context.Context, name, password, code, remote string) (
 	if err != nil && !errors.Is(err, errHash) {
 		return "", err
 	}
-	step := u.Step
+	step := int64(0)
 	if u.TOTP != "" {
-		step = totpStep(u.TOTP, strings.TrimSpace(code), u.Step, now)
+		step = totpStep(u.TOTP, strings.TrimSpace(code), now)
 		ok = ok && step != 0
 	}
 	if !ok || !known || u.Disabled || !u.Valid(now) {
@@ -183,26 +182,32 @@ func (b *Book) Login(ctx context.Context, name, password, code, remote string) (
 		return "", d
 	}
 	if u.TOTP != "" {
-		if err := b.useStep(ctx, name, step); err != nil {
+		first, err := b.useStep(ctx, u, step)
+		if err != nil {
 			return "", err
 		}
+		if !first {
+			return "", &Denied{Name: name}
+		}
 	}
-	b.throttle.right(account, address)
+	if err := b.throttle.Right(ctx, account, network); err != nil {
+		b.cfg.Log.Error("a right password is counted as a wrong one", "error", err)
+	}
 	return b.Begin(ctx, session{User: name, Mark: u.Mark})
 }
 
-// useStep writes down that a code was used.
-func (b *Book) useStep(ctx context.Context, name string, step int64) error {
-	b.writing.Lock()
-	defer b.writing.Unlock()
-	b.mu.RLock()
-	u := b.users[name]
-	b.mu.RUnlock()
-	if u.Step >= step {
-		return &Denied{Name: name} // two at once
+// useStep uses the code of a step up, in all processes, and those before it that would still count. It reports
+// whether it was there to be used.
+func (b *Book) useStep(ctx context.Context, u User, step int64) (bool, error) {
+	for i := range int64(beside*2 + 1) {
+		at := step - i
+		// Clocks of processes are not the same: it is remembered for longer than any takes it.
+		first, err := b.Once(ctx, fmt.Sprintf("totp %s %s %d", u.Name, u.TOTP, at), time.Unix(0, 0).Add(time.Duration(at)*stepOf+remembered))
+		if err != nil || i == 0 && !first {
+			return false, err
+		}
 	}
-	u.Step = step
-	return b.putUser(ctx, u)
+	return true, nil
 }
 
 // LoginAs begins a session of somebody whom another server has checked.

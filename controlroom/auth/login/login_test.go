@@ -18,10 +18,14 @@ import (
 )
 
 // bucket is a Store in memory.
-type bucket struct{}
+type bucket struct{ made *sync.Map }
 
 func (bucket) Put(context.Context, string, []byte) error { return nil }
-func (bucket) Delete(context.Context, string) error      { return nil }
+func (b bucket) Create(_ context.Context, key string, _ []byte) (bool, error) {
+	_, is := b.made.LoadOrStore(key, true)
+	return !is, nil
+}
+func (bucket) Delete(context.Context, string) error { return nil }
 func (bucket) Watch(ctx context.Context, _ func(string, []byte), synced func()) error {
 	synced()
 	<-ctx.Done()
@@ -68,7 +72,7 @@ type room struct {
 
 func newRoom(t *testing.T, change func(*Desk)) *room {
 	t.Helper()
-	book := accounts.New(accounts.Config{Accounts: bucket{}, Sessions: bucket{}, Required: true})
+	book := accounts.New(accounts.Config{Accounts: bucket{}, Sessions: bucket{new(sync.Map)}, Required: true})
 	j := &journal{}
 	desk := &Desk{Book: book, Journal: j, Log: slog.New(slog.DiscardHandler)}
 	if change != nil {
