@@ -21,6 +21,7 @@ func (db *DB) Changes(ctx context.Context, from, to time.Time, domain, after str
 	ctx, cancel := db.queryContext(ctx)
 	defer cancel()
 	var w where
+	w.slots(from, to)
 	w.times("o.time", from, to)
 	w.equal("domain", domain)
 	w.add("device > ?", after)

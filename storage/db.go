@@ -41,6 +41,7 @@ type DB struct {
 	http    bool // the server takes any format as a body
 	metrics *metrics
 	overdue sync.Map // table -> rows found past their time, uint64
+	order   order
 }
 
 // Timeouts of the client. An insert of a large group may take long on a busy machine.

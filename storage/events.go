@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -159,6 +160,16 @@ func (w *where) times(column string, from, to time.Time) {
 		w.add(column+" < fromUnixTimestamp64Milli(toInt64(?))", to.UnixMilli())
 	}
 }
+
+// slots bounds the slot of observations to those that have rows of from <= time < to: what times says, in
+// words that their primary index knows.
+func (w *where) slots(from, to time.Time) {
+	w.add("slot >= toDateTime(?, 'UTC')", inDateTime(from.Truncate(settledSlot)))
+	w.add("slot <= toDateTime(?, 'UTC')", inDateTime(to))
+}
+
+// inDateTime is t in Unix seconds, within what a DateTime may be.
+func inDateTime(t time.Time) int64 { return min(max(t.Unix(), 0), math.MaxUint32) }
 
 func (w *where) sql() string {
 	if len(w.conditions) == 0 {

@@ -67,6 +67,11 @@ func (db *DB) migrate(ctx context.Context) error {
 				return fmt.Errorf("migrate: %04d_%s: %w", m.version, m.name, err)
 			}
 		}
+		if m.name == "slots" {
+			if err := db.moveToSlots(ctx); err != nil {
+				return fmt.Errorf("migrate: %04d_%s: %w", m.version, m.name, err)
+			}
+		}
 		if err := db.conn.Exec(ctx, "INSERT INTO schema_migrations SELECT ?, ?, ?, ?",
 			m.version, m.name, m.sum, time.Now().UTC().Format("2006-01-02 15:04:05.000")); err != nil {
 			return fmt.Errorf("migrate: record %04d_%s: %w", m.version, m.name, err)

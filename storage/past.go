@@ -31,6 +31,16 @@ const (
 	pastMemory  = 600 << 20
 )
 
+// A stretch of the past is read at a time, as long as that its rows are some hundred thousands to some
+// millions, so that the server sorts them in its memory.
+const (
+	pastFirst  = time.Hour
+	pastLeast  = 15 * time.Minute
+	pastMost   = 24 * time.Hour
+	pastFew    = 500_000
+	pastPlenty = 3_000_000
+)
+
 // Past calls each for the observations that q asks for, in order of event time, the rows of a
 // message together, some thousands at a time: memory does not grow with the time asked for. The batch
 // belongs to each. Received is the event time. What ingest flagged for its clock is left out, since
@@ -39,33 +49,61 @@ func (db *DB) Past(ctx context.Context, q PastQuery, each func(*batch.Observatio
 	ctx, cancel := context.WithTimeout(ctx, pastTimeout)
 	defer cancel()
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(withinSettings(clickhouse.Settings{
-		"max_execution_time": int(pastTimeout / time.Second), "max_memory_usage": pastMemory, "max_block_size": batch.MaxRows,
-		"optimize_read_in_order": 1, "low_cardinality_use_single_dictionary_for_part": 0,
+		"max_execution_time": int(pastTimeout / time.Second), "max_memory_usage": pastMemory, "max_bytes_before_external_sort": pastSpill,
+		"max_block_size": batch.MaxRows, "low_cardinality_use_single_dictionary_for_part": 0,
 	})))
+	rows := 0
+	take := func(o *batch.Observations) error {
+		rows += o.Len()
+		leftOut += dropUnclocked(o)
+		o.Received = o.Time
+		return each(o)
+	}
+	var first, last time.Time
+	if err := db.conn.QueryRow(ctx, "SELECT min(time), max(time) FROM observations").Scan(&first, &last); err != nil {
+		return 0, fmt.Errorf("read observations of the past: %w", err)
+	}
+	end := q.To
+	if last = last.Add(time.Millisecond); last.Before(end) {
+		end = last
+	}
+	length := pastFirst
+	for from := maxTime(q.From, first); from.Before(end); {
+		to := from.Truncate(length).Add(length)
+		if end.Before(to) {
+			to = end
+		}
+		rows = 0
+		if err := db.pastStretch(ctx, q, from, to, take); err != nil {
+			return leftOut, fmt.Errorf("read observations of the past: %w", err)
+		}
+		switch {
+		case rows < pastFew && length < pastMost:
+			length *= 2
+		case rows > pastPlenty && length > pastLeast:
+			length /= 2
+		}
+		from = to
+	}
+	return leftOut, nil
+}
+
+// pastStretch reads what q asks for in from <= time < to.
+func (db *DB) pastStretch(ctx context.Context, q PastQuery, from, to time.Time, each func(*batch.Observations) error) error {
 	var w where
-	w.times("o.time", q.From, q.To)
+	w.slots(from, to)
+	w.times("o.time", from, to)
 	w.equal("domain", q.Domain)
 	if q.Metrics != nil {
 		w.add("metric IN (?)", q.Metrics)
 	}
 	w.parts("device", q.Within)
-	// The table's own order comes first, so that the server sorts a quarter of an hour at a time.
 	sql := `SELECT toUnixTimestamp64Milli(o.time) AS ms, domain, device, metric, value, toLowCardinality(text) AS txt, quality
-		FROM observations AS o` + w.sql() + " ORDER BY toStartOfFifteenMinutes(o.time), o.time, device"
-	take := func(o *batch.Observations) error {
-		leftOut += dropUnclocked(o)
-		o.Received = o.Time
-		return each(o)
-	}
+		FROM observations AS o` + w.sql() + " ORDER BY o.time, device"
 	if db.http {
-		err = db.pastBlocks(ctx, sql, w.args, take)
-	} else {
-		err = db.pastRows(ctx, sql, w.args, take)
+		return db.pastBlocks(ctx, sql, w.args, each)
 	}
-	if err != nil {
-		return leftOut, fmt.Errorf("read observations of the past: %w", err)
-	}
-	return leftOut, nil
+	return db.pastRows(ctx, sql, w.args, each)
 }
 
 // dropUnclocked takes the rows out whose event time is not known.

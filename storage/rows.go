@@ -144,6 +144,10 @@ func (r observationRows) insert(ctx context.Context, db *DB) error {
 	for _, o := range r {
 		g.add(o)
 	}
+	if err := db.order.begin(ctx, db); err != nil {
+		return err
+	}
+	defer db.order.mu.RUnlock()
 	if db.http {
 		return db.insertBody(ctx, &g)
 	}

@@ -75,6 +75,7 @@ func (db *DB) Series(ctx context.Context, q SeriesQuery) ([]Point, error) {
 		var w where
 		w.equal("device", q.Device)
 		w.equal("metric", q.Metric)
+		w.slots(from, to)
 		w.times("o.time", from, to)
 		parts = append(parts, `SELECT toUnixTimestamp64Milli(o.time) AS ms, 1 AS n, value AS lo, value AS hi, value AS total, value AS last, o.time AS seen
 			FROM observations AS o`+w.sql()+" AND NOT isNaN(value)")
@@ -109,6 +110,7 @@ func (db *DB) readings(ctx context.Context, q SeriesQuery) ([]Point, error) {
 	var w where
 	w.equal("device", q.Device)
 	w.equal("metric", q.Metric)
+	w.slots(q.From, q.To)
 	w.times("time", q.From, q.To)
 	points, err := db.points(ctx, fmt.Sprintf("SELECT toUnixTimestamp64Milli(time) AS ms, value FROM observations%s AND NOT isNaN(value) ORDER BY ms LIMIT %d",
 		w.sql(), MaxPoints+1), w.args)

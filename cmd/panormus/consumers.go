@@ -37,6 +37,7 @@ func (n *node) startConsumers(ctx context.Context) error {
 		n.parts.writer = storage.NewWriter(n.parts.db, n.stream, storage.WriterConfig{Log: n.log})
 		n.reads.again("writer", n.parts.writer.Run)
 		n.reads.again("retention", n.parts.db.RunRetention)
+		n.reads.again("settling", n.parts.db.RunSettling)
 	}
 	if !n.cfg.has("rules") && !n.cfg.has("controlroom") {
 		return nil
