@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,8 +17,8 @@ import (
 	"panormus/controlroom/problem"
 )
 
-// maxGeoJSON bounds a GeoJSON file: a browser has to read all of it before it draws any.
-const maxGeoJSON = 64 << 20
+// maxGeoJSON bounds a GeoJSON file: a browser has to read all of it before it draws any, and stands still as it does.
+const maxGeoJSON = 16 << 20
 
 // A Map is a base map. Nil is none.
 type Map struct {
@@ -69,7 +70,42 @@ func readGeoJSON(file string) ([]byte, error) {
 	if head.Type != "FeatureCollection" || len(head.Features) == 0 {
 		return nil, fmt.Errorf("type %.40q with %d features, want a FeatureCollection with some", head.Type, len(head.Features))
 	}
+	for i, f := range head.Features {
+		if err := checkPlace(f); err != nil {
+			return nil, fmt.Errorf("feature %d: %w", i+1, err)
+		}
+	}
 	return b, nil
+}
+
+// checkPlace reports a feature whose first position is no longitude and latitude, as in files of a national
+// grid: it would be drawn nowhere.
+func checkPlace(feature []byte) error {
+	var f struct {
+		Geometry struct {
+			Coordinates json.RawMessage `json:"coordinates"`
+		} `json:"geometry"`
+	}
+	if err := json.Unmarshal(feature, &f); err != nil {
+		return fmt.Errorf("not GeoJSON: %w", err)
+	}
+	first := strings.TrimLeft(string(f.Geometry.Coordinates[:min(200, len(f.Geometry.Coordinates))]), "[ \t\r\n")
+	var at [2]float64
+	for i := range at {
+		end := strings.IndexAny(first, ",]")
+		if end < 0 {
+			return nil // no place at all, which GeoJSON allows
+		}
+		var err error
+		if at[i], err = strconv.ParseFloat(strings.TrimSpace(first[:end]), 64); err != nil {
+			return nil // the page leaves out what it cannot read
+		}
+		first = first[end+1:]
+	}
+	if math.Abs(at[0]) > 180 || math.Abs(at[1]) > 90 {
+		return fmt.Errorf("position %v, %v, want longitude and latitude in degrees (WGS 84; ogr2ogr -t_srs EPSG:4326 makes them)", at[0], at[1])
+	}
+	return nil
 }
 
 // What of PMTiles' header is looked at (specification, version 3).

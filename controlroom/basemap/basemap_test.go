@@ -45,6 +45,10 @@ func TestOpen(t *testing.T) {
 		{"no tiles", "a.pmtiles", changed(tiles(), 16, 0), "root directory is empty"},
 		{"no json", "a.geojson", "<kml/>", "not GeoJSON"},
 		{"a feature", "a.geojson", `{"type":"Feature"}`, `type "Feature" with 0 features, want a FeatureCollection`},
+		{"a national grid", "a.geojson", `{"type":"FeatureCollection","features":[{"geometry":null},{"geometry":{"type":"Polygon","coordinates":[[ [355000.5, 4220000], [0,0]]]}}]}`,
+			"feature 2: position 355000.5, 4.22e+06, want longitude and latitude in degrees"},
+		{"degrees", "a.geojson", `{"type":"FeatureCollection","features":[{"geometry":{"type":"Point","coordinates":[-180,90]}}]}`, ""},
+		{"latitude first", "a.geojson", `{"type":"FeatureCollection","features":[{"geometry":{"type":"Point","coordinates":[38.1,113.3]}}]}`, "position 38.1, 113.3"},
 		{"none", "a.geojson", `{"type":"FeatureCollection","features":[]}`, "with 0 features"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

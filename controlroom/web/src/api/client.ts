@@ -308,6 +308,6 @@ export const api = {
     }
     if (!there.geojson) return noBase;
     const map = await get<FeatureCollection & { attribution?: string }>('/map/basemap.geojson', {}, signal);
-    return Array.isArray(map.features) ? { ...noBase, geojson: classified(map), attribution: plain(map.attribution ?? '') } : noBase;
+    return Array.isArray(map.features) ? { ...noBase, ...classified(map), attribution: plain(map.attribution ?? '') } : noBase;
   },
 };

@@ -30,7 +30,10 @@ function inside(ring: readonly Position[], x: number, y: number): boolean {
 }
 
 /** Where the name of an area stands: in its largest part. Undefined for what is no area. */
-export function labelPoint(g: Geometry | null): [lon: number, lat: number] | undefined {
+export const labelPoint = (g: Geometry | null): [lon: number, lat: number] | undefined => labelRoom(g)?.at;
+
+/** Where the name of an area stands, and how much room it has: the side of a square as large as that part, in degrees. */
+export function labelRoom(g: Geometry | null): { at: [lon: number, lat: number]; side: number } | undefined {
   const polygons = g?.type === 'Polygon' ? [g.coordinates] : g?.type === 'MultiPolygon' ? g.coordinates : [];
   let best: { ring: Position[]; area: number; x: number; y: number } | undefined;
   for (const [ring] of polygons) {
@@ -40,7 +43,8 @@ export function labelPoint(g: Geometry | null): [lon: number, lat: number] | und
   }
   if (!best) return undefined;
   const { ring, x, y } = best;
-  if (inside(ring, x, y)) return [x, y];
+  const side = Math.sqrt(Math.abs(best.area) / 2);
+  if (inside(ring, x, y)) return { at: [x, y], side };
   // Of a bent shape: the middle of the widest stretch at that height.
   const cuts: number[] = [];
   for (let i = 0, j = ring.length - 1; i < ring.length; j = i++) {
@@ -56,7 +60,7 @@ export function labelPoint(g: Geometry | null): [lon: number, lat: number] | und
     widest = cuts[i + 1] - cuts[i];
     at = (cuts[i] + cuts[i + 1]) / 2;
   }
-  return [at, y];
+  return { at: [at, y], side };
 }
 
 /** Whether a place lies in an area; its holes are not looked at. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Feature } from 'geojson';
-import { classified, kindOf, kindOfLayer, plain } from '../map/base';
+import { classified, kindOf, kindOfLayer, nameOf, plain } from '../map/base';
 import { badgeKey, badgeSize } from './badges';
 import { cluster, reach } from './clusters';
 import { byAlarms, byFigure, byShare, duration, silentAfter } from './districts';
@@ -99,7 +99,28 @@ describe('a base map', () => {
       [feature('LineString', {}), 'street'],
       [feature('Point', { kind: 'peak' }), undefined],
     ] as const) expect(kindOf(f), JSON.stringify(f.properties)).toBe(kind);
-    expect(classified({ type: 'FeatureCollection', features: [feature('Point', {}), feature('Polygon', { name: 'Palermo' })] }).features.map((f) => f.properties)).toEqual([{ kind: 'land' }]);
+    expect(classified({ type: 'FeatureCollection', features: [feature('Point', {}), feature('Polygon', { name: 'Palermo' })] }).geojson!.features.map((f) => f.properties)).toEqual([{ kind: 'land', name: '' }]);
+  });
+  it('has names, by the properties that open data has them in', () => {
+    for (const [properties, name] of [
+      [{ name: 'Palermo', 'name:it': 'Palermo (it)' }, 'Palermo (it)'],
+      [{ Quartiere: 'Tribunali-Castellammare', circoscrizione: 'I' }, 'Tribunali-Castellammare'],
+      [{ circoscrizione: 'IV' }, 'Circoscrizione IV'],
+      [{ NOME: ' Foro Italico ' }, 'Foro Italico'],
+      [{ name: 113 }, '113'],
+      [{ name: '', istat: '082053' }, ''],
+      [{}, ''],
+    ] as const) expect(nameOf(feature('Polygon', properties)), JSON.stringify(properties)).toBe(name);
+  });
+  it('names areas where there is room for it, the largest first, places by what they are, lines along themselves', () => {
+    const square = (name: string, size: number): Feature => ({ type: 'Feature', properties: { name }, geometry: { type: 'Polygon', coordinates: [[[13, 38], [13 + size, 38], [13 + size, 38 + size], [13, 38 + size], [13, 38]]] } });
+    const place = (properties: Record<string, string>): Feature => ({ type: 'Feature', properties, geometry: { type: 'Point', coordinates: [13.3, 38.1] } });
+    const street: Feature = { type: 'Feature', properties: { highway: 'primary', name: 'Via Maqueda' }, geometry: { type: 'LineString', coordinates: [[13, 38], [13.1, 38]] } };
+    const border: Feature = { ...street, properties: { boundary: 'administrative', name: 'Confine' } };
+    const { geojson, names } = classified({ type: 'FeatureCollection', features: [square('Kalsa', 0.01), square('Sicilia', 1), place({ name: 'Mondello', place: 'suburb' }), place({ name: 'Fontana' }), street, border] });
+    expect(names.map((n) => n.name)).toEqual(['Sicilia', 'Mondello', 'Kalsa', 'Fontana']);
+    expect(names.map((n) => Math.round(n.zoom))).toEqual([5, 11, 11, 14]);
+    expect(geojson!.features.map((f) => f.properties!.name)).toEqual(['', '', 'Via Maqueda', '']);
   });
   it('tells by its name what a layer of tiles holds', () => {
     expect(['earth', 'water', 'ocean', 'landuse', 'roads', 'transportation', 'buildings', 'boundaries', 'place_labels', 'street_labels', 'sezioni', 'x'].map(kindOfLayer)).toEqual(

@@ -1,7 +1,7 @@
 import type { Feature, FeatureCollection } from 'geojson';
 import type { Cone } from '../lib/cameras';
 import type { BadgeTheme } from '../lib/badges';
-import type { Tiles } from './base';
+import type { BaseName, Tiles } from './base';
 import type { DomainMask, Points, Touched } from './points';
 
 /** What the map shows now: centre in Web Mercator 0 to 1, CSS px a mercator unit, size in CSS px. */
@@ -70,8 +70,8 @@ export interface MapBackend {
   view(): View;
   setTheme(theme: Theme): void;
   setZones(zones: Feature[], paint: ReadonlyMap<string, DistrictPaint>): void;
-  /** features with a kind: see base.ts */
-  setBasemap(basemap: FeatureCollection | undefined): void;
+  /** features with a kind, and names, those with the most room first: see base.ts */
+  setBasemap(basemap: FeatureCollection | undefined, names: BaseName[]): void;
   /** what cannot draw tiles does without */
   setTiles(tiles: Tiles | undefined): void;
   /** the points were written between the slots `touched`; null: only what else is shown changed */

@@ -4,7 +4,8 @@ import { badgeSize, drawBadge } from '../lib/badges';
 import type { Cone } from '../lib/cameras';
 import { labelPoint } from '../lib/geo';
 import { drawMark, markColours, marks, type Rank } from '../lib/marks';
-import { coneAlpha, coneZoom, zoomOf, type Abnormal, type BackendOptions, type Badge, type Box, type DistrictPaint, type MapBackend, type Theme, type View } from './backend';
+import { boxOf, coneAlpha, coneZoom, zoomOf, type Abnormal, type BackendOptions, type Badge, type Box, type DistrictPaint, type MapBackend, type Theme, type View } from './backend';
+import type { BaseName } from './base';
 import { Dots } from './dots';
 import { DomainMask, type Touched } from './points';
 
@@ -17,6 +18,7 @@ interface Shape {
   id: string;
   area: boolean;
   lines: Float64Array[]; // mercator x, y in turn
+  box: Box;
 }
 
 interface Label {
@@ -42,6 +44,7 @@ export class CanvasMap implements MapBackend {
   #badges: Badge[] = [];
   #level = 0;
   #basemap: Shape[] = [];
+  #baseNames: (BaseName & { x: number; y: number })[] = [];
   #cones: Cone[] = [];
   #abnormal: Abnormal[] = [];
   #selected: { x: number; y: number } | null = null;
@@ -107,8 +110,9 @@ export class CanvasMap implements MapBackend {
     this.#draw();
   }
 
-  setBasemap(basemap: FeatureCollection | undefined): void {
+  setBasemap(basemap: FeatureCollection | undefined, names: BaseName[]): void {
     this.#basemap = (basemap?.features ?? []).flatMap(shapes);
+    this.#baseNames = names.map((n) => ({ ...n, x: mercatorX(n.lon), y: mercatorY(n.lat) }));
     this.#draw();
   }
 
@@ -200,6 +204,8 @@ export class CanvasMap implements MapBackend {
     this.#fill(this.#zones, '', t.land);
     this.#fill(this.#basemap, 'mountain', t.mountain);
     this.#fill(this.#basemap, 'water', t.water);
+    this.#stroke(this.#basemap, 'water', t.water, 1.5);
+    this.#stroke(this.#basemap, 'land', t.street, 1);
     this.#stroke(this.#basemap, 'street', t.street, Math.max(0.6, 2 ** (zoomOf(v.scale) - 13)));
     this.#fill(this.#basemap, 'building', t.building);
     this.#stroke(this.#basemap, 'district', t.district, 1);
@@ -243,6 +249,11 @@ export class CanvasMap implements MapBackend {
     return [(x - v.x) * v.scale + v.width / 2, (y - v.y) * v.scale + v.height / 2];
   }
 
+  #inView({ box }: Shape): boolean {
+    const [west, north, east, south] = boxOf(this.#view);
+    return box[0] <= east && box[2] >= west && box[1] <= south && box[3] >= north;
+  }
+
   #trace(shape: Shape): void {
     const ctx = this.#ctx;
     for (const line of shape.lines) {
@@ -257,14 +268,14 @@ export class CanvasMap implements MapBackend {
 
   #fill(all: Shape[], kind: string, colour: string): void {
     this.#ctx.beginPath();
-    for (const s of all) if (s.area && (kind === '' || s.kind === kind)) this.#trace(s);
+    for (const s of all) if (s.area && (kind === '' || s.kind === kind) && this.#inView(s)) this.#trace(s);
     this.#ctx.fillStyle = colour;
     this.#ctx.fill('evenodd');
   }
 
   #stroke(all: Shape[], kind: string, colour: string, width: number): void {
     this.#ctx.beginPath();
-    for (const s of all) if (kind === '' || s.kind === kind) this.#trace(s);
+    for (const s of all) if ((kind === '' || s.kind === kind) && this.#inView(s)) this.#trace(s);
     this.#ctx.strokeStyle = colour;
     this.#ctx.lineWidth = width;
     this.#ctx.stroke();
@@ -290,17 +301,20 @@ export class CanvasMap implements MapBackend {
     ctx.globalAlpha = 1;
   }
 
+  /** The districts' names, then as many of the base map's as stand free of them and of one another. */
   #names(): void {
-    if (zoomOf(this.#view.scale) > 15) return;
+    const zoom = zoomOf(this.#view.scale);
     const ctx = this.#ctx;
     ctx.textAlign = 'center';
     ctx.fillStyle = this.#theme.text;
     ctx.strokeStyle = this.#theme.land;
     ctx.lineWidth = 4;
     ctx.lineJoin = 'round';
-    for (const l of this.#labels) {
+    const taken: [x: number, y: number, half: number][] = [];
+    for (const l of zoom > 15 ? [] : this.#labels) {
       const p = this.#paint.get(l.id);
       const [px, py] = this.#screen(l.x, l.y);
+      taken.push([px, py, 4 * l.name.length]);
       const say = (text: string, font: string, y: number) => {
         ctx.font = font;
         ctx.strokeText(text, px, y);
@@ -309,6 +323,19 @@ export class CanvasMap implements MapBackend {
       say(l.name, '12px system-ui, sans-serif', p ? py - 4 : py + 4);
       if (p?.note) say(p.note, '15px system-ui, sans-serif', py + 14);
     }
+    ctx.font = '11px system-ui, sans-serif';
+    ctx.globalAlpha = 0.75;
+    for (const n of this.#baseNames) {
+      if (n.zoom > zoom + 0.5) break; // in order of it
+      const [px, py] = this.#screen(n.x, n.y);
+      const half = 3.5 * n.name.length;
+      if (px < -half || py < 0 || px > this.#view.width + half || py > this.#view.height) continue;
+      if (taken.some(([x, y, h]) => Math.abs(x - px) < h + half && Math.abs(y - py) < 16)) continue;
+      taken.push([px, py, half]);
+      ctx.strokeText(n.name, px, py);
+      ctx.fillText(n.name, px, py);
+    }
+    ctx.globalAlpha = 1;
   }
 
   #points(): void {
@@ -400,15 +427,21 @@ export class CanvasMap implements MapBackend {
 const idOf = (f: Feature) => String(f.properties?.id ?? f.id ?? '');
 
 function shapes(f: Feature): Shape[] {
+  const box: Box = [Infinity, Infinity, -Infinity, -Infinity];
   const flat = (line: Position[]) => {
     const out = new Float64Array(line.length * 2);
     line.forEach(([lon, lat], i) => {
-      out[2 * i] = mercatorX(lon);
-      out[2 * i + 1] = mercatorY(lat);
+      const [x, y] = [mercatorX(lon), mercatorY(lat)];
+      out[2 * i] = x;
+      out[2 * i + 1] = y;
+      box[0] = Math.min(box[0], x);
+      box[1] = Math.min(box[1], y);
+      box[2] = Math.max(box[2], x);
+      box[3] = Math.max(box[3], y);
     });
     return out;
   };
-  const base = { kind: String(f.properties?.kind ?? ''), id: idOf(f) };
+  const base = { kind: String(f.properties?.kind ?? ''), id: idOf(f), box };
   const g = f.geometry;
   switch (g?.type) {
     case 'LineString':

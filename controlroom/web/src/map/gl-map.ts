@@ -8,7 +8,7 @@ import type { Cone } from '../lib/cameras';
 import { labelPoint } from '../lib/geo';
 import { drawMark, markColours, marks, ranks } from '../lib/marks';
 import { coneAlpha, coneZoom, latitude, longitude, zoomOf, type Abnormal, type BackendOptions, type Badge, type Box, type DistrictPaint, type MapBackend, type Theme, type View } from './backend';
-import type { Tiles } from './base';
+import type { BaseName, Tiles } from './base';
 import { PointsLayer } from './points-layer';
 import type { DomainMask, Touched } from './points';
 
@@ -24,18 +24,35 @@ const iconImage = (t: Theme): ExpressionSpecification => ['concat', t.dark ? 'ma
 /** A cone is grey, and has the colour of its rank where that is not normal. */
 const coneColour = (t: Theme): ExpressionSpecification => ['match', ['get', 'rank'], ...ranks.flatMap((r) => [r, markColours[r].fill]), t.point] as unknown as ExpressionSpecification;
 
+/** Names of a base map are softer than those of the city's own districts. */
+const nameInk = (t: Theme) => ({ 'text-color': t.text, 'text-opacity': 0.75, 'text-halo-color': t.land, 'text-halo-width': 1.2 });
+
 /** The layers under the live set, in the theme's greys. A base map of tiles has its own, below the first of those above `district-fill`. */
 function style(t: Theme): StyleSpecification {
   const source = () => ({ type: 'geojson' as const, data: empty });
   return {
     version: 8,
-    sources: { basemap: source(), zones: source(), names: source(), cones: source(), abnormal: source(), badges: source(), selected: source() },
+    sources: { basemap: source(), 'base-names': source(), zones: source(), names: source(), cones: source(), abnormal: source(), badges: source(), selected: source() },
     layers: [
       { id: 'ground', type: 'background', paint: { 'background-color': t.ground } },
       { id: 'land', type: 'fill', source: 'basemap', filter: ['==', ['get', 'kind'], 'land'], paint: { 'fill-color': t.land } },
       { id: 'district-fill', type: 'fill', source: 'zones', paint: { 'fill-color': t.land } },
       { id: 'mountains', type: 'fill', source: 'basemap', filter: ['==', ['get', 'kind'], 'mountain'], paint: { 'fill-color': t.mountain } },
       { id: 'water', type: 'fill', source: 'basemap', filter: ['==', ['get', 'kind'], 'water'], paint: { 'fill-color': t.water } },
+      {
+        id: 'water-lines',
+        type: 'line',
+        source: 'basemap',
+        filter: ['all', ['==', ['get', 'kind'], 'water'], ['==', ['geometry-type'], 'LineString']],
+        paint: { 'line-color': t.water, 'line-width': ['interpolate', ['exponential', 1.5], ['zoom'], 10, 1.2, 17, 4] },
+      },
+      {
+        id: 'land-edges',
+        type: 'line',
+        source: 'basemap',
+        filter: ['==', ['get', 'kind'], 'land'],
+        paint: { 'line-color': t.street, 'line-width': ['interpolate', ['linear'], ['zoom'], 9, 0.6, 15, 1.4] },
+      },
       {
         id: 'streets',
         type: 'line',
@@ -56,6 +73,24 @@ function style(t: Theme): StyleSpecification {
       { id: 'districts', type: 'line', source: 'zones', paint: { 'line-color': t.district, 'line-width': ['interpolate', ['linear'], ['zoom'], 10, 0.8, 15, 1.6] } },
       { id: 'cones', type: 'fill', source: 'cones', minzoom: coneZoom, paint: { 'fill-color': coneColour(t), 'fill-opacity': ['match', ['get', 'rank'], 0, coneAlpha, 2 * coneAlpha] } },
       { id: 'cone-edges', type: 'line', source: 'cones', minzoom: coneZoom, paint: { 'line-color': coneColour(t), 'line-width': 1, 'line-opacity': 0.7 } },
+      {
+        id: 'street-names',
+        type: 'symbol',
+        source: 'basemap',
+        minzoom: 13.5,
+        filter: ['all', ['!=', ['get', 'name'], ''], ['==', ['geometry-type'], 'LineString']],
+        layout: { 'text-field': ['get', 'name'], 'symbol-placement': 'line', 'text-size': 11, 'text-padding': 4, 'text-max-angle': 35 },
+        paint: nameInk(t),
+      },
+      {
+        id: 'base-names',
+        type: 'symbol',
+        source: 'base-names',
+        // A filter is asked again at whole zooms alone; what has no room is left out by the others.
+        filter: ['<=', ['get', 'zoom'], ['+', ['zoom'], 0.5]],
+        layout: { 'text-field': ['get', 'name'], 'text-size': 11, 'text-max-width': 8, 'text-padding': 6, 'symbol-sort-key': ['get', 'zoom'] },
+        paint: nameInk(t),
+      },
       {
         id: 'district-names',
         type: 'symbol',
@@ -187,7 +222,7 @@ export class GlMap implements MapBackend {
       }
     }
     this.#layer.setColour(this.#theme.point, pointAlpha);
-    this.#map.addLayer(this.#layer, 'district-names');
+    this.#map.addLayer(this.#layer, 'street-names');
   }
 
   #source(name: string): GeoJSONSource | undefined {
@@ -284,8 +319,12 @@ export class GlMap implements MapBackend {
     for (const layer of this.#tileLayers) this.#map.addLayer(layer, 'mountains');
   }
 
-  setBasemap(basemap: FeatureCollection | undefined): void {
+  setBasemap(basemap: FeatureCollection | undefined, names: BaseName[]): void {
     this.#set('basemap', basemap?.features ?? []);
+    this.#set(
+      'base-names',
+      names.map(({ lon, lat, name, zoom }) => ({ type: 'Feature', properties: { name, zoom }, geometry: { type: 'Point', coordinates: [lon, lat] } })),
+    );
   }
 
   pointsChanged(touched: Touched | null): void {

@@ -1,4 +1,4 @@
-import { addProtocol, type LayerSpecification, type SourceSpecification } from 'maplibre-gl';
+import { addProtocol, type ExpressionSpecification, type LayerSpecification, type SourceSpecification } from 'maplibre-gl';
 import { PMTiles, Protocol } from 'pmtiles';
 import type { Theme } from './backend';
 import { kindOfLayer, type Tiles } from './base';
@@ -26,17 +26,15 @@ export function layersOf(tiles: Tiles, t: Theme): LayerSpecification[] {
   const areas: LayerSpecification[] = [];
   const lines: LayerSpecification[] = [];
   const names: LayerSpecification[] = [];
+  const text = { 'text-field': ['coalesce', ['get', 'name:it'], ['get', 'name'], ''] as ExpressionSpecification, 'text-size': 11 };
+  const ink = { 'text-color': t.text, 'text-opacity': 0.55, 'text-halo-color': t.land, 'text-halo-width': 1 };
   for (const name of tiles.layers) {
     const kind = kindOfLayer(name);
     const of = (g: Geometry) => ({ source: tileSource, 'source-layer': name, filter: ['==', ['geometry-type'], g] as ['==', ['geometry-type'], Geometry] });
+    // Streets have their names in a layer of their own or with them, by the schema.
+    if (kind === 'name' || kind === 'street') names.push({ id: `tiles-${name}-along`, type: 'symbol', ...of('LineString'), minzoom: 13.5, layout: { ...text, 'symbol-placement': 'line', 'text-max-angle': 35 }, paint: ink });
     if (kind === 'name') {
-      names.push({
-        id: `tiles-${name}`,
-        type: 'symbol',
-        ...of('Point'),
-        layout: { 'text-field': ['coalesce', ['get', 'name:it'], ['get', 'name'], ''], 'text-size': 11, 'text-max-width': 8, 'text-padding': 8 },
-        paint: { 'text-color': t.text, 'text-opacity': 0.55, 'text-halo-color': t.land, 'text-halo-width': 1 },
-      });
+      names.push({ id: `tiles-${name}`, type: 'symbol', ...of('Point'), layout: { ...text, 'text-max-width': 8, 'text-padding': 8 }, paint: ink });
       continue;
     }
     if (kind !== 'street' && kind !== 'district') {
