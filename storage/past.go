@@ -236,21 +236,30 @@ func (n *nativeReader) int64() (int64, error) {
 	return int64(binary.LittleEndian.Uint64(b[:])), err
 }
 
-// string reads one and returns the one it returned before for the same bytes.
-func (n *nativeReader) string() (string, error) {
+// text reads one, in memory that the next one takes.
+func (n *nativeReader) text() ([]byte, error) {
 	size, err := n.uvarint()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if size > nativeText {
-		return "", fmt.Errorf("a text of %d bytes, want at most %d", size, nativeText)
+		return nil, fmt.Errorf("a text of %d bytes, want at most %d", size, nativeText)
 	}
 	if cap(n.buf) < int(size) {
 		n.buf = make([]byte, size)
 	}
 	b := n.buf[:size]
 	if _, err := io.ReadFull(n.r, b); err != nil {
-		return "", unexpected(err)
+		return nil, unexpected(err)
+	}
+	return b, nil
+}
+
+// string reads one and returns the one it returned before for the same bytes.
+func (n *nativeReader) string() (string, error) {
+	b, err := n.text()
+	if err != nil {
+		return "", err
 	}
 	if s, ok := n.names[string(b)]; ok {
 		return s, nil

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"panormus/devices"
@@ -73,13 +72,9 @@ func (db *DB) PastDetections(ctx context.Context, from, to time.Time, columns []
 	w.times("d.time", from, to)
 	w.parts("camera", in)
 	const order = " ORDER BY toStartOfFifteenMinutes(d.time), d.time, camera"
+	ctx, cancel := pastContext(ctx)
+	defer cancel()
 	if db.http {
-		ctx, cancel := context.WithTimeout(ctx, pastTimeout)
-		defer cancel()
-		ctx = clickhouse.Context(ctx, clickhouse.WithSettings(withinSettings(clickhouse.Settings{
-			"max_execution_time": int(pastTimeout / time.Second), "max_memory_usage": pastMemory, "max_bytes_before_external_sort": pastSpill,
-			"optimize_read_in_order": 1, "max_block_size": batch.MaxRows, "low_cardinality_use_single_dictionary_for_part": 0,
-		})))
 		r := detectionReader{wanted: wanted}
 		if err := readBlocks(ctx, db, "SELECT "+r.sql()+" FROM detections AS d"+w.sql()+order, w.args, r.block, take); err != nil {
 			return leftOut, fmt.Errorf("read detections of the past: %w", err)
@@ -96,7 +91,7 @@ func (db *DB) PastDetections(ctx context.Context, from, to time.Time, columns []
 	}
 	var d batch.Detections
 	into := make([]any, 2+len(at))
-	err = pastRows(ctx, db, "detections", "SELECT "+names+" FROM detections AS d"+w.sql()+order, w.args,
+	err = pastRows(ctx, db, "SELECT "+names+" FROM detections AS d"+w.sql()+order, w.args,
 		func(rows driver.Rows, r *batch.Detection) error {
 			*r = batch.Absent()
 			into[0], into[1] = &r.Time, &r.Quality
@@ -111,7 +106,10 @@ func (db *DB) PastDetections(ctx context.Context, from, to time.Time, columns []
 			}
 			return take(&d)
 		})
-	return leftOut, err
+	if err != nil {
+		return leftOut, fmt.Errorf("read detections of the past: %w", err)
+	}
+	return leftOut, nil
 }
 
 // A detectionReader reads detections from Native blocks, column by column as they lie there. Columns that are not

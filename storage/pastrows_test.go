@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func TestPastRows(t *testing.T) {
 	from, to := at, at.Add(12*time.Hour)
 	var got []string
 	pages, last := 0, time.Time{}
-	if err := db.PastUplinks(within(t), from, to, nil, func(page []batch.Uplink) error {
+	if err := db.PastUplinks(within(t), from, to, nil, nil, func(page []batch.Uplink) error {
 		pages++
 		for _, u := range page {
 			if u.Time.Before(last) || u.Time != moment(int(u.FCnt)) {
@@ -94,19 +95,19 @@ func TestPastRows(t *testing.T) {
 		t.Errorf("%d detections left out, %v; want one", leftOut, err)
 	}
 	for _, err := range []error{
-		db.PastTracks(within(t), from, to, nil, func(page []batch.Track) error {
+		db.PastTracks(within(t), from, to, nil, nil, func(page []batch.Track) error {
 			for _, r := range page {
 				note("track %s %d %v %g", r.ID, seconds(r.End), r.Received.Equal(r.End), r.SpeedMps)
 			}
 			return nil
 		}),
-		db.PastCounts(within(t), from, to, nil, func(page []batch.Count) error {
+		db.PastCounts(within(t), from, to, nil, nil, func(page []batch.Count) error {
 			for _, r := range page {
 				note("count %d %d %g", seconds(r.Time), r.In, r.OccupancyAvg)
 			}
 			return nil
 		}),
-		db.PastEvents(within(t), from, to, "safety", nil, func(page []batch.Event) error {
+		db.PastEvents(within(t), from, to, "safety", nil, nil, func(page []batch.Event) error {
 			for _, r := range page {
 				note("event %s %d %v %v", r.ID, seconds(r.Time), r.Received.Equal(r.Time), strings.Contains(string(r.Context), `"chain":["x"]`))
 			}
@@ -121,8 +122,48 @@ func TestPastRows(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q\nwant %q", got, want)
 	}
+	// Row by row it is the same; and of columns that are not wanted nothing is read.
+	all := func(columns []string) (out []string) {
+		t.Helper()
+		add := func(rows any, err error) {
+			t.Helper()
+			b, bad := json.Marshal(rows)
+			if err = cmp.Or(err, bad); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, string(b))
+		}
+		var tracks []batch.Track
+		err := db.PastTracks(within(t), from, to, columns, nil, func(page []batch.Track) error { tracks = append(tracks, page...); return nil })
+		add(tracks, err)
+		var counts []batch.Count
+		err = db.PastCounts(within(t), from, to, columns, nil, func(page []batch.Count) error { counts = append(counts, page...); return nil })
+		add(counts, err)
+		var uplinks []batch.Uplink
+		err = db.PastUplinks(within(t), from, to, columns, nil, func(page []batch.Uplink) error { uplinks = append(uplinks, page...); return nil })
+		add(uplinks[:100], err)
+		var events []batch.Event
+		err = db.PastEvents(within(t), from, to, "", columns, nil, func(page []batch.Event) error { events = append(events, page...); return nil })
+		add(events, err)
+		return out
+	}
+	for _, columns := range [][]string{nil, {"speed_mps", "gateway", "severity"}} {
+		blocks := all(columns)
+		db.RowByRow(true)
+		rows := all(columns)
+		db.RowByRow(false)
+		for i := range blocks {
+			if blocks[i] != rows[i] {
+				t.Errorf("with columns %q as blocks\n%s\nrow by row\n%s", columns, blocks[i], rows[i])
+			}
+		}
+		whole := strings.Contains(blocks[0], `"Class":"car"`) && strings.Contains(blocks[2], `"DataRate":"SF7BW125"`)
+		if some := strings.Contains(blocks[0], `"SpeedMps":7`) && strings.Contains(blocks[2], `"Gateway":"gw"`); !some || whole != (columns == nil) {
+			t.Errorf("columns %q: %s %.300s", columns, blocks[0], blocks[2])
+		}
+	}
 	enough := errors.New("enough")
-	if err := db.PastUplinks(within(t), from, to, nil, func([]batch.Uplink) error { return enough }); !errors.Is(err, enough) {
+	if err := db.PastUplinks(within(t), from, to, nil, nil, func([]batch.Uplink) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("%v, want what each said", err)
 	}
 }

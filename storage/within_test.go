@@ -150,10 +150,10 @@ func TestPartsOfThePast(t *testing.T) {
 		check(err)
 		unseen, err := db.PastDetections(within(t), at, to, nil, tc.within, func(d *batch.Detections) error { rows["detections"] += d.Len(); return nil })
 		check(err)
-		check(db.PastTracks(within(t), at, to, tc.within, func(page []batch.Track) error { rows["tracks"] += len(page); return nil }))
-		check(db.PastCounts(within(t), at, to, tc.within, func(page []batch.Count) error { rows["counts"] += len(page); return nil }))
-		check(db.PastUplinks(within(t), at, to, tc.within, func(page []batch.Uplink) error { rows["uplinks"] += len(page); return nil }))
-		check(db.PastEvents(within(t), at, to, "", tc.within, func(page []batch.Event) error { rows["events"] += len(page); return nil }))
+		check(db.PastTracks(within(t), at, to, nil, tc.within, func(page []batch.Track) error { rows["tracks"] += len(page); return nil }))
+		check(db.PastCounts(within(t), at, to, nil, tc.within, func(page []batch.Count) error { rows["counts"] += len(page); return nil }))
+		check(db.PastUplinks(within(t), at, to, nil, tc.within, func(page []batch.Uplink) error { rows["uplinks"] += len(page); return nil }))
+		check(db.PastEvents(within(t), at, to, "", nil, tc.within, func(page []batch.Event) error { rows["events"] += len(page); return nil }))
 		var exported bytes.Buffer
 		check(db.Export(within(t), &exported, storage.Export{Table: "alarm_log", Format: "csv", Within: tc.within}))
 		if tc.within != nil && strings.Contains(exported.String(), "theirs") {

@@ -269,13 +269,13 @@ func (n *node) pastRows(ctx context.Context, on string, p rules.Past, in *storag
 	case rules.OnDetections:
 		return db.PastDetections(ctx, p.From, p.To, p.Metrics, in, func(d *batch.Detections) error { rules.Detections(d, do); return bad })
 	case rules.OnTracks:
-		err = db.PastTracks(ctx, p.From, p.To, in, func(all []batch.Track) error { rules.Tracks(all, do); return bad })
+		err = db.PastTracks(ctx, p.From, p.To, p.Metrics, in, func(all []batch.Track) error { rules.Tracks(all, do); return bad })
 	case rules.OnCounts:
-		err = db.PastCounts(ctx, p.From, p.To, in, func(all []batch.Count) error { rules.Counts(all, do); return bad })
+		err = db.PastCounts(ctx, p.From, p.To, p.Metrics, in, func(all []batch.Count) error { rules.Counts(all, do); return bad })
 	case rules.OnUplinks:
-		err = db.PastUplinks(ctx, p.From, p.To, in, func(all []batch.Uplink) error { rules.Uplinks(all, do); return bad })
+		err = db.PastUplinks(ctx, p.From, p.To, p.Metrics, in, func(all []batch.Uplink) error { rules.Uplinks(all, do); return bad })
 	case rules.OnEvents:
-		err = db.PastEvents(ctx, p.From, p.To, p.Domain, in, func(all []batch.Event) error { rules.Events(all, do); return bad })
+		err = db.PastEvents(ctx, p.From, p.To, p.Domain, p.Metrics, in, func(all []batch.Event) error { rules.Events(all, do); return bad })
 	default:
 		err = fmt.Errorf("BUG: no past of %s", on)
 	}

@@ -125,8 +125,7 @@ func (b *Book) indexAct(e streamlog.Entry) {
 type spread struct {
 	*Book
 	ref
-	scratch  Alarm
-	entries  []Entry
+	old, now view
 	refs     []ref
 	versions []version
 }
@@ -137,12 +136,9 @@ func newSpread(b *Book, r ref, n int) *spread {
 
 // do does it to the next alarm, which has the rev that it was meant for.
 func (s *spread) do(h *held) {
-	old := h.alarm()
-	now := &s.scratch
-	*now = *old
-	now.Pending = s.entries[:0]
-	now.do(&s.deed.Act, s.deed.note, s.deed.At)
-	s.entries = now.Pending
+	old := s.old.of(h.version)
+	s.now.take(old)
+	s.now.do(s.deed)
 	v := &s.versions[0]
 	s.versions = s.versions[1:]
 	r := s.ref
@@ -154,7 +150,7 @@ func (s *spread) do(h *held) {
 	}
 	h.version = v
 	s.mark(h)
-	s.changed(h, old, now)
+	s.changed(h, old, &s.now.alarm)
 }
 
 // Act does the same to alarms and says what came of each. A repeated id is done once. It returns when the

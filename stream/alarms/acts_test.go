@@ -96,7 +96,7 @@ func TestBooksAgree(t *testing.T) {
 				}
 			}
 		}
-		edit := func(id string, fn func(*Alarm, Record) (*Alarm, error)) {
+		edit := func(id string, fn func(*Alarm) (*Alarm, error)) {
 			a, after, err := worker.step(id, fn)
 			if err != nil {
 				t.Fatal(err)
@@ -120,7 +120,7 @@ func TestBooksAgree(t *testing.T) {
 			switch n := rnd.IntN(12); n {
 			case 0, 1, 2: // an event
 				ev := event("hot", map[string]string{ids[0]: "0", ids[1]: "1"}[id], "major", []string{"raised", "cleared", "updated"}[n], float64(step))
-				edit(id, func(a *Alarm, _ Record) (*Alarm, error) {
+				edit(id, func(a *Alarm) (*Alarm, error) {
 					if a == nil {
 						a = &Alarm{ID: id, Rule: ev.Rule, Key: ev.Key, Confirmed: true}
 					}
@@ -131,11 +131,11 @@ func TestBooksAgree(t *testing.T) {
 				})
 			case 3: // what operators did is taken in
 				for _, id := range worker.unfoldedIDs(10) {
-					edit(id, func(a *Alarm, _ Record) (*Alarm, error) { return a, nil })
+					edit(id, func(a *Alarm) (*Alarm, error) { return a, nil })
 				}
 			case 4: // nothing has happened for long
 				if h := worker.records[id]; h != nil && h.alarm().State() == Normal && len(h.acts) == 0 {
-					edit(id, func(a *Alarm, _ Record) (*Alarm, error) { a.Gone = true; return a, nil })
+					edit(id, func(a *Alarm) (*Alarm, error) { a.Gone = true; return a, nil })
 					if h = worker.records[id]; h.gone() {
 						p.put(id, nil, h.seq)
 						lives[id]++
@@ -180,7 +180,7 @@ func TestBooksAgree(t *testing.T) {
 		worker.read(len(p.entries))
 		for ids := worker.unfoldedIDs(10); len(ids) > 0; ids = worker.unfoldedIDs(10) {
 			for _, id := range ids {
-				edit(id, func(a *Alarm, _ Record) (*Alarm, error) { return a, nil })
+				edit(id, func(a *Alarm) (*Alarm, error) { return a, nil })
 			}
 		}
 		publish()
@@ -227,7 +227,7 @@ func compareBooks(t *testing.T, seed uint64, x, y *Book) {
 	view := func(b *Book) map[string]any {
 		out := map[string]any{}
 		for id, h := range b.records {
-			a := h.alarm().clone()
+			a := h.clone()
 			a.Pending = nil
 			out[id] = struct {
 				Alarm

@@ -288,7 +288,7 @@ func (b *Book) remove(id string) {
 // it has in hand.
 const (
 	mostUntold = 200_000
-	toldAtOnce = 1000
+	toldAtOnce = 250
 )
 
 // tell calls the listener with what changed, in order.
@@ -303,20 +303,20 @@ func (b *Book) tell() {
 		if len(queue) == 0 {
 			return
 		}
-		told := make([]Record, 0, min(len(queue), toldAtOnce))
+		n := min(len(queue), toldAtOnce)
+		told, views := make([]Record, n), make([]view, n)
 		for some := range slices.Chunk(queue, toldAtOnce) {
-			told = told[:0]
-			for _, v := range some {
-				told = append(told, v.record())
+			for i, v := range some {
+				told[i] = Record{views[i].of(v), v.rev}
 			}
-			listen(told)
+			listen(told[:len(some)])
 		}
 	}
 }
 
 // OnChange has listen called with every change of an alarm, in the order of each alarm's changes. Set
-// it before Run; there is one listener, and it must not change alarms nor keep the list. Nobody who acts waits
-// for it.
+// it before Run; there is one listener, and it must not change alarms nor keep what it is
+// given, which lacks Pending. Nobody who acts waits for it.
 func (b *Book) OnChange(listen func([]Record)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -125,12 +125,49 @@ func (v *version) alarm() *Alarm {
 	if a := v.made.Load(); a != nil {
 		return a
 	}
+	v.made.CompareAndSwap(nil, v.clone()) // of two who make it one is kept, so that all have the same
+	return v.made.Load()
+}
+
+// clone is the alarm, as the caller's own.
+func (v *version) clone() *Alarm {
 	a := v.base.clone()
 	for _, r := range v.acts {
 		a.do(&r.deed.Act, r.deed.note, r.deed.At)
 	}
-	v.made.CompareAndSwap(nil, a) // of two who make it one is kept, so that all have the same
-	return v.made.Load()
+	return a
+}
+
+// A view is memory in which alarms are looked at one after the other. It belongs to one goroutine.
+type view struct {
+	alarm   Alarm
+	entries []Entry
+}
+
+// of is an alarm but for its Pending, to be read until the next one.
+func (w *view) of(v *version) *Alarm {
+	if len(v.acts) == 0 {
+		return v.base
+	}
+	if a := v.made.Load(); a != nil {
+		return a
+	}
+	w.take(v.base)
+	for _, r := range v.acts {
+		w.do(r.deed)
+	}
+	return &w.alarm
+}
+
+func (w *view) take(a *Alarm) {
+	w.alarm = *a
+	w.alarm.Pending = nil
+}
+
+func (w *view) do(d *deed) {
+	w.alarm.Pending = w.entries[:0]
+	w.alarm.do(&d.Act, d.note, d.At)
+	w.entries = w.alarm.Pending
 }
 
 func (v *version) record() Record { return Record{v.alarm(), v.rev} }

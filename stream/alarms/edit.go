@@ -32,10 +32,10 @@ const attempts = 16
 const maxPending = 256
 
 // edit writes new values of alarms, each at most once, and returns when the Book has them. Fn gets a copy of
-// the alarm, or a nil one and an empty record where there is none, and returns it changed, or nil to leave
+// the alarm, or a nil one where there is none, and returns it changed, or nil to leave
 // it. It may be called again when somebody else was faster. The worker alone edits: what operators do is an
 // act.
-func (b *Book) edit(ctx context.Context, ids []string, fn func(i int, a *Alarm, r Record) (*Alarm, error)) []Result {
+func (b *Book) edit(ctx context.Context, ids []string, fn func(i int, a *Alarm) (*Alarm, error)) []Result {
 	out := make([]Result, len(ids))
 	todo := make([]int, len(ids))
 	for i := range ids {
@@ -47,7 +47,7 @@ func (b *Book) edit(ctx context.Context, ids []string, fn func(i int, a *Alarm, 
 		var made []*Alarm
 		var of []int
 		for _, i := range todo {
-			a, after, err := b.step(ids[i], func(a *Alarm, r Record) (*Alarm, error) { return fn(i, a, r) })
+			a, after, err := b.step(ids[i], func(a *Alarm) (*Alarm, error) { return fn(i, a) })
 			out[i] = Result{ID: ids[i], Err: err}
 			if err != nil || a == nil {
 				continue
@@ -118,15 +118,15 @@ func (b *Book) write(ctx context.Context, swaps []streamlog.Swap, made []*Alarm)
 }
 
 // step makes the next value of an alarm and says after which revision it comes.
-func (b *Book) step(id string, fn func(*Alarm, Record) (*Alarm, error)) (*Alarm, uint64, error) {
+func (b *Book) step(id string, fn func(*Alarm) (*Alarm, error)) (*Alarm, uint64, error) {
 	b.mu.RLock()
 	h := b.records[id]
 	if h == nil {
 		b.mu.RUnlock()
-		a, err := fn(nil, Record{})
+		a, err := fn(nil)
 		return a, 0, err
 	}
-	r, after, a := h.record(), h.seq, h.alarm().clone()
+	rev, after, a := h.rev, h.seq, h.clone()
 	if h.seq <= b.logged {
 		a.Pending = a.Pending[len(h.base.Pending):]
 	}
@@ -135,15 +135,15 @@ func (b *Book) step(id string, fn func(*Alarm, Record) (*Alarm, error)) (*Alarm,
 	}
 	b.mu.RUnlock()
 	n, gone := a.N, a.Gone
-	a, err := fn(a, r)
+	a, err := fn(a)
 	if err != nil || a == nil {
 		return nil, 0, err
 	}
 	if len(a.Pending) > maxPending {
 		return nil, 0, fmt.Errorf("alarm %s: %d entries wait for the alarm log, want at most %d", id, len(a.Pending), maxPending)
 	}
-	if a.After, a.Same = r.Rev, 0; a.N == n && a.Gone == gone {
-		a.Same = r.Rev
+	if a.After, a.Same = rev, 0; a.N == n && a.Gone == gone {
+		a.Same = rev
 	}
 	return a, after, nil
 }

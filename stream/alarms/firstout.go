@@ -164,7 +164,7 @@ func (r *run) regroup(ctx context.Context, now time.Time) error {
 	members := map[string][]Mark{}
 	if len(crowded) > 0 {
 		for i := range b.rows {
-			a := b.rows[i].h.alarm()
+			a := b.rows[i].h.base // no act changes groups
 			if from, ok := crowded[a.Group]; ok && compareMarks(a.Mark(), from) >= 0 {
 				members[a.Group] = append(members[a.Group], a.Mark())
 			}
@@ -184,7 +184,7 @@ func (r *run) regroup(ctx context.Context, now time.Time) error {
 		}
 	}
 	b.mu.Unlock()
-	return failure(b.edit(ctx, ids, func(i int, a *Alarm, _ Record) (*Alarm, error) {
+	return failure(b.edit(ctx, ids, func(i int, a *Alarm) (*Alarm, error) {
 		if a == nil || a.FirstOut == first[i] {
 			return nil, nil
 		}

@@ -184,7 +184,7 @@ func (r *run) fold(ctx context.Context) (left bool, err error) {
 	if err := r.Worker.step("fold"); err != nil {
 		return false, err
 	}
-	return len(ids) == foldMost, failure(r.book.edit(ctx, ids, func(_ int, a *Alarm, _ Record) (*Alarm, error) { return a, nil }))
+	return len(ids) == foldMost, failure(r.book.edit(ctx, ids, func(_ int, a *Alarm) (*Alarm, error) { return a, nil }))
 }
 
 // take applies one batch of events: rounds in which every alarm changes once, so that each change is a
@@ -229,7 +229,7 @@ func (r *run) take(ctx context.Context, m streamlog.Message) error {
 		}
 		about, early := standing{}, firsts{}
 		now := time.Now()
-		results := r.book.edit(ctx, ids, func(i int, a *Alarm, _ Record) (*Alarm, error) {
+		results := r.book.edit(ctx, ids, func(i int, a *Alarm) (*Alarm, error) {
 			ev := round[i].ev
 			if a == nil {
 				if ev.State == "cleared" || rank(ev.Severity) < rank(r.book.cfg.From) {
@@ -281,9 +281,10 @@ var errFull = errors.New("there are as many alarms as are allowed")
 func (r *run) tick(ctx context.Context, now time.Time) error {
 	b := r.book
 	var due, old []string
+	var look view
 	b.mu.RLock()
 	for id, h := range b.records {
-		rec := h.alarm()
+		rec := look.of(h.version)
 		if at := rec.due(&b.cfg); !at.IsZero() && !now.Before(at) {
 			due = append(due, id)
 		}
@@ -293,7 +294,7 @@ func (r *run) tick(ctx context.Context, now time.Time) error {
 		}
 	}
 	b.mu.RUnlock()
-	err := failure(b.edit(ctx, due, func(_ int, a *Alarm, _ Record) (*Alarm, error) {
+	err := failure(b.edit(ctx, due, func(_ int, a *Alarm) (*Alarm, error) {
 		if a == nil || !a.tick(now, &b.cfg) {
 			return nil, nil
 		}
@@ -321,7 +322,7 @@ func (r *run) tick(ctx context.Context, now time.Time) error {
 // what an operator does in that moment either comes before and keeps it, or is told that there is none.
 func (r *run) forget(ctx context.Context, ids []string) error {
 	b := r.book
-	err := failure(b.edit(ctx, ids, func(_ int, a *Alarm, _ Record) (*Alarm, error) {
+	err := failure(b.edit(ctx, ids, func(_ int, a *Alarm) (*Alarm, error) {
 		if a != nil {
 			a.Gone = true
 		}
@@ -376,8 +377,9 @@ func (r *run) review(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
+	var look view
 	for id, h := range b.records {
-		rec := h.alarm()
+		rec := look.of(h.version)
 		if !rec.Active {
 			continue
 		}
@@ -387,7 +389,7 @@ func (r *run) review(ctx context.Context, now time.Time) error {
 	}
 	b.mu.RUnlock()
 	r.reviewed = changes
-	return failure(b.edit(ctx, ids, func(i int, a *Alarm, _ Record) (*Alarm, error) {
+	return failure(b.edit(ctx, ids, func(i int, a *Alarm) (*Alarm, error) {
 		if a == nil || !a.hold(holds[i], now) {
 			return nil, nil
 		}

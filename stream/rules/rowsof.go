@@ -82,45 +82,51 @@ func (k *rowKind) tells() []string {
 	return out
 }
 
-// readColumns gives a row the columns of r, which may change from row to row.
-func readColumns[R any](row *Row, columns []column[R], r *R) {
+// readColumns gives a row the columns of *r, which is another one for every row.
+func readColumns[R any](row *Row, columns []column[R], r **R) {
 	row.num = func(i int) float64 {
 		if get := columns[i].num; get != nil {
-			return get(r)
+			return get(*r)
 		}
 		return math.NaN()
 	}
 	row.text = func(i int) string {
 		if get := columns[i].text; get != nil {
-			return get(r)
+			return get(*r)
 		}
 		return ""
 	}
 }
 
-var detectionColumns = []column[batch.Detection]{
-	{name: "camera", text: func(r *batch.Detection) string { return r.Camera }},
-	{name: "what", text: func(r *batch.Detection) string { return r.What }},
-	{name: "track", text: func(r *batch.Detection) string { return r.Track }},
-	{name: "other", text: func(r *batch.Detection) string { return r.Other }},
-	{name: "class", text: func(r *batch.Detection) string { return r.Class }},
-	{name: "vendor_class", text: func(r *batch.Detection) string { return r.VendorClass }},
-	{name: "score", num: func(r *batch.Detection) float64 { return float64(r.Score) }},
-	{name: "zone", text: func(r *batch.Detection) string { return r.Zone }},
-	{name: "rule", text: func(r *batch.Detection) string { return r.Rule }},
-	{name: "direction", text: func(r *batch.Detection) string { return r.Direction }},
-	{name: "speed_mps", num: func(r *batch.Detection) float64 { return float64(r.SpeedMps) }},
-	{name: "heading_deg", num: func(r *batch.Detection) float64 { return float64(r.HeadingDeg) }},
-	{name: "box_left", num: func(r *batch.Detection) float64 { return float64(r.BoxLeft) }},
-	{name: "box_top", num: func(r *batch.Detection) float64 { return float64(r.BoxTop) }},
-	{name: "box_right", num: func(r *batch.Detection) float64 { return float64(r.BoxRight) }},
-	{name: "box_bottom", num: func(r *batch.Detection) float64 { return float64(r.BoxBottom) }},
-	{name: "center_x", num: func(r *batch.Detection) float64 { return float64(r.CenterX) }},
-	{name: "center_y", num: func(r *batch.Detection) float64 { return float64(r.CenterY) }},
-	{name: "value", num: func(r *batch.Detection) float64 { return r.Value }},
-	{name: "purpose", text: func(r *batch.Detection) string { return r.Purpose }},
-	{name: "position_lat", num: func(r *batch.Detection) float64 { return r.Lat }},
-	{name: "position_lon", num: func(r *batch.Detection) float64 { return r.Lon }},
+// A detectionAt is one of a batch of detections, of which only the columns are read that are asked for.
+type detectionAt struct {
+	*batch.Detections
+	i int
+}
+
+var detectionColumns = []column[detectionAt]{
+	{name: "camera", text: func(r *detectionAt) string { return r.Camera.At(r.i) }},
+	{name: "what", text: func(r *detectionAt) string { return r.What.At(r.i) }},
+	{name: "track", text: func(r *detectionAt) string { return r.Track.At(r.i) }},
+	{name: "other", text: func(r *detectionAt) string { return r.Other.At(r.i) }},
+	{name: "class", text: func(r *detectionAt) string { return r.Class.At(r.i) }},
+	{name: "vendor_class", text: func(r *detectionAt) string { return r.VendorClass.At(r.i) }},
+	{name: "score", num: func(r *detectionAt) float64 { return float64(r.Score[r.i]) }},
+	{name: "zone", text: func(r *detectionAt) string { return r.Zone.At(r.i) }},
+	{name: "rule", text: func(r *detectionAt) string { return r.Rule.At(r.i) }},
+	{name: "direction", text: func(r *detectionAt) string { return r.Direction.At(r.i) }},
+	{name: "speed_mps", num: func(r *detectionAt) float64 { return float64(r.SpeedMps[r.i]) }},
+	{name: "heading_deg", num: func(r *detectionAt) float64 { return float64(r.HeadingDeg[r.i]) }},
+	{name: "box_left", num: func(r *detectionAt) float64 { return float64(r.BoxLeft[r.i]) }},
+	{name: "box_top", num: func(r *detectionAt) float64 { return float64(r.BoxTop[r.i]) }},
+	{name: "box_right", num: func(r *detectionAt) float64 { return float64(r.BoxRight[r.i]) }},
+	{name: "box_bottom", num: func(r *detectionAt) float64 { return float64(r.BoxBottom[r.i]) }},
+	{name: "center_x", num: func(r *detectionAt) float64 { return float64(r.CenterX[r.i]) }},
+	{name: "center_y", num: func(r *detectionAt) float64 { return float64(r.CenterY[r.i]) }},
+	{name: "value", num: func(r *detectionAt) float64 { return r.Value[r.i] }},
+	{name: "purpose", text: func(r *detectionAt) string { return r.Purpose.At(r.i) }},
+	{name: "position_lat", num: func(r *detectionAt) float64 { return r.Lat[r.i] }},
+	{name: "position_lon", num: func(r *detectionAt) float64 { return r.Lon[r.i] }},
 }
 
 var trackColumns = []column[batch.Track]{
@@ -233,15 +239,15 @@ func eachDetection(data []byte, do func(*Row)) error {
 // Detections calls do for every row that is news: a state that a camera only tells again is none. The
 // Row is good during the call.
 func Detections(d *batch.Detections, do func(*Row)) {
-	var r batch.Detection
+	r := &detectionAt{Detections: d}
 	row := Row{On: OnDetections}
 	readColumns(&row, detectionColumns, &r)
 	for i := range d.Len() {
 		if d.Quality[i]&devices.QualityRefresh != 0 {
 			continue
 		}
-		r = d.Row(i)
-		row.Device, row.Time, row.Received = r.Camera, r.Time, r.Received
+		r.i = i
+		row.Device, row.Time, row.Received = d.Camera.At(i), d.Time[i], d.Received[i]
 		do(&row)
 	}
 }
@@ -255,12 +261,14 @@ func eachTrack(data []byte, do func(*Row)) error {
 	return nil
 }
 
-// Tracks calls do for every track, at its end.
+// Tracks calls do for every track, at its end. The Row is good during the call.
 func Tracks(tracks []batch.Track, do func(*Row)) {
+	var t *batch.Track
+	row := Row{On: OnTracks}
+	readColumns(&row, trackColumns, &t)
 	for i := range tracks {
-		t := &tracks[i]
-		row := Row{On: OnTracks, Device: t.Camera, Time: t.End.UnixMilli(), Received: t.Received.UnixMilli()}
-		readColumns(&row, trackColumns, t)
+		t = &tracks[i]
+		row.Device, row.Time, row.Received = t.Camera, t.End.UnixMilli(), t.Received.UnixMilli()
 		do(&row)
 	}
 }
@@ -274,13 +282,15 @@ func eachCount(data []byte, do func(*Row)) error {
 	return nil
 }
 
-// Counts calls do for every cell of a minute, at the minute's end.
+// Counts calls do for every cell of a minute, at the minute's end. The Row is good during the call.
 func Counts(counts []batch.Count, do func(*Row)) {
+	var c *batch.Count
+	row := Row{On: OnCounts}
+	readColumns(&row, countColumns, &c)
 	for i := range counts {
-		c := &counts[i]
+		c = &counts[i]
 		at := c.Time.UnixMilli() + 60_000
-		row := Row{On: OnCounts, Device: c.Camera, Time: at, Received: max(c.Received.UnixMilli(), at)}
-		readColumns(&row, countColumns, c)
+		row.Device, row.Time, row.Received = c.Camera, at, max(c.Received.UnixMilli(), at)
 		do(&row)
 	}
 }
@@ -295,12 +305,15 @@ func eachUplink(data []byte, do func(*Row)) error {
 }
 
 // Uplinks calls do for every uplink: one message is as many as gateways heard it. Their time is that
-// of receipt.
+// of receipt. The Row is good during the call.
 func Uplinks(uplinks []batch.Uplink, do func(*Row)) {
+	var u *batch.Uplink
+	row := Row{On: OnUplinks}
+	readColumns(&row, uplinkColumns, &u)
 	for i := range uplinks {
-		u := &uplinks[i]
-		row := Row{On: OnUplinks, Device: u.Device, Time: u.Time.UnixMilli(), Received: u.Time.UnixMilli()}
-		readColumns(&row, uplinkColumns, u)
+		u = &uplinks[i]
+		at := u.Time.UnixMilli()
+		row.Device, row.Time, row.Received = u.Device, at, at
 		do(&row)
 	}
 }
@@ -314,29 +327,28 @@ func eachEvent(data []byte, do func(*Row)) error {
 	return nil
 }
 
-// Events calls do for every event that is not one of a rule in shadow.
+// Events calls do for every event that is not one of a rule in shadow. The Row is good during the call.
 func Events(events []batch.Event, do func(*Row)) {
+	var ev *batch.Event
+	var values map[string]any // of its context, once asked for
+	row := Row{On: OnEvents}
+	readColumns(&row, eventColumns, &ev)
+	row.other = func(name string) (float64, string) {
+		if values == nil {
+			var c struct{ Values map[string]any }
+			if json.Unmarshal(ev.Context, &c) != nil || c.Values == nil {
+				c.Values = map[string]any{}
+			}
+			values = c.Values
+		}
+		return asNumberOrText(values[strings.TrimPrefix(name, contextPrefix)])
+	}
 	for i := range events {
-		ev := &events[i]
-		if ev.Shadow() {
+		if ev, values = &events[i], nil; ev.Shadow() {
 			continue
 		}
-		row := Row{
-			On: OnEvents, Device: ev.Device, Domain: ev.Domain, Time: ev.Time.UnixMilli(), Received: ev.Received.UnixMilli(), rule: ev.Rule,
-			chain: chainOf(ev),
-		}
-		readColumns(&row, eventColumns, ev)
-		var values map[string]any // of the context, once asked for
-		row.other = func(name string) (float64, string) {
-			if values == nil {
-				var c struct{ Values map[string]any }
-				if json.Unmarshal(ev.Context, &c) != nil || c.Values == nil {
-					c.Values = map[string]any{}
-				}
-				values = c.Values
-			}
-			return asNumberOrText(values[strings.TrimPrefix(name, contextPrefix)])
-		}
+		row.Device, row.Domain, row.Time, row.Received = ev.Device, ev.Domain, ev.Time.UnixMilli(), ev.Received.UnixMilli()
+		row.rule, row.chain = ev.Rule, chainOf(ev)
 		do(&row)
 	}
 }
