@@ -43,7 +43,7 @@ func (c *pastColumn[R]) read(i int) (sql, name, kind string) {
 			sql, kind = "toLowCardinality("+sql+")", kindWord
 		}
 	case *json.RawMessage:
-		sql, kind = "toJSONString("+sql+")", "String"
+		kind = "String"
 	case *float64:
 		kind = "Float64"
 	case *int64:
@@ -279,7 +279,6 @@ var pastUplinks = pastKind[batch.Uplink]{what: "uplinks", table: "uplinks", orde
 	{"r.airtime_ms", func(r *batch.Uplink) any { return &r.AirtimeMs }, []string{"airtime_ms"}, false},
 }}
 
-// pastEvents are read with their contexts, which say of which rules an event comes.
 var pastEvents = pastKind[batch.Event]{what: "events", table: "events", order: "r.time, r.id", end: func(r *batch.Event) { r.Received = r.Time }, columns: []pastColumn[batch.Event]{
 	{"r.id", func(r *batch.Event) any { return &r.ID }, []string{"id"}, true},
 	{"r.time", func(r *batch.Event) any { return &r.Time }, nil, false},
@@ -291,8 +290,13 @@ var pastEvents = pastKind[batch.Event]{what: "events", table: "events", order: "
 	{"r.zone", func(r *batch.Event) any { return &r.Zone }, nil, false},
 	{"r.key", func(r *batch.Event) any { return &r.Key }, nil, true},
 	{"r.text", func(r *batch.Event) any { return &r.Text }, []string{"text"}, true},
-	{"r.context", func(r *batch.Event) any { return &r.Context }, nil, false},
+	{"toJSONString(r.context)", pastContextOf, nil, false},
 }}
+
+func pastContextOf(r *batch.Event) any { return &r.Context }
+
+// pastChain is what of an event's context is read for a rule that asks nothing of it: of which rules it comes.
+var pastChain = pastColumn[batch.Event]{"if(isNull(r.context.chain), '{}', toJSONString(map('chain', r.context.chain)))", pastContextOf, nil, false}
 
 // PastTracks calls each for the tracks that ended in From <= end < To, in that order.
 func (db *DB) PastTracks(ctx context.Context, from, to time.Time, columns []string, in *Within, each func([]batch.Track) error) error {
@@ -318,11 +322,17 @@ func (db *DB) PastUplinks(ctx context.Context, from, to time.Time, columns []str
 	return pastUplinks.past(ctx, db, columns, &w, each)
 }
 
-// PastEvents calls each for the events of From <= time < To, in order of time, of a domain, "" for all.
+// PastEvents calls each for the events of From <= time < To, in order of time, of a domain, "" for all. Of their
+// contexts no more than the chain is read where none of the columns is of them.
 func (db *DB) PastEvents(ctx context.Context, from, to time.Time, domain string, columns []string, in *Within, each func([]batch.Event) error) error {
 	var w where
 	w.times("r.time", from, to)
 	w.equal("domain", domain)
 	w.events(in)
-	return pastEvents.past(ctx, db, columns, &w, each)
+	k := pastEvents
+	if columns != nil && !slices.ContainsFunc(columns, func(name string) bool { return strings.HasPrefix(name, "context.") }) {
+		k.columns = slices.Clone(k.columns)
+		k.columns[len(k.columns)-1] = pastChain
+	}
+	return k.past(ctx, db, columns, &w, each)
 }

@@ -147,7 +147,7 @@ func TestPastRows(t *testing.T) {
 		add(events, err)
 		return out
 	}
-	for _, columns := range [][]string{nil, {"speed_mps", "gateway", "severity"}} {
+	for _, columns := range [][]string{nil, {"speed_mps", "gateway", "severity"}, {"context.n"}} {
 		blocks := all(columns)
 		db.RowByRow(true)
 		rows := all(columns)
@@ -156,6 +156,13 @@ func TestPastRows(t *testing.T) {
 			if blocks[i] != rows[i] {
 				t.Errorf("with columns %q as blocks\n%s\nrow by row\n%s", columns, blocks[i], rows[i])
 			}
+		}
+		if contexts := strings.Contains(blocks[3], `"context":{"chain":["x"],"values":{"n":3}}`); contexts == slices.Contains(columns, "severity") ||
+			!contexts && !(strings.Contains(blocks[3], `"context":{"chain":["x"]}`) && strings.Contains(blocks[3], `"context":{}`)) {
+			t.Errorf("columns %q: %s", columns, blocks[3])
+		}
+		if slices.Contains(columns, "context.n") {
+			continue
 		}
 		whole := strings.Contains(blocks[0], `"Class":"car"`) && strings.Contains(blocks[2], `"DataRate":"SF7BW125"`)
 		if some := strings.Contains(blocks[0], `"SpeedMps":7`) && strings.Contains(blocks[2], `"Gateway":"gw"`); !some || whole != (columns == nil) {

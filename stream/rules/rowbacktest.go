@@ -113,8 +113,11 @@ func (r *backtest) readRows(ctx context.Context, on string, past Past, each func
 	}
 	if on != onObservations {
 		maps.Copy(wanted, c.shows)
-		for _, name := range append(rowKinds[on].tells(), "zone") { // a key may be of it
-			wanted[name] = kindText
+		wanted["zone"] = kindText // a key may be of it
+		if c.remembers || !rowKinds[on].fleeting {
+			for _, name := range rowKinds[on].tells() {
+				wanted[name] = kindText
+			}
 		}
 		past.Metrics = slices.Sorted(maps.Keys(wanted))
 		return r.ReadRows(ctx, on, past, each)
