@@ -19,6 +19,7 @@ import (
 	"panormus/devices"
 	"panormus/stream/alarms"
 	"panormus/stream/batch"
+	"panormus/stream/rules"
 )
 
 // Alarms are what operators have to answer; *alarms.Book is one.
@@ -122,6 +123,11 @@ func (f *alarmFilter) query(action string) (alarms.Query, error) {
 	for _, l := range [][]string{f.State, f.Severity, f.Domain, f.Zone, f.Device, f.Rule, f.FirstOut} {
 		if len(l) > maxNamed {
 			return q, invalid("body.filter", "%d names, want at most %d of a kind", len(l), maxNamed)
+		}
+	}
+	for _, s := range f.Severity {
+		if !slices.Contains(rules.Severities, s) {
+			return q, invalid("body.filter.severity", "%.40q, want any of %v", s, rules.Severities)
 		}
 	}
 	if len(f.State) > 0 {

@@ -140,6 +140,7 @@ func TestAlarms(t *testing.T) {
 	}
 	wantProblem(t, s.ask("POST", many, `{"action":"ack","ids":["x"],"filter":{}}`), many, 422, "want one of them")
 	wantProblem(t, s.ask("POST", many, `{"action":"ack","filter":{"state":["odd"]}}`), many, 422, `"odd", want any of`)
+	wantProblem(t, s.ask("POST", many, `{"action":"ack","filter":{"severity":["fatal"]}}`), many, 422, `"fatal", want any of`)
 	wantProblem(t, s.ask("POST", many, `{"action":"dance","filter":{}}`), many, 422, "dance")
 	wantProblem(t, s.ask("POST", many, `{"action":"ack","filter":{"zones":["x"]}}`), many, 400, "zones")
 	var h alarmHealth

@@ -2,10 +2,12 @@ package notify
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	mail "github.com/wneessen/go-mail"
 )
@@ -29,14 +31,17 @@ func newEmail(cfg Email) (*email, error) {
 }
 
 // Send implements Sender. A mail has the message's id as its own, which is what mail servers and readers
-// know a repeat by.
+// know a repeat by, in the domain that it is from.
 func (e *email) Send(ctx context.Context, m *Message) error {
 	msg := mail.NewMsg()
 	if err := errors.Join(msg.From(e.cfg.From), msg.To(e.cfg.To...)); err != nil {
 		return fmt.Errorf("mail: %w", err)
 	}
 	msg.Subject(m.Subject())
-	msg.SetMessageIDWithValue(m.ID + "@panormus")
+	domain := strings.TrimRight(e.cfg.From[strings.LastIndex(e.cfg.From, "@")+1:], "> ")
+	msg.SetMessageIDWithValue(m.ID + "@" + domain)
+	thread := sha256.Sum256([]byte(m.Receiver + "\x00" + m.group)) // the mails of a group are shown together
+	msg.SetGenHeader(mail.HeaderReferences, fmt.Sprintf("<%x@%s>", thread[:16], domain))
 	msg.SetDateWithValue(m.Formed.Time)
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetGenHeader("X-Panormus-Group", strconv.Quote(cut(oneLine(m.group), 200)))

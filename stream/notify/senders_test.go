@@ -133,7 +133,7 @@ func TestMailArrivesThroughRealServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.Header.Get("Bcc") != "" || m.Header.Get("Subject") != "[WARNING] buio  Bcc: thief@example.org" || m.Header.Get("Auto-Submitted") != "auto-generated" ||
-		!strings.HasSuffix(m.Header.Get("Message-Id"), "@panormus>") || backend.from != "p@example.org" || backend.to != "a@example.org" {
+		!strings.HasSuffix(m.Header.Get("Message-Id"), "@example.org>") || !strings.HasSuffix(m.Header.Get("References"), "@example.org>") || backend.from != "p@example.org" || backend.to != "a@example.org" {
 		t.Errorf("headers %v, from %s to %s", m.Header, backend.from, backend.to)
 	}
 	if !strings.Contains(string(body), "pole-1") {
