@@ -22,21 +22,8 @@ import (
 // positions are those of the oldest and moved last: what they let go of nobody needs.
 //
 // Where several workers share the partitions, each partition has a position of its own besides, and no
-// shared shard: see WorkerConfig.Partitions.
-
-func (w *Worker) objectName(partition int) string {
-	folder := "checkpoint"
-	switch {
-	case w.cfg.Spanning:
-		folder = "spanning"
-	case w.own():
-		folder = "own"
-	}
-	if partition < 0 {
-		return folder + "/shared"
-	}
-	return fmt.Sprintf("%s/%02d", folder, partition)
-}
+// shared shard: see WorkerConfig.Partitions. They have folders of their own, and begin with what one worker that
+// had all of the work left, wherever that is newer.
 
 // consumers are the worker's names at the log, each with a position: one a partition where others have
 // the rest of them.
@@ -147,7 +134,7 @@ func (r *run) restore(ctx context.Context) error {
 	r.restored = make([]uint64, r.cfg.Log.Partitions())
 	first := ^uint64(0)
 	for _, p := range r.shards() {
-		data, ok, err := objects.Get(ctx, r.objectName(p))
+		data, ok, err := r.newest(ctx, objects, p)
 		if err != nil {
 			return err
 		}
@@ -165,6 +152,7 @@ func (r *run) restore(ctx context.Context) error {
 			first = min(first, seq)
 		}
 	}
+	r.engine.disown(r.judges)
 	r.from, r.seq, r.events, r.repeats = first, first, events, events
 	if err := r.readEvents(ctx, events); err != nil {
 		return err
@@ -444,7 +432,7 @@ func (r *run) write(ctx context.Context, c *checkpoint) error {
 			return err
 		}
 		size += len(data)
-		return objects.Put(ctx, r.objectName(p), data)
+		return objects.Put(ctx, objectName(r.folder(), p), data)
 	}
 	if !r.own() {
 		if err := put(-1, c.data[len(c.partitions)]); err != nil {

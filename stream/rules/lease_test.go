@@ -10,17 +10,23 @@ import (
 	"testing"
 	"time"
 
+	"panormus/stream/batch"
 	"panormus/stream/log/logtest"
 )
 
 // Two workers share the partitions and a third has the rules whose keys span them. They are killed again and
 // again between any two steps, and others take over, each time with other partitions. What is on the log is
-// what one worker would have made, each event once.
+// what one worker would have made, each event once. So it is where one worker had all of the work before.
 func TestPartitionsMoveBetweenWorkers(t *testing.T) {
 	set := mustParse(t, crashRules)
 	work := day(11, 500)
 	want := ofOneWorker(t, set, work)
+	t.Run("from the start", func(t *testing.T) { moveBetweenWorkers(t, set, work, want, 0) })
+	t.Run("after one worker", func(t *testing.T) { moveBetweenWorkers(t, set, work, want, 2) })
+}
 
+// moveBetweenWorkers has the work done in five parts, the first of them, so many, by a worker that has all of it.
+func moveBetweenWorkers(t *testing.T, set *Set, work []*batch.Observations, want map[string]batch.Event, alone int) {
 	l := logtest.New(t, nil)
 	rnd := rand.New(rand.NewPCG(5, 6))
 	kills := 0
@@ -38,14 +44,16 @@ func TestPartitionsMoveBetweenWorkers(t *testing.T) {
 				all = append(all, WorkerConfig{Partitions: parts[i]})
 			}
 		}
-		all = append(all, WorkerConfig{Spanning: true})
+		if all = append(all, WorkerConfig{Spanning: true}); part < alone {
+			all = []WorkerConfig{{}}
+		}
 		var mu sync.Mutex
 		var g sync.WaitGroup
 		for _, cfg := range all {
 			cfg.Log, cfg.Rules, cfg.Checkpoint = l, FixedSource{set}, time.Duration(1+rnd.IntN(10))*time.Millisecond
 			seed, last := rnd.Uint64(), uint64(0)
 			for i, o := range work[:(part+1)*100] {
-				if p := l.Partition(o.Device.At(0)); cfg.Spanning || slices.Contains(cfg.Partitions, p) {
+				if p := l.Partition(o.Device.At(0)); cfg.Spanning || cfg.Partitions == nil || slices.Contains(cfg.Partitions, p) {
 					last = uint64(i + 1)
 				}
 			}
@@ -83,6 +91,29 @@ func TestPartitionsMoveBetweenWorkers(t *testing.T) {
 	}
 	sameEvents(t, byID(t, logged(t, l)), want)
 	t.Logf("%d kills, %d events", kills, len(want))
+}
+
+// Of the two snapshots that a partition may have, the worker's and one worker's before, the newer counts.
+func TestNewestSnapshot(t *testing.T) {
+	l := logtest.New(t, nil)
+	objects, err := l.Objects(within(t), Consumer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		folder string
+		seq    uint64
+		want   uint64
+	}{{"checkpoint", 20, 20}, {"own", 10, 20}, {"own", 30, 30}, {"checkpoint", 25, 30}, {"checkpoint", 31, 31}} {
+		if err := objects.Put(within(t), objectName(c.folder, 3), New(Config{Partitions: 4}, NewSet()).Snapshot(3, c.seq)); err != nil {
+			t.Fatal(err)
+		}
+		r := &run{Worker: NewWorker(WorkerConfig{Log: l, Rules: FixedSource{NewSet()}, Partitions: []int{3}})}
+		data, ok, err := r.newest(within(t), objects, 3)
+		if err != nil || !ok || snapshotSeq(data) != c.want {
+			t.Errorf("with %s of %d: %d, %t, %v; want %d", c.folder, c.seq, snapshotSeq(data), ok, err, c.want)
+		}
+	}
 }
 
 // untilSeq runs w till it has evaluated what lies at a sequence, then stops it.

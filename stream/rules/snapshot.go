@@ -48,6 +48,16 @@ func (e *Engine) Snapshot(partition int, seq uint64) []byte {
 	return binary.LittleEndian.AppendUint32(w.b, crc32.ChecksumIEEE(w.b))
 }
 
+// snapshotSeq is the place in the log that a snapshot is of; 0 where it is none.
+func snapshotSeq(data []byte) uint64 {
+	if len(data) < 8 || string(data[:3]) != "PRS" {
+		return 0
+	}
+	r := &reader{b: data[4:]}
+	r.int() // its partition
+	return r.uint()
+}
+
 // Restore reads a snapshot into an engine that has applied nothing and returns its seq. On an error
 // the partition has no state.
 func (e *Engine) Restore(partition int, data []byte) (seq uint64, err error) {
