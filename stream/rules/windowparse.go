@@ -231,17 +231,6 @@ func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
 	bad := len(p.problems.errors())
 	of := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, columns: columnsOf(r.On), ofReadings: true}
 	lets, args := of.parseLets(r, at)
-	var readings []*parsed
-	for _, l := range lets {
-		if e := args[l.name]; e != nil {
-			readings = append(readings, e)
-		}
-	}
-	var key *parsed
-	if at["key"] != nil && !slices.Contains(plainKeys, r.Key) {
-		key = of.parse(at["key"], "key", r.Key, max(strings.Index(at["key"].Value, r.Key), 0))
-		readings = append(readings, key)
-	}
 	over := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: "the lets",
 		columns: map[string]kind{}, windows: true}
 	for name := range r.Let {
@@ -259,6 +248,20 @@ func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
 		if pieces[i].parsed != nil {
 			all = append(all, pieces[i].parsed)
 		}
+	}
+	lifted, liftedArgs := over.lift(all, of)
+	lets = append(lets, lifted...)
+	maps.Copy(args, liftedArgs)
+	var readings []*parsed
+	for _, l := range lets {
+		if e := args[l.name]; e != nil {
+			readings = append(readings, e)
+		}
+	}
+	var key *parsed
+	if at["key"] != nil && !slices.Contains(plainKeys, r.Key) {
+		key = of.parse(at["key"], "key", r.Key, max(strings.Index(at["key"].Value, r.Key), 0))
+		readings = append(readings, key)
 	}
 	ofReadings, ok1 := of.settle(r, readings, len(readings), before)
 	ofLets, ok2 := over.settle(r, all, len(conditions), before)
