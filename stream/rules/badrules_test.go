@@ -32,6 +32,16 @@ func TestBadRulesAreRefusedOrContained(t *testing.T) {
 		{"a costly one", `when: '@.all(a, @.all(b, @.all(c, @.all(d, a + b + c + d > 0 - x))))'`, "", func(_ Stats, r RuleStats) bool { return r.Errors == 50 && strings.Contains(r.LastError, "cost limit") }},
 		{"a metric that nobody has", `when: nosuch > 1`, "", func(_ Stats, r RuleStats) bool { return r.Evaluations == 0 && r.Raised == 0 && r.Failed == "" }},
 		{"a metric that nobody has beside one", `when: x > 1 && nosuch > 1`, "", func(_ Stats, r RuleStats) bool { return r.Unknown == 50 && r.Raised == 0 && r.Errors == 0 }},
+		{"a number where it takes a text", `when: x == "on"`, "", func(_ Stats, r RuleStats) bool {
+			return r.Unknown == 50 && r.Raised == 0 && r.LastError == `found a number for "x", want text`
+		}},
+		{"a text where it takes a number", `when: mode > 3 && x > 1`, "", func(_ Stats, r RuleStats) bool {
+			return r.Unknown == 50 && r.Raised == 0 && r.LastError == `found text for "mode", want a number`
+		}},
+		{"a text where its window takes a number", `{window: {type: tumbling, size: 1s}, let: {n: avg(mode)}, when: n > 0}`, "", func(_ Stats, r RuleStats) bool {
+			return r.Raised == 0 && r.LastError == `found text for "mode", want a number`
+		}},
+		{"a text beside numbers", `when: mode == "off" || x < 0`, "", func(_ Stats, r RuleStats) bool { return r.Unknown == 0 && r.LastError == "" }},
 		{"what it raises itself", `{on: events, when: rule == "bad"}`, "feed on its own events", nil},
 		{"keys of windows without bound", `{key: 'device + string(x)', window: {type: tumbling, size: 1s}, let: {n: count()}, when: n > 0}`, "", func(s Stats, r RuleStats) bool {
 			return s.KeysRefused > 20 && r.Failed == ""
@@ -63,6 +73,7 @@ func TestBadRulesAreRefusedOrContained(t *testing.T) {
 				h := o.Begin(at, at, "lab", fmt.Sprint("d", i))
 				o.Append(h, "x", float64(i+2), "", 0)
 				o.Append(h, "y", 1, "", 0)
+				o.Append(h, "mode", nan, "auto", 0)
 				e.Apply(0, uint64(i+1), &o)
 				e.Settle()
 			}

@@ -40,6 +40,8 @@ type metricPlan struct {
 	rules     bitset
 	series    []int  // of the plan, that are of it
 	windows   bitset // rules whose windows take it; nil for none
+	asNum     bool   // some of them take it for a number,
+	asText    bool   // some for a text
 
 	// See shard.quick.
 	quick bool // a message of it alone may go the quick way
@@ -51,6 +53,8 @@ type metricPlan struct {
 type bitset []uint64
 
 func (b bitset) set(i int) { b[i/64] |= 1 << (i % 64) }
+
+func (b bitset) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
 
 func (b bitset) or(o bitset) {
 	for i, w := range o {
@@ -188,6 +192,7 @@ func (pl *plan) layOut(b *binder, r *bound) {
 	reads := r.code.readsOn(pl.on)
 	for _, metric := range slices.Sorted(maps.Keys(reads)) {
 		m := slot(metric, reads[metric])
+		m.asNum, m.asText = m.asNum || reads[metric] == kindNum, m.asText || reads[metric] == kindText
 		switch {
 		case r.windowed():
 			if m.windows == nil {

@@ -382,6 +382,9 @@ func (s *shard) set(d *device, m *metricPlan, at int64, v float64, text string) 
 				}
 				d.nums()[m.num], taken = v, true
 				d.see(m.num, at)
+				if v != v && m.asNum {
+					s.mistaken(d.plan, m, d.plan.nums[m.num], kindText)
+				}
 			}
 		} else {
 			s.count.late++
@@ -390,7 +393,9 @@ func (s *shard) set(d *device, m *metricPlan, at int64, v float64, text string) 
 	if m.text >= 0 {
 		if i := len(d.nums()) + m.text; at >= d.seenAt(i) {
 			if v == v {
-				text = unknownText
+				if text = unknownText; m.asText {
+					s.mistaken(d.plan, m, d.plan.texts[m.text], kindNum)
+				}
 			}
 			if s.noted.on {
 				s.note(d, i, at)

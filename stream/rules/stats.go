@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 
@@ -42,7 +43,7 @@ type RuleStats struct {
 	Dropped     uint64 `json:"dropped"`   // messages of a sequence that its key had no room for
 	// Seconds of one processor that evaluations took, from one in sampleEvery that is timed.
 	Seconds   float64 `json:"seconds"`
-	LastError string  `json:"last_error,omitempty"` // the newest of Errors
+	LastError string  `json:"last_error,omitempty"` // the newest of Errors, or of another kind of value than the rule takes a metric for
 	Failed    string  `json:"failed,omitempty"`     // why the rule was put out of force; "" while it is in force
 }
 
@@ -68,6 +69,20 @@ func (c *ruleCounts) undecided(f *frame) {
 	c.errors++
 	if c.lastError = f.why; c.lastError == "" {
 		c.lastError = "a result that is no number, such as a division by zero, or a tag that the device does not have"
+	}
+}
+
+// mistaken notes which rules take a metric for another kind than found, which a message has just said it is: to
+// them it is not known now.
+func (s *shard) mistaken(pl *plan, m *metricPlan, metric string, found kind) {
+	for _, r := range pl.rules {
+		c := &s.count.rules[r.global]
+		if c.lastError != "" || !m.rules.has(r.index) && (m.windows == nil || !m.windows.has(r.index)) {
+			continue
+		}
+		if want := r.code.readsOn(pl.on)[metric]; want != found && (want == kindNum || want == kindText) {
+			c.lastError = fmt.Sprintf("found %s for %q, want %s", kindNames[found], metric, kindNames[want])
+		}
 	}
 }
 
@@ -154,7 +169,7 @@ func (c *counts) take(s *shardCounts) {
 	c.baselinesRefused.Add(s.baselinesRefused)
 	for i := range s.rules {
 		from, to := s.rules[i], &c.rules[i]
-		if from.evaluations == 0 && from.matches == 0 && from.unknown == 0 && from.errors == 0 && from.dropped == 0 && from.late == 0 && from.corrected == 0 {
+		if from.evaluations == 0 && from.matches == 0 && from.unknown == 0 && from.errors == 0 && from.dropped == 0 && from.late == 0 && from.corrected == 0 && from.lastError == "" {
 			continue
 		}
 		to.evaluations.Add(from.evaluations)
