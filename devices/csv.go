@@ -102,7 +102,7 @@ func ReadCSV(r io.Reader) ([]Device, error) {
 		line, _ := in.FieldPos(0)
 		var d Device
 		for i, cell := range cells {
-			if err := d.setCell(header[i], strings.TrimSpace(cell)); err != nil {
+			if err := d.setCell(header[i], uncell(strings.TrimSpace(cell))); err != nil {
 				at, column := in.FieldPos(i)
 				return nil, &FormatError{Line: at, Column: column, Where: fmt.Sprintf("column %q", header[i]), Err: err}
 			}
@@ -180,7 +180,7 @@ func (d *Device) setCell(column, cell string) error {
 	return nil
 }
 
-// WriteCSV writes a file that ReadCSV reads: the columns that any of the devices fills, but for the
+// WriteCSV writes a file that ReadCSV reads, of Cells: the columns that any of the devices fills, but for the
 // write-only ones.
 func WriteCSV(w io.Writer, ds []Device) error {
 	tags := map[string]bool{}
@@ -263,7 +263,7 @@ func WriteCSV(w io.Writer, ds []Device) error {
 	row := make([]string, len(header))
 	for _, d := range ds {
 		for i, column := range header {
-			row[i] = cell(&d, column)
+			row[i] = Cell(cell(&d, column))
 		}
 		if err := out.Write(row); err != nil {
 			return err

@@ -18,6 +18,8 @@ import (
 	"github.com/apache/arrow/go/v15/parquet"
 	"github.com/apache/arrow/go/v15/parquet/compress"
 	"github.com/apache/arrow/go/v15/parquet/pqarrow"
+
+	"panormus/devices"
 )
 
 // A recordWriter writes records of one schema in some format.
@@ -123,7 +125,7 @@ func cell(col arrow.Array, row int) string {
 	case *array.Timestamp:
 		return time.UnixMilli(int64(col.Value(row))).UTC().Format(timeLayout)
 	case *array.String:
-		return col.Value(row)
+		return devices.Cell(col.Value(row))
 	case *array.Float64:
 		return number(col.Value(row), 64)
 	case *array.Float32:

@@ -135,7 +135,7 @@ func TestPartsOfThePast(t *testing.T) {
 		want   string
 	}{
 		{nil, "observations 2, 2 left out; detections 2, 2 left out; tracks 2; counts 2; uplinks 4; events 4; alarm log 5; gateways of-mine 1, of-theirs 1, shared 2; heard mine theirs; by shared mine theirs; by of-theirs theirs"},
-		{&storage.Within{Areas: [][2]string{{"lighting", "mine"}}, Devices: []string{"mine", "it's"}}, "observations 1, 1 left out; detections 1, 1 left out; tracks 1; counts 1; uplinks 2; events 1; alarm log 2; gateways of-mine 1, shared 1; heard mine; by shared mine; by of-theirs"},
+		{&storage.Within{Areas: [][2]string{{"lighting", "mine"}}, Devices: []string{"mine", "it's", `x\') OR 1=1 -- `, "?", "{a:String}"}}, "observations 1, 1 left out; detections 1, 1 left out; tracks 1; counts 1; uplinks 2; events 1; alarm log 2; gateways of-mine 1, shared 1; heard mine; by shared mine; by of-theirs"},
 		{&storage.Within{Areas: [][2]string{{"lighting", "elsewhere"}}, Devices: []string{}}, "observations 0, 0 left out; detections 0, 0 left out; tracks 0; counts 0; uplinks 0; events 2; alarm log 0; gateways; heard; by shared; by of-theirs"},
 		{&storage.Within{Only: []string{"mine"}, Devices: []string{"mine"}}, "observations 1, 1 left out; detections 1, 1 left out; tracks 1; counts 1; uplinks 2; events 2; alarm log 2; gateways of-mine 1, shared 1; heard mine; by shared mine; by of-theirs"},
 	} {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/pquerna/otp/totp"
+
+	"panormus/controlroom/auth"
 )
 
 // trySessions plants cookies in somebody's browser before and after he logs in (session fixation), and
@@ -71,6 +73,26 @@ func tryForeignPages(t *testing.T, f *fortress) {
 				t.Errorf("%s from %v: %s, want 403", what, from, r.Status)
 			}
 		}
+	}
+	// All there are, as they are registered: a new one is tried from its first day. Each by what a browser says at least.
+	n := 0
+	for _, pattern := range auth.RouteNames() {
+		method, path, ok := strings.Cut(pattern, " ")
+		if !ok || method == "GET" {
+			continue
+		}
+		n++
+		path = regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "none-such")
+		from := []string{"Origin", "https://attacker.example"}
+		if n%2 == 0 {
+			from = []string{"Sec-Fetch-Site", "cross-site"}
+		}
+		if r := b.ask(method, path, url.Values{"x": {"y"}}, append(from, "Cookie", session)...); r.StatusCode != 403 || !strings.Contains(r.body, "another origin") {
+			t.Errorf("%s from %v: %s %.200s, want 403", pattern, from, r.Status, r.body)
+		}
+	}
+	if n < 30 {
+		t.Errorf("%d routes that change something were tried", n)
 	}
 	if code, _ := b.me(session); code != 200 {
 		t.Errorf("after all that the session is gone: %d", code)

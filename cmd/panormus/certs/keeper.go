@@ -43,9 +43,10 @@ type kept struct {
 	now   atomic.Pointer[Pair]
 	built func(*Pair) // told of what is new
 
-	seen     *Pair // at the last look; owned by Run
-	tried    *Pair // what was refused
-	reminded time.Time
+	seen     *Pair     // at the last look; owned by Run
+	tried    *Pair     // what was refused
+	reminded time.Time // of the certificate
+	overdue  time.Time // of the lists
 }
 
 // New makes a Keeper. reg may be nil.
@@ -100,8 +101,11 @@ func (k *Keeper) take(e *kept, p *Pair) {
 // that CA signed, which they must have unless optional is set. protocols are those of ALPN.
 func (k *Keeper) Server(name string, f Files, optional bool, protocols ...string) (*tls.Config, error) {
 	if f.Cert == "" && f.Key == "" {
-		if f.CA != "" {
+		switch {
+		case f.CA != "":
 			return nil, errors.New("tls: ca without cert and key")
+		case f.CRL != "":
+			return nil, errors.New("tls: crl without cert and key")
 		}
 		return nil, nil
 	}
@@ -112,6 +116,14 @@ func (k *Keeper) Server(name string, f Files, optional bool, protocols ...string
 			c.ClientAuth = tls.RequireAndVerifyClientCert
 			if optional {
 				c.ClientAuth = tls.VerifyClientCertIfGiven
+			}
+			c.VerifyConnection = func(s tls.ConnectionState) error {
+				for _, given := range s.PeerCertificates {
+					if p.Revoked(given) {
+						return fmt.Errorf("certificate %s of %q is revoked", given.SerialNumber.Text(16), given.Subject.CommonName)
+					}
+				}
+				return nil
 			}
 		}
 		// A config of its own for each: the tickets of sessions that were begun under an older CA are worth
@@ -131,6 +143,9 @@ func (k *Keeper) Server(name string, f Files, optional bool, protocols ...string
 func (k *Keeper) Client(name string, f Files) (*tls.Config, error) {
 	if f == (Files{}) {
 		return nil, nil
+	}
+	if f.CRL != "" {
+		return nil, errors.New("tls.crl: lists of revoked certificates are for clients of ours, not for servers")
 	}
 	e, err := k.keep(name, f, nil)
 	if err != nil {
@@ -201,8 +216,12 @@ func (k *Keeper) look(e *kept, asked bool) {
 	e.tried = p
 }
 
-// remind complains once a day about a certificate that should have been renewed.
+// remind complains once a day about a certificate, or a list of revoked ones, that should have been renewed.
 func (k *Keeper) remind(e *kept, p *Pair) {
+	if !p.Due.IsZero() && time.Now().After(p.Due) && time.Since(e.overdue) >= remindEvery {
+		e.overdue = time.Now()
+		k.log.Warn("a list of revoked certificates is overdue: what was revoked since is let in", "of", e.name, "due", p.Due, "file", e.files.CRL)
+	}
 	if p.Ends.IsZero() || time.Until(p.Ends) > RenewBefore || time.Since(e.reminded) < remindEvery {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -48,12 +49,16 @@ type serving struct {
 	now   chan struct{}
 }
 
-func serve(t *testing.T, optional bool, withCA bool) *serving {
+func serve(t *testing.T, optional, withCA, withCRL bool) *serving {
 	t.Helper()
 	s := &serving{t: t, ca: certstest.New(t, "first"), log: &said{}, reg: prometheus.NewRegistry(), now: make(chan struct{})}
 	s.files = filesOf(s.ca.Server(t, "one", time.Hour))
 	if withCA {
 		s.files.CA = s.ca.File
+	}
+	if withCRL {
+		s.files.CRL = filepath.Join(t.TempDir(), "crl.pem")
+		write(t, s.files.CRL, s.ca.Revoke(t, 1, time.Hour))
 	}
 	k, err := New(slog.New(slog.NewTextHandler(s.log, nil)), s.reg)
 	if err != nil {
@@ -160,7 +165,7 @@ func write(t *testing.T, file string, b []byte) {
 }
 
 func TestRenewal(t *testing.T) {
-	s := serve(t, false, false)
+	s := serve(t, false, false, false)
 	held, name, err := s.dial(nil)
 	if err != nil || name != "one" {
 		t.Fatalf("%q, %v; want one", name, err)
@@ -243,7 +248,7 @@ func TestAsked(t *testing.T) {
 
 func TestClientCertificates(t *testing.T) {
 	for _, optional := range []bool{false, true} {
-		s := serve(t, optional, true)
+		s := serve(t, optional, true, false)
 		ours := s.ca.Client(t, "pole-1", time.Hour)
 		other := certstest.New(t, "second")
 		stranger := other.Client(t, "pole-1", time.Hour)
@@ -298,5 +303,49 @@ func TestErrors(t *testing.T) {
 	}
 	if got, err := c.GetClientCertificate(nil); err != nil || got.Leaf.Subject.CommonName != "a" {
 		t.Errorf("%v, %v; want a", got, err)
+	}
+}
+
+// TestRevoked takes a certificate back while the server runs; the list is that of the CA and nobody else's.
+func TestRevoked(t *testing.T) {
+	for _, optional := range []bool{false, true} {
+		s := serve(t, optional, true, true)
+		lost, kept := s.ca.Client(t, "pole-1", time.Hour), s.ca.Client(t, "pole-2", time.Hour)
+		in := func(l *certstest.Leaf) bool {
+			_, _, err := s.dial(&l.TLS)
+			return err == nil
+		}
+		if !in(lost) || !in(kept) {
+			t.Fatal("a certificate that nobody took back is refused")
+		}
+		write(t, s.files.CRL, s.ca.Revoke(t, 2, time.Hour, lost))
+		s.eventually("the lost one is refused", func() bool { return !in(lost) })
+		if !in(kept) {
+			t.Error("another is refused with it")
+		}
+		// What is put in its place by somebody else, or is broken, changes nothing.
+		other := certstest.New(t, "first") // of the same name
+		for want, b := range map[string][]byte{
+			"is signed by none of the ca":      other.Revoke(t, 3, time.Hour),
+			"it ends in the middle of a block": s.ca.Revoke(t, 3, time.Hour)[:100],
+			"no list of revoked certificates":  []byte("-----BEGIN NOTHING-----\n-----END NOTHING-----\n"),
+			"list 1 in it":                     []byte("x"),
+		} {
+			write(t, s.files.CRL, b)
+			s.eventually(want, func() bool { return s.log.count(want) >= 1 })
+			if in(lost) || !in(kept) {
+				t.Errorf("%s: the older list counts no more", want)
+			}
+		}
+		// An overdue list counts and is complained about.
+		write(t, s.files.CRL, s.ca.Revoke(t, 4, -time.Hour, kept))
+		s.eventually("the other one is refused, the first let in again", func() bool { return !in(kept) && in(lost) })
+		s.eventually("it says that the list is overdue", func() bool { return s.log.count("overdue") == 1 })
+	}
+	ca := certstest.New(t, "ca")
+	f := filesOf(ca.Server(t, "one", time.Hour))
+	f.CRL = f.Cert
+	if _, err := f.Read(); err == nil || !strings.Contains(err.Error(), "without a ca") {
+		t.Errorf("%v, want a complaint that there is no ca", err)
 	}
 }

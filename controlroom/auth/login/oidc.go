@@ -217,6 +217,8 @@ func (o *OIDC) pending(r *http.Request) (pending, error) {
 		return p, errors.New("the login took too long")
 	case subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(p.State)) != 1:
 		return p, errors.New("the state is not that of this login")
+	case q.Get("iss") != "" && q.Get("iss") != o.Issuer: // RFC 9207: another provider's answer
+		return p, errors.New("the answer is another provider's")
 	case q.Get("error") != "":
 		return p, fmt.Errorf("the provider says %.100q", q.Get("error"))
 	case q.Get("code") == "":

@@ -39,7 +39,7 @@ func New(t testing.TB, name string) *CA {
 	ca := &CA{Pool: x509.NewCertPool(), key: newKey(t)}
 	template := &x509.Certificate{
 		SerialNumber: serial(t), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(480 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte(name),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, ca.key.Public(), ca.key)
 	if err != nil {
@@ -88,6 +88,20 @@ func (ca *CA) leaf(t testing.TB, template *x509.Certificate, good time.Duration)
 	l.KeyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	l.CertFile, l.KeyFile = file(t, "cert.pem", l.CertPEM), file(t, "key.pem", l.KeyPEM)
 	return l
+}
+
+// Revoke is a list, in PEM, of certificates that the CA takes back, which is to be renewed after so long.
+func (ca *CA) Revoke(t testing.TB, number int64, due time.Duration, all ...*Leaf) []byte {
+	t.Helper()
+	list := &x509.RevocationList{Number: big.NewInt(number), ThisUpdate: time.Now().Add(-48 * time.Hour), NextUpdate: time.Now().Add(due)}
+	for _, l := range all {
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: l.Leaf.SerialNumber, RevocationTime: time.Now().Add(-time.Hour)})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, ca.cert, ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
