@@ -97,6 +97,7 @@ func (n *node) startAlarms(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.parts.tagged = append(n.parts.tagged, desk)
 	book := alarms.NewBook(n.cfg.Alarms.settings(), bucket, desk, n.log)
 	n.parts.alarms = book
 	whole := make(chan struct{})

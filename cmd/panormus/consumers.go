@@ -8,6 +8,7 @@ import (
 	"panormus/simulators/city"
 	"panormus/storage"
 	"panormus/stream/alarms"
+	streamlog "panormus/stream/log"
 	"panormus/stream/notify"
 	"panormus/stream/rules"
 	"panormus/stream/tracks"
@@ -27,6 +28,8 @@ type parts struct {
 	notify *notify.Desk
 	state  *live.State
 	city   *city.City
+	// tagged are the buckets of what can be changed by its ETag.
+	tagged []*streamlog.KV
 	// What the simulated devices log in with at the embedded broker; empty where nobody has to.
 	simulatedUser, simulatedSecret string
 }
@@ -46,6 +49,7 @@ func (n *node) startConsumers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.parts.tagged = append(n.parts.tagged, bucket)
 	n.parts.store = &rules.Store{
 		Dir: n.cfg.Rules.Dir, Defaults: true, Bucket: bucket, Log: n.log, Known: func() []string { return rules.KnownMetrics(n.registry.Profiles()) },
 		Overrides: n.registry, Profiles: n.registry.Profiles,

@@ -63,6 +63,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 		Limits: api.Limits{PerMinute: n.cfg.Web.Limits.PerMinute, Local: n.cfg.Web.Limits.Local}, Origins: n.cfg.Web.Origins,
 		Contact: n.cfg.Web.Contact, Terms: n.cfg.Web.Terms, Log: n.log,
 	}
+	cfg.Unchanged = n.unchanged
 	cfg.Backtest, cfg.RuleStats = n.backtest, n.ruleStats
 	if n.parts.pump != nil {
 		cfg.Replay = n.replayRejected
@@ -146,4 +147,15 @@ func checkProtected(cfg config) error {
 		auth.Listener{Name: "video metadata by HTTP (vds.listen)", Address: cfg.VDS.Listen, TLS: cfg.VDS.TLS.Cert != "", Auth: true},
 		auth.Listener{Name: "MQTT", Address: cfg.MQTT, TLS: cfg.Broker.TLS.Cert != "", Auth: cfg.Broker.closed()},
 	)
+}
+
+// unchanged has changes with the context it returns go by what is known here now; see log.KV.Unchanged.
+func (n *node) unchanged(ctx context.Context) (context.Context, error) {
+	for _, bucket := range n.parts.tagged {
+		var err error
+		if ctx, err = bucket.Unchanged(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return ctx, nil
 }

@@ -101,6 +101,7 @@ func (n *node) startNotify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.parts.tagged = append(n.parts.tagged, routes)
 	dead, err := n.stream.KV(ctx, "notify_dead")
 	if err != nil {
 		return err

@@ -177,6 +177,7 @@ func (n *node) openSpine(ctx context.Context, base *stage) error {
 		return err
 	}
 	n.registry = devices.NewRegistry(kv, n.log)
+	n.parts.tagged = append(n.parts.tagged, kv)
 	synced := make(chan struct{})
 	base.again("device registry", func(ctx context.Context) error {
 		return n.registry.Run(ctx, onceClosed(synced))

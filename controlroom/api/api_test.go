@@ -601,3 +601,43 @@ func TestReplay(t *testing.T) {
 	without := newSite(t, func(c *Config) { c.Replay = nil })
 	wantProblem(t, without.ask("POST", "/api/v1/rejected/replay", `{}`), "/api/v1/rejected/replay", 501, "does not have it")
 }
+
+// TestBodiesThatAreNone sends what is no JSON to every operation that reads it: 400, as a problem, and 400 is in the
+// description.
+func TestBodiesThatAreNone(t *testing.T) {
+	var doc struct {
+		Paths map[string]map[string]struct {
+			RequestBody *struct {
+				Content map[string]any
+			}
+			Responses map[string]any
+		}
+	}
+	s := newSite(t, nil)
+	if err := json.Unmarshal(s.ask("GET", "/openapi.json", "").Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	id := regexp.MustCompile(`\{\w+\}`)
+	n := 0
+	for path, item := range doc.Paths {
+		for method, op := range item {
+			if op.RequestBody == nil || op.RequestBody.Content["application/json"] == nil || op.RequestBody.Content["application/yaml"] != nil {
+				continue // what begins with a brace may be YAML
+			}
+			path := id.ReplaceAllString(strings.ReplaceAll(path, "{action}", "ack"), "x")
+			w := s.ask(strings.ToUpper(method), path, `{"a":`, "Content-Type", "application/json")
+			if w.Code != 400 && w.Code != 501 || w.Header().Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%s %s: %d %s", method, path, w.Code, w.Body)
+			}
+			if w.Code == 400 {
+				n++
+			}
+			if op.Responses["400"] == nil {
+				t.Errorf("%s %s: 400 is not described", method, path)
+			}
+		}
+	}
+	if n < 5 {
+		t.Errorf("%d operations refused it with 400", n)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
 	"panormus/devices"
+	streamlog "panormus/stream/log"
 )
 
 type ctxt = context.Context
@@ -62,6 +63,9 @@ func (c *call) away(what string, err error) error {
 	}
 	if errors.Is(err, ErrCursor) {
 		return invalid("query.cursor", "none of this list's; want one that it gave as \"next\"")
+	}
+	if errors.Is(err, streamlog.ErrChanged) {
+		return problem.New(http.StatusPreconditionFailed, "somebody else has changed it at this moment, and If-Match or If-None-Match goes by what was there")
 	}
 	c.api.Log.Error("a request could not be answered", "what", what, "request", problem.Request(c.ctx), "error", err)
 	return huma.ErrorWithHeaders(problem.New(http.StatusServiceUnavailable, "%s: not available now", what), http.Header{"Retry-After": {unavailable}})

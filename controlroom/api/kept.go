@@ -197,6 +197,16 @@ func (a *api) serveChange(w http.ResponseWriter, r *http.Request) {
 	defer lock.Unlock()
 	match, none := r.Header.Get("If-Match"), r.Header.Get("If-None-Match")
 	if match != "" || none != "" {
+		if a.Unchanged != nil {
+			ctx, err := a.Unchanged(r.Context())
+			if err != nil {
+				a.Log.Error("what is there is not known", "path", r.URL.Path, "error", err)
+				w.Header().Set("Retry-After", unavailable)
+				problem.New(http.StatusServiceUnavailable, "what is there is not known now, and the change goes by it").Write(w, r)
+				return
+			}
+			r = r.WithContext(ctx)
+		}
 		body, there := a.current(r)
 		tag := tagOf(body)
 		if match != "" && !(there && names(match, tag, false)) || none != "" && there && names(none, tag, true) {

@@ -2,7 +2,9 @@ package api
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http/httptest"
 	"strconv"
@@ -10,6 +12,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"panormus/devices"
+	"panormus/stream/log/logtest"
 )
 
 const lamp = "/api/v1/devices/lamp"
@@ -162,4 +167,61 @@ func TestLongAnswers(t *testing.T) {
 	if lines := strings.Count(w.Body.String(), "\n"); w.Code != 200 || lines != n+1 || w.Body.Len() < maxKept || w.Header().Get("ETag") != "" || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/csv") {
 		t.Errorf("%d, %d lines, %d bytes, ETag %q, %s", w.Code, lines, w.Body.Len(), w.Header().Get("ETag"), w.Header().Get("Content-Type"))
 	}
+}
+
+// TestIfMatchOfSeveralProcesses has two control rooms over one log: what one has changed the other knows before it
+// looks at an ETag, and of many who change the same state at once one does.
+func TestIfMatchOfSeveralProcesses(t *testing.T) {
+	l := logtest.New(t, nil)
+	process := func() *site {
+		kv, err := l.KV(t.Context(), "devices")
+		if err != nil {
+			t.Fatal(err)
+		}
+		registry := devices.NewRegistry(kv, nil)
+		ctx, cancel := context.WithCancel(context.Background())
+		synced, done := make(chan struct{}), make(chan error, 1)
+		go func() { done <- registry.Run(ctx, func() { close(synced) }) }()
+		<-synced
+		t.Cleanup(func() {
+			cancel()
+			if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+		return newSite(t, func(c *Config) { c.Registry, c.Unchanged = registry, kv.Unchanged })
+	}
+	both := []*site{process(), process()}
+	tag := tagged(t, both[0].ask("PUT", lamp, `{"domain":"lighting","name":"0"}`, "If-None-Match", "*"), 200)
+	wantProblem(t, both[1].ask("PUT", lamp, `{"domain":"lighting","name":"x"}`, "If-None-Match", "*"), lamp, 412)
+	for i := range 20 {
+		body := `{"domain":"lighting","name":"` + strconv.Itoa(i+1) + `"}`
+		next := tagged(t, both[i%2].ask("PUT", lamp, body, "If-Match", tag), 200)
+		wantProblem(t, both[(i+1)%2].ask("PUT", lamp, body, "If-Match", tag), lamp, 412)
+		wantProblem(t, both[(i+1)%2].ask("DELETE", lamp, "", "If-Match", tag), lamp, 412)
+		tag = next
+	}
+	var good, other atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			switch w := both[i%2].ask("PUT", lamp, `{"domain":"lighting","name":"at once `+strconv.Itoa(i)+`"}`, "If-Match", tag); w.Code {
+			case 200:
+				good.Add(1)
+			case 412:
+			default:
+				other.Add(1)
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
+	}
+	wg.Wait()
+	if good.Load() != 1 {
+		t.Errorf("%d of 16 changed one state, want 1", good.Load())
+	}
+	seen := tagged(t, both[0].ask("PUT", lamp, `{"domain":"lighting","name":"last"}`), 200)
+	if w := both[1].ask("DELETE", lamp, "", "If-Match", seen); w.Code != 204 {
+		t.Errorf("the other process does not know what was just written: %d %s", w.Code, w.Body)
+	}
+	wantProblem(t, both[0].ask("PUT", lamp, `{"domain":"lighting"}`, "If-Match", "*"), lamp, 412)
 }

@@ -45,7 +45,7 @@ func (a *api) replay() {
 	register(a, huma.Operation{
 		Method: http.MethodPost, Path: "/api/v1/rejected/replay", Summary: "Take rejected messages in again",
 		Description: "After a mend of what made them be rejected. Doing it twice stores nothing twice.",
-		Tags:        []string{"ingest"}, Errors: []int{422, 501, 503},
+		Tags:        []string{"ingest"}, Errors: []int{400, 422, 501, 503},
 	}, func(c *call, in *replayInput) (*replayBody, error) {
 		if a.Replay == nil {
 			return nil, missing("replay")

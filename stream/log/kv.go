@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,6 +20,7 @@ type KV struct {
 	name   string
 	bucket jetstream.KeyValue
 	js     jetstream.JetStream
+	told   atomic.Uint64 // revision up to which whoever watches knows all
 }
 
 // KV opens the bucket called name and makes it if it is missing.
@@ -56,8 +58,17 @@ func (k *KV) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	return e.Value(), true, nil
 }
 
-// Put sets the value of key.
+// Put sets the value of key; see Unchanged.
 func (k *KV) Put(ctx context.Context, key string, value []byte) error {
+	if after, bound, err := k.since(ctx, key); err != nil {
+		return err
+	} else if bound {
+		done, err := k.Swap(ctx, key, value, after)
+		if err == nil && !done {
+			err = ErrChanged
+		}
+		return err
+	}
 	if _, err := k.bucket.Put(ctx, escape(key), value); err != nil {
 		return fmt.Errorf("put %s in bucket %s: %w", key, k.name, err)
 	}
@@ -77,8 +88,13 @@ func (k *KV) Create(ctx context.Context, key string, value []byte) (bool, error)
 	return true, nil
 }
 
-// Delete removes key; removing none is no error.
+// Delete removes key; removing none is no error. See Unchanged.
 func (k *KV) Delete(ctx context.Context, key string) error {
+	if after, bound, err := k.since(ctx, key); err != nil {
+		return err
+	} else if bound {
+		return k.Remove(ctx, key, after)
+	}
 	if err := k.bucket.Purge(ctx, escape(key)); err != nil {
 		return fmt.Errorf("delete %s from bucket %s: %w", key, k.name, err)
 	}

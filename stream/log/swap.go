@@ -169,8 +169,10 @@ func (k *KV) WatchEntries(ctx context.Context, change func(Entry), synced func()
 				synced()
 			case e.Operation() == jetstream.KeyValuePut:
 				change(Entry{Key: unescape(e.Key()), Value: e.Value(), Revision: e.Revision()})
+				k.told.Store(e.Revision())
 			default:
 				change(Entry{Key: unescape(e.Key()), Revision: e.Revision()})
+				k.told.Store(e.Revision())
 			}
 		}
 	}
