@@ -170,6 +170,20 @@ func (h history) Counts(ctx context.Context, q api.CountQuery) ([]api.VideoCount
 	return out, err
 }
 
+// At implements api.Video.
+func (h history) At(ctx context.Context, minute time.Time, k func(camera string) int) ([]api.PastCamera, error) {
+	found, err := h.db.CamerasAt(ctx, minute, k)
+	out := make([]api.PastCamera, len(found))
+	for i, c := range found {
+		cells := make([]api.VideoCount, len(c.Cells))
+		for j, cell := range c.Cells {
+			cells[j] = api.VideoCount(cell)
+		}
+		out[i] = api.PastCamera{Camera: c.Camera, Cells: cells, Classes: c.Classes, Working: c.Working, Frames: c.Frames, Tampered: c.Tampered, SignalLoss: c.SignalLoss}
+	}
+	return out, err
+}
+
 // Heat implements api.Video.
 func (h history) Heat(ctx context.Context, q api.HeatQuery) (*api.Heat, error) {
 	found, err := h.db.Heat(ctx, storage.HeatQuery{Camera: q.Camera, From: q.From, To: q.To, Class: q.Class, Hour: q.Hour, Zone: q.Zone, K: q.K})

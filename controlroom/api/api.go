@@ -199,6 +199,7 @@ func newAPI(cfg Config) *api {
 	a.live()
 	a.domains()
 	a.changes()
+	a.camerasAt()
 	a.history()
 	a.alarms()
 	a.alarmHealth()

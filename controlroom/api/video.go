@@ -15,6 +15,9 @@ type Video interface {
 	Counts(ctx context.Context, q CountQuery) ([]VideoCount, error)
 	// Heat returns how many different objects were in each cell of the image.
 	Heat(ctx context.Context, q HeatQuery) (*Heat, error)
+	// At returns how every camera was in the minute that begins at minute, with figures of at least k objects
+	// by camera; in no order.
+	At(ctx context.Context, minute time.Time, k func(camera string) int) ([]PastCamera, error)
 	// Tracks returns a page, newest first, and the cursor of the next, "" after the last. An unknown
 	// cursor is an ErrCursor.
 	Tracks(ctx context.Context, q TrackQuery, limit int, cursor string) (tracks []VideoTrack, next string, err error)

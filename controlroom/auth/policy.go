@@ -78,6 +78,7 @@ var routes = map[string]Rule{
 	"GET /api/v1/domains/{domain}/groups": {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/environment/indexes":     {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/state/changes":           {Need: StateRead, Reach: Scoped},
+	"GET /api/v1/state/cameras":           {Need: CamerasRead, Reach: Scoped},
 	"GET /api/v1/series":                  {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/devices":                 {Need: RegistryRead, Reach: Scoped},
 	"POST /api/v1/devices":                {Need: RegistryWrite, Note: "devices.put"},

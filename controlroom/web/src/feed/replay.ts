@@ -6,6 +6,16 @@ const ahead = 2_000; // ms of the reader's time that a step covers: what is show
 const margin = 15_000; // ms that the database may be behind the city
 const mostEvents = 5_000;
 
+/** A question that was answered with a status of 400 and above. */
+export class Refused extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
+}
+
 /** What the replay writes into and asks; the worker gives it the table and the network. */
 export interface Stage {
   /** everything is unknown again, but where assets are and what they are called */
@@ -69,6 +79,8 @@ export class Replay {
   #last = 0;
   #run = 0;
   #episodes = new Episodes();
+  #minute = 0; // the cameras are of the one before it
+  #cameras = true; // who is here may ask for them
 
   constructor(stage: Stage) {
     this.#stage = stage;
@@ -84,12 +96,14 @@ export class Replay {
     this.#failed = '';
     this.#tell();
     try {
-      const [items, events] = await Promise.all([this.#changes(this.#at - hour, this.#at), this.#events(this.#at - day, this.#at)]);
+      this.#minute = 0;
+      const [items, cameras, events] = await Promise.all([this.#changes(this.#at - hour, this.#at), this.#camerasAt(this.#at), this.#events(this.#at - day, this.#at)]);
       if (run !== this.#run) return;
       this.#stage.forget();
       this.#episodes = new Episodes();
       this.#episodes.take(events);
       this.#stage.apply(items);
+      this.#stage.apply(cameras);
       this.#stage.apply(this.#episodes.devices.map((id) => ({ id, alarm: names[this.#episodes.rank(id)] })));
     } catch (err) {
       if (run === this.#run) this.#fail(err);
@@ -126,10 +140,11 @@ export class Replay {
     const run = this.#run;
     this.#loading = true;
     try {
-      const [items, events] = await Promise.all([this.#changes(this.#loaded, to), this.#events(this.#loaded, to)]);
+      const [items, cameras, events] = await Promise.all([this.#changes(this.#loaded, to), this.#camerasAt(to), this.#events(this.#loaded, to)]);
       if (run !== this.#run) return;
       this.#loaded = to;
       this.#stage.apply(items);
+      this.#stage.apply(cameras);
       this.#stage.apply([...this.#episodes.take(events)].map((id) => ({ id, alarm: names[this.#episodes.rank(id)] })));
       if (events.length > 0) this.#stage.events(events);
     } catch (err) {
@@ -157,6 +172,26 @@ export class Replay {
       found.push(...answer.devices);
       cursor = answer.next ?? '';
     } while (cursor);
+    return found;
+  }
+
+  /** What cameras counted in the last whole minute: asked once a minute of the city's. */
+  async #camerasAt(at: number): Promise<StateItem[]> {
+    const minute = Math.floor(at / 60_000);
+    if (!this.#cameras || minute === this.#minute) return [];
+    this.#minute = minute;
+    const found: StateItem[] = [];
+    let cursor = '';
+    try {
+      do {
+        const answer = await this.#stage.get<{ cameras: StateItem[]; next?: string }>('/api/v1/state/cameras', { at: new Date(at).toISOString(), limit: 10_000, cursor });
+        found.push(...answer.cameras);
+        cursor = answer.next ?? '';
+      } while (cursor);
+    } catch (err) {
+      if (!(err instanceof Refused) || (err.status !== 403 && err.status !== 501)) throw err;
+      this.#cameras = false; // not for whoever is here, or there are none
+    }
     return found;
   }
 

@@ -4,7 +4,7 @@ import { topicsOf, type Topic, type Who } from '../lib/access';
 import { FeedClient } from './client';
 import type { FromWorker, ToWorker, Watched } from './messages';
 import type { CityEvent, StateItem, Stats } from './protocol';
-import { Replay } from './replay';
+import { Refused, Replay } from './replay';
 import { AssetTable } from './table';
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
@@ -135,7 +135,7 @@ function seek(): void {
         const params = new URLSearchParams(Object.entries(query).flatMap(([k, v]) => (v === '' ? [] : [[k, String(v)]])));
         const response = await fetch(`${path}?${params}`);
         if (response.status === 401) post({ kind: 'signedOut' });
-        if (!response.ok) throw new Error(`${path}: ${response.status}`);
+        if (!response.ok) throw new Refused(`${path}: ${response.status}`, response.status);
         return (await response.json()) as T;
       },
       now: () => Date.now(),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Camera, CameraState, CountPoint } from '../api/client';
-import { align, busiest, cameraMetric, cone, healthRank, heatShade, sortCameras } from './cameras';
+import { align, busiest, cameraMetric, cone, healthRank, heatShade, sortCameras, pastState } from './cameras';
 import { mercatorX, mercatorY } from '../feed/table';
 
 const camera = (id: string, change: Partial<Camera> = {}, state: CameraState = 'ok', seen: string | null = null, frames: number | null = null): Camera => ({
@@ -62,6 +62,17 @@ describe('the cone of view', () => {
 describe('health', () => {
   it('ranks', () => {
     expect((['ok', 'never', 'silent', 'unlawful', 'tampered', 'signal_loss'] as const).map(healthRank)).toEqual([0, 1, 2, 2, 3, 3]);
+  });
+});
+
+describe('a camera of the past', () => {
+  it('is as it said then', () => {
+    const then = { unlawful: false, lost: undefined as unknown, tampered: undefined as unknown, frames: 9.5 as unknown };
+    expect(pastState(then)).toBe('ok');
+    expect(pastState({ ...then, lost: 0, tampered: 1 })).toBe('tampered');
+    expect(pastState({ ...then, lost: 1, tampered: 1 })).toBe('signal_loss');
+    for (const frames of [undefined, null, 0]) expect(pastState({ ...then, frames })).toBe('silent');
+    expect(pastState({ ...then, unlawful: true })).toBe('unlawful');
   });
 });
 

@@ -46,6 +46,14 @@ export function healthRank(state: CameraState): 0 | 1 | 2 | 3 {
   }
 }
 
+/** How a camera was at a moment of the past, by what was said within the hour: silent without a frame. */
+export function pastState(then: { unlawful: boolean; lost: unknown; tampered: unknown; frames: unknown }): CameraState {
+  if (then.unlawful) return 'unlawful';
+  if (then.lost === 1) return 'signal_loss';
+  if (then.tampered === 1) return 'tampered';
+  return typeof then.frames === 'number' && then.frames > 0 ? 'ok' : 'silent';
+}
+
 export type CameraSort = 'state' | 'id' | 'zone' | 'seen' | 'frames' | 'people' | 'vehicles';
 
 /** A sorted copy. What is not known stands last in either direction; equals are in order of name. */
