@@ -13,7 +13,7 @@ import (
 )
 
 // TestPageBehindLogin opens the page in a real browser as a viewer, an operator of one domain, an agency and
-// an admin, over a base map of tiles.
+// an admin, over a base map of tiles; and the page where devices are let in.
 func TestPageBehindLogin(t *testing.T) {
 	dir, rules := t.TempDir(), t.TempDir()
 	tiles, settings := filepath.Join(dir, "base.pmtiles"), filepath.Join(dir, "panormus.yaml")
@@ -59,11 +59,16 @@ func TestPageBehindLogin(t *testing.T) {
 	} {
 		admin.must(200, "PUT", "/api/v1/users/"+name, `{`+grant+`,"password":"`+password+`"}`)
 	}
+	made, _ := admin.must(200, "POST", "/api/v1/claims", `{"domain":"lighting"}`)["claims"].([]any)
+	if len(made) != 1 {
+		t.Fatalf("claims %v, want one", made)
+	}
+	code, _ := made[0].(map[string]any)["code"].(string)
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "e2e/page.mjs")
 	cmd.Dir = "../../controlroom/web"
-	cmd.Env = append(os.Environ(), "PANORMUS_URL=http://"+c.info.HTTP, "PANORMUS_PASSWORD="+password, "PANORMUS_DEVICE=page-lamp", "PANORMUS_TIMEOUT=90000")
+	cmd.Env = append(os.Environ(), "PANORMUS_URL=http://"+c.info.HTTP, "PANORMUS_PASSWORD="+password, "PANORMUS_DEVICE=page-lamp", "PANORMUS_CLAIM="+code, "PANORMUS_TIMEOUT=90000")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("the page: %v\n%s", err, out)
 	}

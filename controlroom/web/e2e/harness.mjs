@@ -50,15 +50,16 @@ const optional = (url) => url.endsWith('/map/basemap.geojson');
 
 /**
  * A page of its own at one size. `name` goes before everything that is said of it. Errors in the console, answers
- * of 400 and above and requests to another host are complaints by themselves.
+ * of 400 and above, but of addresses that `refused` says are wanted, and requests to another host are complaints by
+ * themselves.
  */
-export async function visit(browser, { size = desk, name = size.name, base = process.env.PANORMUS_URL ?? 'http://127.0.0.1:8080', ...extra } = {}) {
+export async function visit(browser, { size = desk, name = size.name, base = process.env.PANORMUS_URL ?? 'http://127.0.0.1:8080', refused = () => false, ...extra } = {}) {
   const { name: _name, width, height, ...rest } = size;
   const context = await browser.newContext({ viewport: { width, height }, locale: 'it-IT', timezoneId: 'Europe/Rome', ...rest, ...extra });
   const page = await context.newPage();
   const at = (what) => `${name}: ${what}`;
   page.on('console', (m) => {
-    if (m.type() === 'error' && !optional(m.location().url)) check(false, at(`console: ${m.text()} (${m.location().url})`));
+    if (m.type() === 'error' && !optional(m.location().url) && !refused(m.location().url)) check(false, at(`console: ${m.text()} (${m.location().url})`));
   });
   page.on('pageerror', (err) => check(false, at(`page error: ${err.stack ?? err}`)));
   page.on('request', (r) => {
@@ -66,7 +67,7 @@ export async function visit(browser, { size = desk, name = size.name, base = pro
     if (new URL(r.url()).origin !== new URL(base).origin) check(false, at(`request to another host: ${r.url()}`));
   });
   page.on('response', (r) => {
-    if (r.status() >= 400 && !optional(r.url())) check(false, at(`${r.status()} for ${r.url()}`));
+    if (r.status() >= 400 && !optional(r.url()) && !refused(r.url())) check(false, at(`${r.status()} for ${r.url()}`));
   });
   return new Visit(page, base, size, name);
 }

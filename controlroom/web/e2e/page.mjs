@@ -1,6 +1,7 @@
 // The page where people have to say who they are, over a base map of the operator's own: `node e2e/page.mjs`.
 // Beside what harness.mjs reads,
 //   PANORMUS_PASSWORD  of the users seen (a viewer), luce (an operator of lighting), capo (an admin), polizia (an agency)
+//   PANORMUS_CLAIM     a code by which one device is let in
 //   PANORMUS_DEVICE    a lamp in the district "Centro" with an alarm of severity major
 // The server has a PMTiles file with water over all of it, an asset of mobility, and that district.
 import { check, desk, launch, sizes, verdict, visit } from './harness.mjs';
@@ -137,9 +138,39 @@ async function map(browser) {
   }
 }
 
+/** Whoever mounts a device enters its code, by the keyboard alone: in the light on a phone, and in the dark at a desk. */
+async function claim(browser) {
+  for (const [size, colorScheme, code] of [[desk, 'dark'], [sizes[2], 'light', process.env.PANORMUS_CLAIM]]) {
+    const v = await visit(browser, { size, colorScheme, name: `claim ${size.name} ${colorScheme}`, refused: (url) => new URL(url).pathname === '/claim' });
+    const { keyboard } = v.page;
+    await v.go('/claim#WRONG-CODE');
+    v.check(await v.page.evaluate(() => document.querySelector('#code').value === 'WRONG-CODE' && location.hash === ''), 'the code of a QR is filled in, and gone from the address');
+    await v.look('claim');
+    const stops = [];
+    do {
+      await keyboard.press('Tab');
+      stops.push(await v.page.evaluate(() => document.activeElement?.id || document.activeElement?.type));
+    } while (stops.length < 9 && stops.at(-1) !== 'submit');
+    v.check(stops.join(' ') === 'code device name lat lon here submit', `the keyboard reaches every field and button in their order: ${stops.join(' ')}`);
+    await keyboard.press('Enter');
+    await v.appears('#wrong[role=alert]', 'a wrong code is told');
+    v.check(await v.page.evaluate(() => document.querySelector('#code').value === 'WRONG-CODE' && document.querySelector('#code').getAttribute('aria-describedby') === 'wrong'), 'beside the field, which keeps it');
+    await v.look('claim-wrong');
+    if (code) {
+      await v.page.focus('#code');
+      await keyboard.press('Control+A');
+      await keyboard.type(code);
+      await keyboard.press('Enter');
+      await v.appears('[role=status] + dl dd', 'the device is let in');
+      await v.look('claim-done');
+    }
+    await v.close();
+  }
+}
+
 const browser = await launch();
 try {
-  for (const part of [viewer, scoped, agency, ended, map]) await part(browser);
+  for (const part of [viewer, scoped, agency, ended, map, claim]) await part(browser);
 } catch (err) {
   check(false, String(err.stack ?? err));
 } finally {
