@@ -66,6 +66,16 @@ func (h history) DeadLetters(ctx context.Context, since time.Time) ([]api.DeadLe
 	return out, err
 }
 
+// Readings implements api.Series.
+func (h history) Readings(ctx context.Context, device string, from, to time.Time, limit int) ([]api.Reading, error) {
+	found, err := h.db.Readings(ctx, device, from, to, limit)
+	out := make([]api.Reading, len(found))
+	for i, r := range found {
+		out[i] = api.Reading(r)
+	}
+	return out, err
+}
+
 // Series implements api.Series.
 func (h history) Series(ctx context.Context, q api.SeriesQuery) ([]api.Point, error) {
 	points, err := h.db.Series(ctx, storage.SeriesQuery{

@@ -200,6 +200,7 @@ func newAPI(cfg Config) *api {
 	a.domains()
 	a.changes()
 	a.camerasAt()
+	a.readings()
 	a.history()
 	a.alarms()
 	a.alarmHealth()

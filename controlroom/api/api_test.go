@@ -73,6 +73,15 @@ func (m *memory) Watch(ctx context.Context, _ func(string, []byte), synced func(
 type past struct {
 	asked SeriesQuery
 	fail  error
+
+	readings []Reading
+	device   string
+	limit    int
+}
+
+func (p *past) Readings(_ context.Context, device string, _, _ time.Time, limit int) ([]Reading, error) {
+	p.device, p.limit = device, limit
+	return p.readings, p.fail
 }
 
 func (p *past) Series(_ context.Context, q SeriesQuery) ([]Point, error) {

@@ -27,6 +27,8 @@ var ErrCursor = errors.New("unknown cursor")
 type Series interface {
 	// Series returns points in order of time, at most MaxPoints.
 	Series(ctx context.Context, q SeriesQuery) ([]Point, error)
+	// Readings returns what a device said in from <= time < to, newest first, at most limit.
+	Readings(ctx context.Context, device string, from, to time.Time, limit int) ([]Reading, error)
 }
 
 // A SeriesQuery asks for one device's metric, From <= time < To. Step 0 asks for the readings

@@ -82,6 +82,7 @@ var routes = map[string]Rule{
 	"GET /api/v1/series":                  {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/devices":                 {Need: RegistryRead, Reach: Scoped},
 	"POST /api/v1/devices":                {Need: RegistryWrite, Note: "devices.put"},
+	"GET /api/v1/devices/{id}/readings":   {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/devices/{id}":            {Need: RegistryRead, Reach: Scoped},
 	"PUT /api/v1/devices/{id}":            {Need: RegistryWrite, Note: "device.put"},
 	"GET /api/v1/profiles":                {Need: RegistryRead, Reach: Free},

@@ -162,6 +162,11 @@ export async function startMock(options = {}) {
       if (kind === 'zones') return send(200, { type: 'FeatureCollection', features: districts });
       if (kind === 'profiles' && !id) return send(200, { profiles: Object.values(profiles) });
       if (kind === 'profiles') return profiles[id] ? send(200, profiles[id]) : missing('no such profile');
+      if (kind === 'devices' && part === 'readings') {
+        const d = city.get(id);
+        const of = ([metric, v], i) => ({ time: stamp(now() - 60_000 * i), received: stamp(now() - 60_000 * i + 400), metric, value: v, quality: i === 1 ? ['late', 'range'] : [] });
+        return send(200, { device: id, readings: Object.entries(d.values).map(of) });
+      }
       if (kind === 'devices' && id) return city.has(id) ? send(200, device(city.get(id))) : missing('no such device');
       if (kind === 'devices') {
         const text = (q.get('q') ?? '').toLowerCase();

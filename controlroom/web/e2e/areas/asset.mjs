@@ -8,6 +8,10 @@ export async function everySize(v, { device }) {
   await v.appears(shown, `the panel of ${device} shows values`);
   await v.until(() => Number(document.querySelector('[data-testid=chart]')?.dataset.points) > 0, null, 'the chart has points');
   v.check(v.path() === `/asset/${encodeURIComponent(device)}`, 'the panel has an address');
+  // What it said, one by one, is read when it is asked for.
+  await page.getByTestId('readings').locator('summary').focus();
+  await page.keyboard.press('Enter');
+  await v.appears('[data-testid=reading]', 'its readings are listed as they are stored', { state: 'attached' });
   await page.waitForTimeout(800);
   await v.look('asset');
   if (v.phone) {

@@ -111,6 +111,15 @@ export interface Area {
   points: [x: number, y: number][];
 }
 
+/** An observation as it is stored, and the reasons to doubt it. */
+export interface Reading {
+  time: string;
+  received: string;
+  metric: string;
+  value: number | string | null;
+  quality: string[];
+}
+
 export interface Camera {
   id: string;
   name: string;
@@ -280,6 +289,10 @@ export const api = {
     const answer = await get<{ purposes?: { id: string; title?: Record<string, string> }[] }>('/api/v1/purposes', {}, signal);
     return answer.purposes ?? [];
   },
+
+  /** What an asset said last before a time, newest first. */
+  readings: async (id: string, limit: number, to?: Date, signal?: AbortSignal): Promise<Reading[]> =>
+    (await get<{ readings: Reading[] }>(`/api/v1/devices/${enc(id)}/readings`, { limit, to: to?.toISOString() }, signal)).readings,
 
   camera: (id: string, signal?: AbortSignal) => optional<Camera>(`/api/v1/cameras/${enc(id)}`, signal),
 
