@@ -45,7 +45,7 @@ var limits = []limit{
 	{Index: "pm10_24h", Metric: "pm10", Unit: "ug/m3", Value: num(50), Allowed: 35, Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)", of: mean},
 	{Index: "pm2_5_24h", Metric: "pm2_5", Unit: "ug/m3", Value: num(25), Allowed: 18, Source: "Direttiva (UE) 2024/2881, allegato I: dal 1/1/2030", of: mean},
 	{Index: "o3_1h", Metric: "o3", Unit: "ug/m3", Value: num(180), Alarm: num(240), Source: "D.Lgs. 155/2010, allegato XII: soglie di informazione e di allarme", of: maxHour},
-	{Index: "o3_8h", Metric: "o3", Unit: "ug/m3", Value: num(120), Source: "D.Lgs. 155/2010, allegato VII: valore obiettivo", of: max8h},
+	{Index: "o3_8h", Metric: "o3", Unit: "ug/m3", Value: num(120), Allowed: 25, Source: "D.Lgs. 155/2010, allegato VII: valore obiettivo, superamenti come media su tre anni", of: max8h},
 	{Index: "co_8h", Metric: "co", Unit: "mg/m3", Value: num(10), Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)", of: max8h},
 	{Index: "so2_1h", Metric: "so2", Unit: "ug/m3", Value: num(350), Alarm: num(500), Allowed: 24, Source: "D.Lgs. 155/2010, allegati XI e XII (direttiva 2008/50/CE)", of: maxHour},
 	{Index: "so2_24h", Metric: "so2", Unit: "ug/m3", Value: num(125), Allowed: 3, Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)", of: mean},
