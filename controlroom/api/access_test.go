@@ -201,7 +201,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	otherAlarm, myAlarm := alarms.ID("hot", "lamp-2"), alarms.ID("hot", "lamp-1")
 	for _, path := range []string{
-		"/api/v1/devices/lamp-2", "/api/v1/devices/bin-1", "/api/v1/devices/stray", "/api/v1/series?device=lamp-2&metric=power_w", "/api/v1/series?device=stray&metric=power_w", "/api/v1/series?device=none&metric=power_w",
+		"/api/v1/devices/lamp-2", "/api/v1/devices/bin-1", "/api/v1/devices/lamp-2/readings", "/api/v1/devices/stray", "/api/v1/series?device=lamp-2&metric=power_w", "/api/v1/series?device=stray&metric=power_w", "/api/v1/series?device=none&metric=power_w",
 		"/api/v1/events/waste.centro", "/api/v1/events/lighting.mondello", "/api/v1/alarms/" + otherAlarm, "/api/v1/alarms/" + otherAlarm + "/log", "/api/v1/alarms/forgotten/log",
 		"/api/v1/cap/" + otherAlarm, "/api/v1/cameras/cam-1", "/api/v1/cameras/cam-1/counts",
 	} {
@@ -213,7 +213,7 @@ func TestNothingLeaks(t *testing.T) {
 			t.Errorf("%s: %d %s, want 404", path, w.Code, w.Body)
 		}
 	}
-	for _, path := range []string{"/api/v1/devices/lamp-1", "/api/v1/series?device=lamp-1&metric=power_w", "/api/v1/events/lighting.centro", "/api/v1/alarms/" + myAlarm, "/api/v1/alarms/" + myAlarm + "/log", "/api/v1/cap/" + myAlarm} {
+	for _, path := range []string{"/api/v1/devices/lamp-1", "/api/v1/devices/lamp-1/readings", "/api/v1/series?device=lamp-1&metric=power_w", "/api/v1/events/lighting.centro", "/api/v1/alarms/" + myAlarm, "/api/v1/alarms/" + myAlarm + "/log", "/api/v1/cap/" + myAlarm} {
 		if w := ask("operator", "GET", path, ""); w.Code != 200 {
 			t.Errorf("%s: %d %s, want 200", path, w.Code, w.Body)
 		}
