@@ -156,7 +156,7 @@ func (b *Backtest) Run(ctx context.Context) (*BacktestResult, error) {
 		r.out.Devices = e.heard(&rule)
 		return r.end(began, leftOut, e.Stats())
 	}
-	r.e = New(cfg, NewSet(&rule))
+	r.e = newEngine(cfg, NewSet(&rule), onObservations) // the past comes in the order of its times
 	past := b.past()
 	if err := r.learn(ctx, r.e, past.From); err != nil {
 		return nil, err

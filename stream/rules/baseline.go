@@ -39,11 +39,34 @@ type baseline struct {
 	variance [hoursOfWeek]float32 // of readings about the mean, of the hour and of the weeks together
 	hours    [hoursOfWeek]uint8   // seen
 
-	hour     int64 // in hand, since 1970; what of it was read is below
+	baselineNow
+}
+
+// baselineNow is the hour in hand of a baseline.
+type baselineNow struct {
+	hour     int64 // since 1970; what of it was read is below
 	bucket   uint8
 	n        float64
 	sum      float64
 	low, top float64
+}
+
+// baselineHour is all of a baseline that a reading may change: the hour in hand, and what is known of its hour of
+// the week.
+type baselineHour struct {
+	baselineNow
+	mean     float64
+	variance float32
+	hours    uint8
+}
+
+func (b *baseline) now() baselineHour {
+	return baselineHour{b.baselineNow, b.mean[b.bucket], b.variance[b.bucket], b.hours[b.bucket]}
+}
+
+func (b *baseline) takeBack(to baselineHour) {
+	b.baselineNow = to.baselineNow
+	b.mean[to.bucket], b.variance[to.bucket], b.hours[to.bucket] = to.mean, to.variance, to.hours
 }
 
 // An Hour is what readings of a metric came to in one hour, as the database keeps it.
@@ -282,6 +305,7 @@ func (e *Engine) teach(l *lesson, partitions []int, to time.Time) {
 		if state := &d.series[i]; state.base != nil || s.newBaseline(state) {
 			b := state.base
 			b.mean, b.variance, b.hours = t.mean, t.variance, t.hours
+			s.blank(d)                      // what came before was not judged by it
 			state.value, state.a = nan, nan // until the next reading
 		}
 	}

@@ -314,6 +314,10 @@ func (e *Engine) openEpisodes() map[string]bool {
 			out[eventID(k.rule, k.key, w.newest().id, "episode")] = true
 		}
 	}
+	if st := e.shared.settler; st != nil {
+		st.open(out)
+		return out
+	}
 	for k, g := range e.shared.groups {
 		if g.state == raised {
 			out[eventID(k.rule, k.key, g.start, "episode")] = true

@@ -21,10 +21,21 @@
 // the lateness. A reading that comes later than others of its device, but inside the lateness, takes the device
 // back to where it was then, and all since is judged again in the order of event times; what that changes of what was
 // told is told: see Corrections. So when the lateness is over, what was raised and cleared by `when`, `for`
-// and `clear` on a device, with rate, delta, ewma, zscore and stuck among it, is the same whatever the order of
-// arrival. It is not, where a device's own readings overtake one another, of rules with keys that span devices, other
-// devices, silence, schedules, borders and baselines: there the order of arrival counts. Windows are judged when
-// event time passes their end and corrected, sequences wait for the lateness.
+// and `clear` on a device is the same whatever the order of arrival, with functions of a metric and a time, baselines,
+// borders and schedules among it.
+//
+// Rules whose keys span devices, or that ask other devices, are judged twice. Early, as messages come; and surely: the
+// shared shard holds what such rules read until the lateness is over and gives it to a second engine in the order of
+// event times (settler). What is sure decides, and what was told otherwise is corrected (ledger). So an alarm comes at
+// once, and what it comes to is the same whatever the order of arrival, the batches, partitions and restarts. The
+// clock is the one of windows whose keys span partitions. The price is a second evaluation and 150 bytes a message
+// of the last 30 s, of these rules alone; Config.MaxPast / 4 messages are held, and what there is no room for is given
+// on before its time and counted (uncorrected).
+//
+// Windows are judged when event time passes their end and corrected, sequences wait for the lateness. Silence runs on
+// processing time. The order of arrival still counts for rules about rows that have no window and no sequence (see
+// Rows), for what windows and sequences ask of other devices, for messages of one device that have the same time, and
+// beyond the lateness.
 //
 // `for`: the condition must hold that long. A reading stands until the device's next one, but for at
 // most three of its profile's expected periods: a lamp that reported once and then fell silent
@@ -126,11 +137,10 @@
 //
 // zone_avg("no2_ugm3"), neighbours_max("temp_c", 300) and of("gauge-1", "level_mm") are of other devices' latest
 // readings: the newest whose event time is not after the reading's that is judged, of the last four, if it
-// still stands: for three expected periods of its device, an hour where none is known. What the latest is
+// still stands: for three expected periods of its device, an hour where none is known. Early, what the latest is
 // goes by the order of the log, across partitions too: such rules are judged by the shared shard on the
-// values that the device had, and their episodes are there, as those of keys that span partitions are. So the
-// batches, rounds and restarts make no difference, while two readings of two partitions that pass each
-// other on their way to the log may. In lets and steps they are as of the message, in a rule of silence as of
+// values that the device had, and their episodes are there, as those of keys that span partitions are. Surely it goes
+// by event times: see Time. In lets and steps they are as of the message, in a rule of silence as of
 // the tick that takes a device for silent. The board of readings is in checkpoints; it holds Config.MaxDevices of them, 4,096
 // devices of a zone and metric, and forgets after Config.Forget.
 //
@@ -184,7 +194,7 @@
 // An episode belongs to a key. With `key: device` it lives and dies with the device's condition.
 // With any other key the condition of a key holds while it holds for at least one of its devices;
 // such keys span partitions, are kept in one shared shard and are judged in the log's order. One
-// worker therefore gives the same events whatever the partitioning. Where several share the partitions,
+// worker therefore gives the same events whatever the partitioning. See Time for what comes late. Where several share the partitions,
 // one more has the rules whose keys span them: WorkerConfig.Partitions and Spanning.
 //
 // # Change of rules

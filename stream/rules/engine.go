@@ -76,6 +76,7 @@ func (c Config) withDefaults() Config {
 type Engine struct {
 	cfg    Config
 	kind   string // onObservations or onAsking: whose rules
+	twice  bool   // rules of many devices are judged twice: see settler
 	prog   *program
 	shards []*shard
 	shared *shared
@@ -90,7 +91,14 @@ type Engine struct {
 }
 
 // New makes an engine without state.
-func New(cfg Config, set *Set) *Engine { return newEngine(cfg, set, onObservations) }
+func New(cfg Config, set *Set) *Engine {
+	e := newEngine(cfg, set, onObservations)
+	e.twice = true
+	if e.shared.settleWith(set, e.prog); e.shared.settler != nil {
+		e.shared.settler.seeded = true
+	}
+	return e
+}
 
 func newEngine(cfg Config, set *Set, kind string) *Engine {
 	e := &Engine{cfg: cfg.withDefaults(), kind: kind, prog: newProgramOf(set, kind, onObservations, false)}
@@ -203,7 +211,7 @@ func (e *Engine) Tick(now int64) {
 	for _, s := range e.shards {
 		s.tick(now)
 	}
-	e.takeOverrides()
+	e.takeOverrides(now)
 	e.shared.tick(now)
 	if now-e.sweep > 600_000 {
 		e.sweep = now

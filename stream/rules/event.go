@@ -59,6 +59,7 @@ type evidence struct {
 	chain  []string
 	tuned  map[string]string // see eventContext.Overridden
 	again  *revision         // nil: nothing of the episode was told otherwise before
+	of     *whose            // of keys of which a ledger is kept
 }
 
 // revision is what an event of an episode says that was told otherwise before.

@@ -97,6 +97,9 @@ func (s *shard) takeFences(d *device, pl *plan, at int64) {
 	if d.series == nil {
 		d.own().series = emptySeries(pl)
 	}
+	for _, i := range pl.fences {
+		s.keepSeries(d, i)
+	}
 	pl.crossFences(s.e.cfg.Registry, d.series, d.nums()[lat], d.nums()[lon], at)
 }
 

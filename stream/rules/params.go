@@ -250,7 +250,7 @@ type retuner interface{ OverridesVersion() uint64 }
 
 // takeOverrides judges devices anew whose overrides changed since the last look and that have not
 // spoken since.
-func (e *Engine) takeOverrides() {
+func (e *Engine) takeOverrides(now int64) {
 	r, ok := e.cfg.Registry.(retuner)
 	if !ok {
 		return
@@ -262,17 +262,22 @@ func (e *Engine) takeOverrides() {
 	e.tuning = version
 	for _, s := range e.shards {
 		for d := range s.devices.all() {
-			s.refresh(d)
-			if !d.retuned || d.time == 0 {
-				continue
-			}
-			s.dirty = zeroed(s.dirty, d.plan.words)
-			s.retune(d)
-			s.frameOf(d, d.time)
-			s.endExempt(d)
-			s.judge(d, d.plan)
+			s.rejudge(d)
 		}
 	}
+	e.shared.retune(now)
+}
+
+// rejudge judges a device anew if its overrides have changed.
+func (s *shard) rejudge(d *device) {
+	if s.refresh(d); !d.retuned || d.time == 0 {
+		return
+	}
+	s.dirty = zeroed(s.dirty, d.plan.words)
+	s.retune(d)
+	s.frameOf(d, d.time)
+	s.endExempt(d)
+	s.judge(d, d.plan)
 }
 
 // endExempt ends the silences of a device that is exempted from their rules.

@@ -62,6 +62,7 @@ func (r *pastRow) slot() int { return int(int16(r.bits >> pastSlotAt)) }
 type pastSeries struct {
 	slot  int
 	state seriesState
+	hour  baselineHour // of a baseline, of which a reading changes no more
 }
 
 // pastMore is what some rows have more, in their order.

@@ -89,6 +89,18 @@ func (w *writer) pastRow(p *past, d *device, k keptRow) {
 	for i := range series {
 		w.uint(uint64(series[i].slot))
 		w.seriesState(&series[i].state)
+		if series[i].state.base == nil {
+			w.uint(0)
+			continue
+		}
+		w.uint(1)
+		h := &series[i].hour
+		w.int(h.hour)
+		w.uint(uint64(h.bucket))
+		for _, v := range []float64{h.n, h.sum, h.low, h.top, h.mean, float64(h.variance)} {
+			w.number(v)
+		}
+		w.uint(uint64(h.hours))
 	}
 }
 
@@ -153,6 +165,15 @@ func (s *shard) readPastRow(r *reader, d *device, take bool, nums int) bool {
 	for range r.count() {
 		k := pastSeries{slot: int(r.uint()), state: r.seriesState()}
 		r.bad = r.bad || take && (k.slot < 0 || k.slot >= len(d.plan.series))
+		if r.version >= 10 && r.uint() == 1 {
+			h := &k.hour
+			h.hour, h.bucket = r.int(), uint8(min(r.uint(), hoursOfWeek-1))
+			h.n, h.sum, h.low, h.top, h.mean, h.variance = r.number(), r.number(), r.number(), r.number(), r.number(), float32(r.number())
+			h.hours = uint8(min(r.uint(), maxBaselineHours))
+			if !r.bad && take && k.slot < len(d.series) {
+				k.state.base = d.series[k.slot].base
+			}
+		}
 		kept = append(kept, k)
 	}
 	if take && (slot < -1 || slot >= len(d.plan.bySlot) || (slot >= nums) != (flags&keptText != 0)) {

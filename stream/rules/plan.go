@@ -29,14 +29,17 @@ type plan struct {
 	words      int    // of a bitset
 	redone     bitset // rules that late readings correct; redoes: there are some
 	redoes     bool
+	settles    bool          // rules of it are judged twice
+	settlesAll bool          // some by every message
 	bySlot     []*metricPlan // the metrics by slot, numbers first
 	unread     *metricPlan   // of the metrics that no rule reads
 }
 
 // metricPlan is what a row of one metric does.
 type metricPlan struct {
-	posts     bool // it is for the board
-	num, text int  // slots, -1 for none
+	posts     bool   // it is for the board
+	settles   string // its name, where rules that are judged twice read it
+	num, text int    // slots, -1 for none
 	rules     bitset
 	series    []int  // of the plan, that are of it
 	windows   bitset // rules whose windows take it; nil for none

@@ -189,6 +189,9 @@ func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at i
 		}
 	}
 	nums[m.num], *seen = v, float64(at)
+	if m.settles != "" {
+		s.keepOne(d, m, at, v, o.Quality[i])
+	}
 	if n == 0 {
 		return true
 	}

@@ -8,23 +8,10 @@ import "slices"
 // stands after the lateness does not depend on the order of arrival. It costs nothing else but a row of the past a
 // reading, see past.
 
-// redoes reports whether late readings correct what the rule has raised: those of conditions on a device alone,
-// whose functions, if any, remember little.
+// redoes reports whether late readings correct what the rule has raised: those of conditions on a device alone.
+// What is of many devices is judged twice instead: see settler.
 func (r *bound) redoes() bool {
-	if r.shared() || r.windowed() || r.Absent > 0 || r.Schedule != nil || r.asks() {
-		return false
-	}
-	for _, e := range []*expr{r.code.when, r.code.clear} {
-		if e == nil {
-			continue
-		}
-		for _, v := range e.vars {
-			if v.source == fromFence || v.source == fromSeries && !slices.Contains(seriesCalls, v.series.fn) {
-				return false
-			}
-		}
-	}
-	return true
+	return !r.shared() && !r.windowed() && r.Absent == 0 && !r.asks()
 }
 
 // layRedo notes which rules of the plan late readings correct, once all are bound.
@@ -84,7 +71,8 @@ func (s *shard) redo(d *device, rows messageRows, at int64, quality uint8) {
 	undone := s.takeBack(d, at)
 	s.replay = replay{}
 	for _, ep := range d.episodes.all() {
-		if r := pl.rules[ep.rule]; r.redone && ep.state == raised {
+		// What ends with its schedule before that was told.
+		if r := pl.rules[ep.rule]; r.redone && ep.state == raised && s.frame.scheduleEnd(r, ep.start) >= at {
 			t := s.standing(d, r, ep.start)
 			s.replay[r] = []telling{{start: ep.start, began: t.began, from: t.from}}
 		}
@@ -137,7 +125,7 @@ func (s *shard) takeBack(d *device, at int64) []said {
 		}
 		for _, kept := range p.series.of(n) {
 			if kept.slot < len(d.series) {
-				d.series[kept.slot] = kept.state
+				s.takeBackSeries(&d.series[kept.slot], &kept)
 			}
 		}
 		if all, known := p.episodesOf(n, row); known {
@@ -160,6 +148,16 @@ func (s *shard) takeBack(d *device, at int64) []said {
 	}
 	slices.Reverse(undone)
 	return undone
+}
+
+// takeBackSeries makes a series what it was.
+func (s *shard) takeBackSeries(now *seriesState, kept *pastSeries) {
+	if now.base != nil && kept.state.base == nil {
+		s.baselines-- // it began with what is undone
+	}
+	if *now = kept.state; now.base != nil {
+		now.base.takeBack(kept.hour)
+	}
 }
 
 // saidIn are the readings of a message as rows.
@@ -216,7 +214,7 @@ func (s *shard) again(d *device, all []said) {
 		if u.slot < len(pl.nums) {
 			d.nums()[u.slot] = u.value
 			if m.series != nil {
-				s.takeSeries(d, m, at, u.value, true, false)
+				s.takeSeries(d, m, at, u.value)
 			}
 		} else {
 			d.texts[u.slot-len(pl.nums)] = u.text
@@ -227,6 +225,9 @@ func (s *shard) again(d *device, all []said) {
 		s.note(d, -1, at)
 	}
 	d.time = max(at, d.time)
+	if pl.fences != nil {
+		s.takeFences(d, pl, at)
+	}
 	f.nums, f.texts, f.dev, f.now, f.own, f.quality = d.nums(), d.texts, d, d.time, at, all[0].quality
 	for i := range s.dirty {
 		s.dirty[i] &= pl.redone[i]
@@ -313,8 +314,7 @@ func (s *shard) tellOf(d *device, r *bound, state string, start, at int64, reaso
 	}
 	w := st.state(d)
 	if state == "raised" {
-		w.told = append(w.told, telling{id: start, start: start, began: at, from: v})
-		w.newest().tell(w, toldRaised, at, v, reason, false, s.emitWindow)
+		w.begin(start, at, v, reason, s.emitWindow)
 	} else {
 		t := s.standing(d, r, start)
 		w.told = st.told

@@ -1,10 +1,12 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The reference: an evaluator that has all messages at hand, in the order of their times, and follows what
@@ -18,11 +20,11 @@ type refMessage struct {
 	says map[string]float64
 }
 
-// refTerm is a comparison of a metric, or of a function of one, with a constant.
+// refTerm is a comparison of a metric, or of a function of one, with a constant; or a border that is crossed.
 type refTerm struct {
-	fn     string // "" for the metric itself; else of seriesCalls
+	fn     string // "" for the metric itself; else of seriesCalls, fenceCalls or joinCalls
 	metric string
-	span   int64 // ms
+	span   int64 // ms; of a border metres
 	op     string
 	c      float64
 }
@@ -31,6 +33,10 @@ func (t refTerm) String() string {
 	switch {
 	case t.fn == "":
 		return fmt.Sprintf("%s %s %v", t.metric, t.op, t.c)
+	case slices.Contains(fenceCalls, t.fn):
+		return fmt.Sprintf("%s(\"port\", %d)", t.fn, t.span)
+	case slices.Contains(joinCalls, t.fn):
+		return fmt.Sprintf("%s(%q) %s %v", t.fn, t.metric, t.op, t.c)
 	case t.span == 0:
 		return fmt.Sprintf("%s(%s) %s %v", t.fn, t.metric, t.op, t.c)
 	}
@@ -63,7 +69,9 @@ func (c refCond) String() string {
 
 func (c refCond) metrics() (all []string) {
 	for _, t := range c.terms {
-		all = append(all, t.metric)
+		if !slices.Contains(joinCalls, t.fn) {
+			all = append(all, t.metric)
+		}
 	}
 	return all
 }
@@ -102,6 +110,9 @@ func (c refCond) ofMessage(m refMessage) bool {
 
 // standing is a term's value for a device that has said these messages, the last of them now.
 func standing(said []refMessage, t refTerm) float64 {
+	if slices.Contains(fenceCalls, t.fn) {
+		return refCrosses(said, t)
+	}
 	var all []sample
 	for _, m := range said {
 		if v, ok := m.says[t.metric]; ok {
@@ -117,12 +128,67 @@ func standing(said []refMessage, t refTerm) float64 {
 	return seriesOf(t.fn, all, t.span)
 }
 
+// refPlaces are in the zone refPort, just outside of it and far away.
+var refPlaces = [][2]float64{{38.005, 13.005}, {38.0105, 13.005}, {38.1, 13.1}}
+
+const refPort = `{"type": "Feature", "id": "port", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [[[13, 38], [13.01, 38], [13.01, 38.01], [13, 38.01], [13, 38]]]}}`
+
+// refCrosses is 1 where the last message is the one in which the device crossed the border. It is in from the border
+// on, and out when it is further away than the metres.
+func refCrosses(said []refMessage, t refTerm) float64 {
+	in, known, crossed := false, false, 0.0
+	for _, m := range said {
+		crossed = 0
+		lat, ok := m.says["position_lat"]
+		if !ok {
+			continue
+		}
+		now := lat == refPlaces[0][0] || known && in && lat == refPlaces[1][0] && t.span > 100
+		if known && now != in && now == (t.fn == "enter") {
+			crossed = 1
+		}
+		in, known = now, true
+	}
+	if !known {
+		return nan
+	}
+	return crossed
+}
+
+// refJoin is what a term asks of the devices of a zone at a time: of each the newest reading that still stands.
+func refJoin(t refTerm, all []refMessage, zone string, at, stands int64) float64 {
+	latest := map[string]sample{}
+	for _, m := range all {
+		if v, ok := m.says[t.metric]; ok && m.zone == zone && m.at <= at {
+			latest[m.dev] = sample{m.at, v}
+		}
+	}
+	var xs []float64
+	for _, s := range latest {
+		if at-s.at <= stands {
+			xs = append(xs, s.v)
+		}
+	}
+	switch {
+	case zone == "" || len(xs) == 0 && t.fn != "zone_count":
+		return nan
+	case t.fn == "zone_count":
+		return float64(len(xs))
+	case t.fn == "zone_max":
+		return slices.Max(xs)
+	case t.fn == "zone_min":
+		return slices.Min(xs)
+	}
+	return refAvg(xs)
+}
+
 // refRule is a rule of any of the kinds.
 type refRule struct {
 	id          string
 	key         string // device, zone or domain
 	when, clear refCond
 	forMs       int64
+	hours       [][2]int64 // minutes of the day in which it is judged; nil for always
 
 	window           string // tumbling, hopping, sliding or session
 	size, every, gap int64
@@ -192,11 +258,39 @@ func (r refRule) written() string {
 	if r.forMs > 0 {
 		fmt.Fprintf(&b, ", for: %s", ms(r.forMs))
 	}
+	if r.hours != nil {
+		var all []string
+		for _, h := range r.hours {
+			all = append(all, fmt.Sprintf("'%02d:%02d-%02d:%02d'", h[0]/60, h[0]%60, h[1]/60, h[1]%60))
+		}
+		fmt.Fprintf(&b, ", schedule: {hours: [%s]}", strings.Join(all, ", "))
+	}
 	return b.String() + "}"
 }
 
 func (r refRule) keyOf(m refMessage) string {
 	return map[string]string{"device": m.dev, "zone": m.zone, "domain": "lab"}[r.key]
+}
+
+// refMidnight is the day's beginning in Palermo, Unix ms.
+var refMidnight = time.Date(2026, 9, 20, 22, 0, 0, 0, time.UTC).UnixMilli()
+
+// inForce is whether the rule is judged at a time, and when that ends.
+func (r refRule) inForce(at int64) (in bool, until int64) {
+	if r.hours == nil {
+		return true, math.MaxInt64
+	}
+	for _, h := range r.hours {
+		if until = refMidnight + h[1]*60_000; at >= refMidnight+h[0]*60_000 && at < until {
+			return true, until
+		}
+	}
+	return false, at
+}
+
+// asks reports whether the rule asks other devices.
+func (r refRule) asks() bool {
+	return slices.ContainsFunc(append(r.when.terms, r.clear.terms...), func(t refTerm) bool { return slices.Contains(joinCalls, t.fn) })
 }
 
 // refEvents are events by what an event's id is made of.
@@ -222,10 +316,10 @@ func refEvaluate(r refRule, all []refMessage, period int64) refEvents {
 			refWindows(r, k, said, out)
 		case r.steps != nil:
 			refSequence(r, k, said, out)
-		case r.key == "device":
+		case r.key == "device" && !r.asks():
 			refDevice(r, k, said, period, out)
 		default:
-			refGroup(r, k, said, out)
+			refGroup(r, k, said, all, period, out)
 		}
 	}
 	return out
@@ -233,6 +327,9 @@ func refEvaluate(r refRule, all []refMessage, period int64) refEvents {
 
 // concerns reports whether a message makes a rule be evaluated.
 func (r refRule) concerns(m refMessage) bool {
+	if len(r.when.metrics())+len(r.clear.metrics()) == 0 {
+		return true
+	}
 	return slices.ContainsFunc(append(r.when.metrics(), r.clear.metrics()...), func(metric string) bool { _, ok := m.says[metric]; return ok })
 }
 
@@ -250,9 +347,16 @@ func refDevice(r refRule, dev string, said []refMessage, period int64, out refEv
 			next = said[i].at
 		}
 		stands := func(at int64) bool { return period == 0 || at-last <= period }
-		if due := start + r.forMs; start != none && !raised && due < next && stands(due) {
+		_, until := r.inForce(start)
+		if due := start + r.forMs; start != none && !raised && due < next && due < until && stands(due) {
 			raised = true
 			out.add(r, dev, start, "raised", due)
+		}
+		if r.hours != nil && start != none && until <= next {
+			if raised {
+				out.add(r, dev, start, "cleared", until)
+			}
+			raised, start = false, none
 		}
 		if i == len(said) {
 			break
@@ -260,7 +364,7 @@ func refDevice(r refRule, dev string, said []refMessage, period int64, out refEv
 		if start != none && !raised && !stands(next) {
 			start = none
 		}
-		if !r.concerns(said[i]) {
+		if in, _ := r.inForce(next); !in || !r.concerns(said[i]) {
 			continue
 		}
 		value := func(t refTerm) float64 { return standing(said[:i+1], t) }
@@ -293,7 +397,7 @@ func refDevice(r refRule, dev string, said []refMessage, period int64, out refEv
 }
 
 // refGroup: a key holds while the rule does for one of its devices.
-func refGroup(r refRule, key string, said []refMessage, out refEvents) {
+func refGroup(r refRule, key string, said, all []refMessage, period int64, out refEvents) {
 	const none = int64(-1)
 	byDevice := map[string][]refMessage{}
 	members := map[string]bool{}
@@ -303,19 +407,33 @@ func refGroup(r refRule, key string, said []refMessage, out refEvents) {
 		if i < len(said) {
 			next = said[i].at
 		}
-		if due := start + r.forMs; start != none && !raised && due < next {
+		_, until := r.inForce(start)
+		if due := start + r.forMs; start != none && !raised && due < next && due < until {
 			raised = true
 			out.add(r, key, start, "raised", due)
+		}
+		if r.hours != nil && start != none && until <= next {
+			if raised {
+				out.add(r, key, start, "cleared", until)
+				spent = start
+			}
+			members = map[string]bool{}
+			raised, start = false, none
 		}
 		if i == len(said) {
 			break
 		}
 		m := said[i]
 		byDevice[m.dev] = append(byDevice[m.dev], m)
-		if !r.concerns(m) {
+		if in, _ := r.inForce(next); !in || !r.concerns(m) {
 			continue
 		}
-		value := func(t refTerm) float64 { return standing(byDevice[m.dev], t) }
+		value := func(t refTerm) float64 {
+			if slices.Contains(joinCalls, t.fn) {
+				return refJoin(t, all, m.zone, m.at, cmp.Or(period, boardHourMs))
+			}
+			return standing(byDevice[m.dev], t)
+		}
 		before := members[m.dev]
 		now := r.when.eval(value)
 		if before && r.clear.terms != nil {

@@ -13,6 +13,7 @@ func (e *Engine) Replace(set *Set, now int64) {
 	}
 	e.shared.replace(next, now)
 	e.prog = next
+	e.shared.resettle(next, now)
 	e.counts.Store(newCounts(next.set, e.counts.Load()))
 	e.census = 0 // a new rule of silence must know all its devices
 }

@@ -107,9 +107,8 @@ func (p *seriesPlan) take(s *seriesState, at int64, v float64) {
 	}
 }
 
-// takeSeries adds a reading of a metric to the device's series of it: to those that remember little, and to
-// those of what is usual.
-func (s *shard) takeSeries(d *device, m *metricPlan, at int64, v float64, little, usual bool) {
+// takeSeries adds a reading of a metric to the device's series of it.
+func (s *shard) takeSeries(d *device, m *metricPlan, at int64, v float64) {
 	if v != v {
 		return
 	}
@@ -117,16 +116,26 @@ func (s *shard) takeSeries(d *device, m *metricPlan, at int64, v float64, little
 		d.own().series = emptySeries(d.plan)
 	}
 	for _, i := range m.series {
-		switch p, state := &d.plan.series[i], &d.series[i]; {
-		case p.fn == "baseline" && usual:
+		p, state := &d.plan.series[i], &d.series[i]
+		s.keepSeries(d, i)
+		if p.fn == "baseline" {
 			s.takeBaseline(state, at, v)
-		case p.fn != "baseline" && little:
-			if s.noted.on {
-				s.past.series.add(d.past, pastSeries{i, *state})
-			}
+		} else {
 			p.take(state, at, v)
 		}
 	}
+}
+
+// keepSeries keeps what a series was before the message in hand.
+func (s *shard) keepSeries(d *device, i int) {
+	if !s.noted.on {
+		return
+	}
+	kept := pastSeries{slot: i, state: d.series[i]}
+	if b := kept.state.base; b != nil {
+		kept.hour = b.now()
+	}
+	s.past.series.add(d.past, kept)
 }
 
 func emptySeries(pl *plan) []seriesState {

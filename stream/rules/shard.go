@@ -42,6 +42,7 @@ type shard struct {
 	tardy    []tardy
 	partials map[groupKey]*winState // of keys that span partitions, of the batch in hand
 	rounds   []spanRound            // of batches since the last Settle
+	keeping  []*heldMessage         // of the batch in hand, for the settler
 
 	baselines int              // of all devices
 	learned   map[learned]bool // whose past was taught
@@ -182,8 +183,8 @@ func (e *Engine) Apply(partition int, seq uint64, o *batch.Observations) {
 	s.count.batches++
 	if len(s.e.shared.rules) > 0 {
 		if n > 0 {
-			s.rounds = append(s.rounds, spanRound{seq: seq, partition: s.index, received: receipts[0], begun: begun, done: s.winClock, partials: s.partials})
-			s.partials = nil
+			s.rounds = append(s.rounds, spanRound{seq: seq, partition: s.index, received: receipts[0], begun: begun, done: s.winClock, partials: s.partials, kept: s.keeping})
+			s.partials, s.keeping = nil, nil
 		}
 		s.clocks = append(s.clocks, clockMove{seq: seq, at: s.clock, received: s.received})
 	}
@@ -301,8 +302,8 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 		}
 		if m != pl.unread && s.set(d, m, at, o.Value[i], o.Text.At(i)) {
 			s.dirty.or(m.rules)
-			if m.series != nil {
-				s.takeSeries(d, m, at, o.Value[i], !tardy, true)
+			if m.series != nil && !tardy { // else it is among them
+				s.takeSeries(d, m, at, o.Value[i])
 			}
 		}
 	}
@@ -312,11 +313,14 @@ func (s *shard) message(pl *plan, rows messageRows, at int64, quality uint8) {
 	d.received, d.time = max(d.received, s.received), now
 	f := &s.frame
 	f.own = at
-	if pl.fences != nil {
+	if pl.fences != nil && !tardy {
 		s.takeFences(d, pl, at)
 	}
 	if pl.posts {
 		s.post(d, rows, at)
+	}
+	if pl.settles {
+		s.keep(d, rows, at)
 	}
 	if pl.hasWindows {
 		f.quality = quality
@@ -414,6 +418,9 @@ func (s *shard) remove(d *device, at int64, reason string) {
 	s.endWindows(d, at, reason)
 	s.leaveJoins(d, at, reason)
 	s.closeAll(d, at, reason)
+	if d.plan.settles {
+		s.hold(d, &heldMessage{at: d.time, kind: heldGone, reason: reason})
+	}
 	s.dropBaselines(d.series)
 	d.gone = true
 	s.devices.remove(s.devices.tag(d.id, d.salt), d)

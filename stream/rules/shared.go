@@ -53,6 +53,13 @@ type shared struct { // it belongs to the goroutine that calls Settle
 	received int64 // newest, Unix ms
 	written  int   // bytes of the last snapshot
 
+	settler *settler                                    // nil where no rule is judged twice
+	hear    func(seq uint64, received int64, v verdict) // of what groups come to; nil: it is put out
+	telling struct {                                    // what the next event of an account is made by
+		seq      uint64
+		received int64
+	}
+
 	board   *board
 	holding map[joinKey]held // the keys that devices hold up by rules that ask other devices
 	heldEnd int64            // no schedule ends any of them before it
@@ -167,6 +174,9 @@ func (s *shared) settle(moves []transition, clocks []clockMove) []made {
 			s.drop(k)
 		}
 	}
+	if s.settler != nil {
+		s.settleRounds()
+	}
 	out := s.out
 	s.out, s.order = nil, 0
 	return out
@@ -249,13 +259,30 @@ func (s *shared) raise(r *bound, k groupKey, g *group, at int64, seq uint64, rec
 }
 
 func (s *shared) emit(r *bound, k groupKey, g *group, state string, at int64, seq uint64, received int64, reason string) {
-	ev := r.event(state, k.key, g.start, at, received, g.evidence, max(len(g.members), 1), reason)
-	ev.Domain, ev.Device, ev.Zone = g.domain, g.device, g.zone
-	if r.Key == "zone" {
-		ev.Zone = k.key
+	v := verdict{rule: r, key: k.key, raised: state == "raised", start: g.start, at: at, reason: reason, evidence: g.said(r, k)}
+	if s.hear != nil {
+		s.hear(seq, received, v)
+		return
 	}
+	if s.settler != nil {
+		s.settler.said = append(s.settler.said, saidEarly{seq, received, v})
+		return
+	}
+	of := v.evidence.of
+	ev := r.event(state, k.key, g.start, at, received, v.evidence, of.Devices, reason)
+	ev.Domain, ev.Device, ev.Zone = of.Domain, of.Device, of.Zone
 	s.out = append(s.out, made{seq: seq, n: 1<<30 + s.order, Event: ev})
 	s.order++
+}
+
+// said is what the group's events say.
+func (g *group) said(r *bound, k groupKey) evidence {
+	v := g.evidence
+	v.of = &whose{g.domain, g.device, g.zone, max(len(g.members), 1)}
+	if r.Key == "zone" {
+		v.of.Zone = k.key
+	}
+	return v
 }
 
 // advance moves the shared event clock; pending keys that are due are raised in order.
@@ -301,4 +328,7 @@ func (s *shared) tick(now int64) {
 		s.apply(&m)
 	}
 	s.advance(c.at, c.seq, c.received)
+	if s.settler != nil {
+		s.settleRounds()
+	}
 }

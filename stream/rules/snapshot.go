@@ -23,8 +23,8 @@ import (
 
 // Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board, 5 no sums of panes, 6 no times since which
 // keys are held, 7 nothing of what late readings may change, 8 no
-// past of devices; they are read as well.
-const snapshotVersion = 9
+// past of devices, 9 no rules that are judged twice; they are read as well.
+const snapshotVersion = 10
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 
@@ -84,6 +84,7 @@ func (e *Engine) Restore(partition int, data []byte) (seq uint64, err error) {
 	if r.bad || len(r.b) != 0 {
 		if partition < 0 {
 			e.shared = newShared(e)
+			e.shared.settleWith(e.prog.set, e.prog)
 		} else {
 			e.shards[partition] = newShard(e, partition)
 		}
@@ -445,6 +446,7 @@ func (s *shared) write(w *writer) {
 	w.windows(open)
 	w.board(s.board)
 	w.holding(s.holding)
+	s.settler.write(w)
 }
 
 func (s *shared) read(r *reader, seq uint64) {
@@ -499,4 +501,5 @@ func (s *shared) read(r *reader, seq uint64) {
 			}
 		}
 	}
+	s.readSettler(r)
 }

@@ -14,6 +14,7 @@ type spanRound struct {
 	received    int64       // the first message was
 	begun, done windowClock // after its first message, and at its end
 	partials    map[groupKey]*winState
+	kept        []*heldMessage
 }
 
 // settleWindows adds what the partitions' batches say to the keys that span them, in the log's order, and judges
@@ -47,6 +48,7 @@ func (s *shared) settleWindows(shards []*shard) {
 		s.takeAsked(r.seq)
 		s.places[r.partition].follow(r.done)
 		s.moveWindows(r.seq)
+		s.passed(r.seq, r.received, r.kept)
 	}
 	s.takeAsked(math.MaxUint64)
 }
@@ -72,6 +74,14 @@ func (s *shared) tickWindows(now int64) {
 		s.places[i].ticked(now)
 	}
 	s.moveWindows(s.taken)
+	s.passed(^uint64(0), now, nil)
+}
+
+// passed notes a batch for the settler, and how far the clock is behind it.
+func (s *shared) passed(seq uint64, received int64, kept []*heldMessage) {
+	if st := s.settler; st != nil {
+		st.rounds = append(st.rounds, settleRound{seq, kept, s.windows.clock, received})
+	}
 }
 
 // moveWindows judges what is over; seq is the batch that says so.

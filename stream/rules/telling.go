@@ -71,6 +71,30 @@ func (w *windows) tell(s *winState, state string, at int64, reason string, f *fr
 	t.tell(s, toldCleared, at, t.to, reason, false, emit)
 }
 
+// begin tells of an episode that begins and was not told of before, or was withdrawn.
+func (s *winState) begin(start, at int64, v evidence, reason string, emit emitFunc) {
+	if slices.ContainsFunc(s.told, func(t telling) bool { return t.id == start }) {
+		s.amend(math.MinInt64, append(s.standing(), telling{start: start, began: at, from: v}), emit)
+		return
+	}
+	s.told = append(s.told, telling{id: start, start: start, began: at, from: v})
+	s.newest().tell(s, toldRaised, at, v, reason, false, emit)
+	if slices.ContainsFunc(s.told, func(t telling) bool { return t.fixes > 0 }) {
+		s.affirm(-1, emit)
+	}
+}
+
+// standing are the tellings that were not withdrawn, as they are known.
+func (s *winState) standing() []telling {
+	var out []telling
+	for i := range s.told {
+		if t := &s.told[i]; !t.gone {
+			out = append(out, telling{start: t.start, began: t.began, end: t.end, from: t.from, to: t.to, why: t.why})
+		}
+	}
+	return out
+}
+
 // newest is the telling of the episode that stands.
 func (s *winState) newest() *telling { return &s.told[len(s.told)-1] }
 
@@ -234,6 +258,9 @@ func (s *winState) final(clock int64) {
 
 // same reports whether two readings of a window say the same, but for what the order of adding rounds.
 func (v *evidence) same(o *evidence) bool {
+	if (v.of == nil) != (o.of == nil) || v.of != nil && *v.of != *o.of {
+		return false
+	}
 	if v.text != o.text || (v.bounds == nil) != (o.bounds == nil) || v.bounds != nil && *v.bounds != *o.bounds || !maps.Equal(v.tuned, o.tuned) {
 		return false
 	}
@@ -253,10 +280,12 @@ type toldEvidence struct {
 	Values map[string]any    `json:"values,omitempty"`
 	Bounds *windowBounds     `json:"bounds,omitempty"`
 	Tuned  map[string]string `json:"tuned,omitempty"`
+	Chain  []string          `json:"chain,omitempty"`
+	Of     *whose            `json:"of,omitempty"`
 }
 
 func (w *writer) evidence(v *evidence) {
-	w.text(string(plainJSON(toldEvidence{v.text, v.values, v.bounds, v.tuned})))
+	w.text(string(plainJSON(toldEvidence{v.text, v.values, v.bounds, v.tuned, v.chain, v.of})))
 }
 
 func (r *reader) evidence() evidence {
@@ -264,7 +293,7 @@ func (r *reader) evidence() evidence {
 	if err := json.Unmarshal([]byte(r.text()), &v); err != nil {
 		r.bad = true
 	}
-	return evidence{text: v.Text, values: v.Values, bounds: v.Bounds, tuned: v.Tuned}
+	return evidence{text: v.Text, values: v.Values, bounds: v.Bounds, tuned: v.Tuned, chain: v.Chain, of: v.Of}
 }
 
 func (w *writer) told(all []telling) {
