@@ -14,7 +14,7 @@ import (
 	"panormus/stream/batch"
 )
 
-var propertySeeds = flag.Int("seeds", 4, "how many random rules and streams TestAgainstReference goes through")
+var propertySeeds = flag.Int("seeds", 2, "how many random rules and streams TestAgainstReference goes through")
 
 // A propertyCase is random rules and a random stream.
 type propertyCase struct {
@@ -202,7 +202,9 @@ type delivery struct {
 // however the messages arrive inside the lateness, are cut into batches and partitions, and wherever the
 // engine is restored from its snapshots. -seeds 200 goes on for longer; a failure names its seed.
 func TestAgainstReference(t *testing.T) {
-	seeds := []uint64{74} // an episode that was told late was forgotten before its time, and told twice
+	// An episode that was told late was forgotten before its time, and told twice; one that was withdrawn was told again
+	// under its id; a key's time was up when its schedule ended.
+	seeds := []uint64{74, 17, 66}
 	for seed := range uint64(*propertySeeds) {
 		seeds = append(seeds, seed)
 	}
@@ -308,20 +310,41 @@ func (c propertyCase) run(t *testing.T, set *Set, registry *testRegistry, d deli
 		arrivals = append(arrivals, a)
 	}
 	slices.SortStableFunc(arrivals, func(a, b arrival) int { return int(a.received - b.received) })
-	cfg := Config{Registry: registry, Partitions: d.partitions}
-	e := New(cfg, set)
-	var events []batch.Event
-	seq, now := uint64(0), int64(0)
-	for i := 0; i < len(arrivals); {
-		p := partition(arrivals[i].dev, d.partitions)
-		o := &batch.Observations{}
-		for n := 1 + rnd.IntN(d.longest); n > 0 && i < len(arrivals) && partition(arrivals[i].dev, d.partitions) == p; n-- {
-			a := arrivals[i]
+	e, events, now := deliver(t, Config{Registry: registry, Partitions: d.partitions}, set, arrivals, d.longest, d.restarts, rnd,
+		func(a arrival) (string, int64) { return a.dev, a.received }, func(a arrival, o *batch.Observations) {
 			h := o.Begin(a.at, a.received, "lab", a.dev)
 			for _, metric := range slices.Sorted(maps.Keys(a.says)) {
 				o.Append(h, metric, a.says[metric], "", 0)
 			}
-			now = a.received
+		})
+	for range 3 { // what was due last is raised, and what that began ends
+		now += 600_000
+		e.Tick(now)
+		events = append(events, e.Settle()...)
+	}
+	out := refEvents{}
+	for line := range outcome(t, events) {
+		out[line] = true
+	}
+	return out
+}
+
+// deliver gives an engine what arrives, in batches of neighbours of a partition, at most so many long, that are
+// settled and ticked after now and then; with restarts it is restored from its snapshots again and again. It
+// returns the engine, what it made and when the last message came.
+func deliver[T any](t *testing.T, cfg Config, set *Set, arrivals []T, longest int, restarts bool, rnd *rand.Rand, about func(T) (device string, received int64), add func(T, *batch.Observations)) (e *Engine, events []batch.Event, now int64) {
+	t.Helper()
+	of := func(i int) int {
+		device, _ := about(arrivals[i])
+		return partition(device, cfg.Partitions)
+	}
+	e = New(cfg, set)
+	seq := uint64(0)
+	for i := 0; i < len(arrivals); {
+		p, o := of(i), &batch.Observations{}
+		for n := 1 + rnd.IntN(longest); n > 0 && i < len(arrivals) && of(i) == p; n-- {
+			add(arrivals[i], o)
+			_, now = about(arrivals[i])
 			i++
 		}
 		seq++
@@ -333,7 +356,7 @@ func (c propertyCase) run(t *testing.T, set *Set, registry *testRegistry, d deli
 			events = append(events, e.Settle()...)
 			e.Tick(now) // the worker's clock, caught up
 		}
-		if d.restarts && rnd.IntN(8) == 0 {
+		if restarts && rnd.IntN(8) == 0 {
 			events = append(events, e.Settle()...)
 			next, err := e.Restarted(seq)
 			if err != nil {
@@ -342,15 +365,5 @@ func (c propertyCase) run(t *testing.T, set *Set, registry *testRegistry, d deli
 			e = next
 		}
 	}
-	events = append(events, e.Settle()...)
-	for range 3 { // what was due last is raised, and what that began ends
-		now += 600_000
-		e.Tick(now)
-		events = append(events, e.Settle()...)
-	}
-	out := refEvents{}
-	for line := range outcome(t, events) {
-		out[line] = true
-	}
-	return out
+	return e, append(events, e.Settle()...), now
 }

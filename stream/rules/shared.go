@@ -248,7 +248,7 @@ func (s *shared) apply(m *transition) {
 
 // decide raises a key whose time is up at this very transition, and that still holds.
 func (s *shared) decide(r *bound, k groupKey, g *group, m *transition) {
-	if g.state == pending && g.start+r.forMs <= g.time {
+	if g.state == pending && g.start+r.forMs <= g.time && g.time < s.frame.scheduleEnd(r, g.start) {
 		s.raise(r, k, g, g.time, m.seq, m.received)
 	}
 }

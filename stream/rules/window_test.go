@@ -340,46 +340,15 @@ func runWindows(t *testing.T, set *Set, registry *testRegistry, readings []refRe
 	slices.SortStableFunc(arrivals, func(a, b arrival) int { return int(a.received - b.received) })
 	partitions := []int{1, 16, 4, 7}[variant/2]
 	longest := 1 + rnd.IntN(30)
-	cfg := Config{Registry: registry, Partitions: partitions}
-	e := New(cfg, set)
-	var events []batch.Event
-	seq := uint64(0)
-	last := int64(0)
-	for i := 0; i < len(arrivals); {
-		p := partition(arrivals[i].dev, partitions)
-		o := &batch.Observations{}
-		for n := 1 + rnd.IntN(longest); n > 0 && i < len(arrivals) && partition(arrivals[i].dev, partitions) == p; n-- {
-			a := arrivals[i]
+	e, events, last := deliver(t, Config{Registry: registry, Partitions: partitions}, set, arrivals, longest, variant%2 == 1, rnd,
+		func(a arrival) (string, int64) { return a.dev, a.received }, func(a arrival, o *batch.Observations) {
 			h := o.Begin(a.at, a.received, "lab", a.dev)
 			if a.x == a.x {
 				o.Append(h, "x", a.x, "", 0)
 			} else {
 				o.Append(h, "y", 1, "", 0)
 			}
-			last = a.received
-			i++
-		}
-		seq++
-		e.Apply(p, seq, o)
-		if rnd.IntN(2) == 0 {
-			events = append(events, e.Settle()...)
-		}
-		if rnd.IntN(10) == 0 {
-			events = append(events, e.Settle()...)
-			e.Tick(last) // the worker's clock, caught up
-		}
-		if variant%2 == 1 && rnd.IntN(8) == 0 {
-			events = append(events, e.Settle()...)
-			next := New(cfg, set)
-			for p := -1; p < partitions; p++ {
-				if _, err := next.Restore(p, e.Snapshot(p, seq)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			e = next
-		}
-	}
-	events = append(events, e.Settle()...)
+		})
 	if late := e.Stats().WindowLate; late != 0 && variant%2 == 0 {
 		t.Errorf("%d late, want none", late)
 	}
