@@ -51,3 +51,12 @@ describe('translate', () => {
     expect(pickLang('xx', ['it'])).toBe('it');
   });
 });
+
+describe('reasons of rejection', () => {
+  it('have words, each of them', () => {
+    const source = readFileSync(join(import.meta.dirname, '../../../../ingest/envelope.go'), 'utf8');
+    const reasons = [...source.matchAll(/ Reason = "(\w+)"/g)].map(([, reason]) => reason);
+    expect(reasons.length).toBeGreaterThan(40);
+    expect(reasons.filter((r) => !(`reason.${r}` in en))).toEqual([]);
+  });
+});
