@@ -172,6 +172,7 @@ export async function startMock(options = {}) {
         const text = (q.get('q') ?? '').toLowerCase();
         return paged('devices', list.filter((d) => wants(d) && (d.id.includes(text) || d.name.toLowerCase().includes(text))).map(device));
       }
+      if (kind === 'state' && id === 'changes') return send(200, { devices: list.map((d) => ({ id: d.id, t: stamp(d.t), values: d.values })) });
       if (kind === 'state') return paged('devices', list.filter(wants).map((d) => ({ ...item(d), seen: stamp(d.t) })));
       if (kind === 'events' && id) {
         const event = events.find((e) => e.id === id);

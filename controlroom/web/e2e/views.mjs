@@ -5,6 +5,35 @@ const mapReady = '[data-testid=map][data-ready=true]';
 export const views = [
   { name: 'city', path: '/', ready: mapReady, act: mapStill },
   { name: 'canvas', path: '/?renderer=canvas', ready: '[data-testid=map][data-renderer=canvas]', act: mapStill },
+  {
+    name: 'city-past',
+    path: '/',
+    ready: mapReady,
+    act: async (v) => {
+      const slider = v.page.getByTestId('time-slider');
+      await slider.focus();
+      for (let i = 0; i < 3; i++) await v.page.keyboard.press('PageDown');
+      await v.appears('[data-testid=replay][data-loading=false]', 'the city is shown as it was');
+      v.check((await v.page.getByTestId('time').getAttribute('data-past')) === 'true', 'the slider says that it is past');
+    },
+  },
+  {
+    name: 'city-layers',
+    path: '/',
+    ready: mapReady,
+    act: async (v) => {
+      await v.page.locator('[data-testid=layers] summary').click();
+      await v.appears('[data-testid=layers] fieldset', 'the layers are shown');
+      if (!v.phone) return;
+      const grip = v.page.getByTestId('layers').getByRole('slider');
+      await grip.focus();
+      await v.page.keyboard.press('End');
+      v.check((await grip.getAttribute('aria-valuenow')) === '2', 'the sheet of the layers is raised by keyboard');
+      await v.page.keyboard.press('Home');
+      v.check((await grip.getAttribute('aria-valuenow')) === '0', 'and lowered');
+      await v.page.keyboard.press('ArrowUp');
+    },
+  },
   { name: 'asset', path: '/asset/lamp-0001', ready: '[data-testid=chart][data-points]', act: mapStill },
   { name: 'table', path: '/table', ready: '[data-testid=row]' },
   { name: 'domains', path: '/domains', ready: '[data-testid=domain-row]' },

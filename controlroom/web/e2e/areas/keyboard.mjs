@@ -17,5 +17,14 @@ export async function once(browser) {
     await page.keyboard.press('Escape');
     await v.until(() => document.querySelector('[data-testid=asset]') === null, null, 'Escape closes the panel');
   }
+  // The map by keyboard: an asset that is brought to its middle is opened again by Enter.
+  const placed = await page.evaluate(async () => (await (await fetch('/api/v1/state?limit=1000')).json()).devices.find((d) => d.lat !== null)?.id);
+  await v.go(`/asset/${encodeURIComponent(placed)}`);
+  await v.appears('[data-testid=map][data-ready=true]', 'the map is drawn');
+  await page.getByTestId('asset-close').click();
+  await v.until(() => document.querySelector('[data-testid=asset]') === null, null, 'the panel is closed');
+  await page.locator('[data-testid=map] canvas').focus();
+  await page.keyboard.press('Enter');
+  await v.appears('[data-testid=asset]', 'Enter on the map opens what is in its middle');
   await v.close();
 }

@@ -16,7 +16,25 @@ export async function once(browser, { eventText }) {
   await v.appears('[data-testid=row]', 'the table is there too');
   v.check(v.path() === '/replay', 'the address stays');
   await v.look('replay');
+  // On the map the last hours are there too, and leaving them needs no new page.
+  await page.getByTestId('replay-map').click();
+  await v.page.evaluate(() => (globalThis.samePage = true));
   await page.getByTestId('replay-leave').click();
   await v.appears('[data-testid=feed-state][data-state=live]', 'it is left for the present');
+  v.check(v.path() === '/' && (await page.evaluate(() => globalThis.samePage === true)), 'by the same page');
+  await page.getByTestId('time-slider').focus();
+  await page.keyboard.press('ArrowLeft');
+  await page.keyboard.press('ArrowLeft');
+  await v.appears('[data-testid=replay][data-loading=false]', "the map's slider goes back by keyboard");
+  v.check(v.path() === '/replay' && (await page.getByTestId('time').getAttribute('data-past')) === 'true', 'the moment has an address, and the slider says that it is past');
+  await v.look('city-past');
+  await page.getByTestId('time-slider').focus();
+  await page.keyboard.press('End');
+  await v.appears('[data-testid=feed-state][data-state=live]', 'its end is the present');
+  await v.until(() => Number(document.querySelector('[data-testid=count-all]')?.dataset.total) > 0, null, 'and the city is there');
+  await page.goBack();
+  await v.appears('[data-testid=replay][data-loading=false]', 'back is the moment again');
+  await page.goForward();
+  await v.appears('[data-testid=feed-state][data-state=live]', 'forth is the present');
   await v.close();
 }

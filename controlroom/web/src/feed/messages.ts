@@ -14,7 +14,9 @@ export type ToWorker =
   | { op: 'rows'; request: number; query: RowQuery }
   | { op: 'areas'; request: number; domain: string; after: Record<string, number>; now: number }
   | { op: 'retry' }
-  /** leave the present for good: show this moment, Unix ms */
+  /** leave the past: `present` answers when all of the present is there */
+  | { op: 'present' }
+  /** leave the present: show this moment, Unix ms */
   | { op: 'seek'; at: number; speed: number; playing: boolean }
   | { op: 'play'; on: boolean; speed: number };
 
@@ -50,6 +52,7 @@ export type FromWorker =
   | { kind: 'rows'; request: number; rows: Row[]; total: number }
   | { kind: 'areas'; request: number; areas: AreaCount[] }
   | { kind: 'replay'; status: ReplayStatus }
+  | { kind: 'present' }
   /** the server does not know the reader any more */
   | { kind: 'signedOut' }
   | { kind: 'trouble'; title: string; detail: string };

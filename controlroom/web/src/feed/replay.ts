@@ -114,6 +114,13 @@ export class Replay {
     this.#tell();
   }
 
+  /** Tells and writes nothing more. */
+  end(): void {
+    this.#run++;
+    this.#playing = false;
+    this.#loading = true; // what is under way is not taken any more, and nothing new begins
+  }
+
   play(on: boolean, speed: number): void {
     this.#playing = on;
     this.#speed = speed;

@@ -21,6 +21,7 @@ let drawn = true;
 let ready = false;
 let patchTimer: ReturnType<typeof setTimeout> | null = null;
 let lastPatch = Date.now();
+let topics: Topic[] = []; // what the reader may see
 let watched: string | null = null;
 let watchedDirty = false;
 let events: CityEvent[] = [];
@@ -116,14 +117,16 @@ function addAlarm(alarm: unknown): void {
   }, alarmsEvery);
 }
 
-// Where assets are and what they are called is today's: the replay begins once the feed has told that, and ends it.
+// Where assets are and what they are called is today's: the replay begins once the feed has told that, and stops it.
 let replay: Replay | null = null;
+let ticks: ReturnType<typeof setInterval> | undefined;
+let returning = false;
 let wanted: { at: number; speed: number; playing: boolean } | null = null;
 function seek(): void {
   if (!wanted || !ready) return;
   if (!replay) {
     client?.stop();
-    replay = new Replay({
+    const mine = new Replay({
       forget: () => {
         table.forget();
         watchedDirty = watched !== null;
@@ -139,11 +142,27 @@ function seek(): void {
         return (await response.json()) as T;
       },
       now: () => Date.now(),
-      tell: (status) => post({ kind: 'replay', status }),
+      tell: (status) => {
+        if (replay === mine) post({ kind: 'replay', status });
+      },
     });
-    setInterval(() => void replay?.tick(), 250);
+    replay = mine;
+    ticks = setInterval(() => void replay?.tick(), 250);
   }
   void replay.seek(wanted.at, wanted.speed, wanted.playing);
+}
+
+// What is shown stays the past until a fresh snapshot is whole: nothing half of then and half of now.
+function present(): void {
+  wanted = null;
+  if (!replay || !client) return;
+  replay.end();
+  replay = null;
+  clearInterval(ticks);
+  ready = false;
+  returning = true;
+  for (const topic of topics) subscribe[topic]();
+  client.start();
 }
 
 const subscribe: Record<Topic, () => void> = {
@@ -159,6 +178,8 @@ const subscribe: Record<Topic, () => void> = {
           watchedDirty = watched !== null;
           if (patchTimer !== null) clearTimeout(patchTimer);
           sendPatch();
+          if (returning && !wanted) post({ kind: 'present' });
+          returning = false;
           tellHealth();
           seek();
         },
@@ -239,7 +260,7 @@ async function introduce(): Promise<void> {
       if (response.status === 401) post({ kind: 'signedOut' });
       if (response.ok) {
         const who = (await response.json()) as Who;
-        const topics = topicsOf(who);
+        topics = topicsOf(who);
         for (const topic of topics) subscribe[topic]();
         if (!topics.includes('state')) ready = true; // there is nothing to wait for
         post({ kind: 'who', who });
@@ -276,6 +297,9 @@ scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     case 'play':
       if (wanted) wanted = { ...wanted, speed: data.speed, playing: data.on };
       replay?.play(data.on, data.speed);
+      break;
+    case 'present':
+      present();
       break;
     case 'retry':
       client?.retryNow();

@@ -29,13 +29,15 @@ class App {
   wall = $state.raw<WallPlan | null>(location.pathname === routes.wall ? parseWall(location.search) : null);
   readonly bell = new Bell();
   /** the city is played back: nothing shown is now */
-  readonly replaying = location.pathname === routes.replay;
+  replaying = $state(location.pathname === routes.replay);
+  /** on the way from there to now */
+  returning = $state(false);
   readonly feed = new Feed();
   readonly events = new EventList();
 
   constructor() {
     setInterval(() => (this.now = this.time()), 1000);
-    addEventListener('popstate', () => (this.route = parseRoute(location.pathname, location.search)));
+    addEventListener('popstate', () => this.#arrive());
     const scheme = matchMedia('(prefers-color-scheme: dark)');
     this.#systemDark = scheme.matches;
     scheme.addEventListener('change', () => (this.#systemDark = scheme.matches));
@@ -45,7 +47,8 @@ class App {
       (events) => (!this.replaying || this.feed.replay) && this.events.add(events),
       () => this.replaying || void this.events.load(), // after a gap, which only a subscription has
     );
-    if (!this.replaying) this.feed.onAlarms((list, all) => alarms.take(list, all));
+    this.feed.onAlarms((list, all) => alarms.take(list, all));
+    this.feed.onPresent(() => this.#back());
     if (this.route.domain) this.events.filter = { domain: this.route.domain, severity: '' };
     this.feed.start((who) => {
       me.who = who;
@@ -56,11 +59,8 @@ class App {
   /** What is read once it is known who reads. */
   #begin(): void {
     const events = me.may('events.read');
-    if (this.replaying) {
-      const params = new URLSearchParams(location.search);
-      const at = Date.parse(params.get('at') ?? '');
-      this.seek(Number.isFinite(at) ? at : Date.now() - 3_600_000, Number(params.get('speed')) || 10);
-    } else if (events) void this.events.load();
+    if (this.replaying) this.#replay();
+    else if (events) void this.events.load();
     void this.loadZones();
   }
 
@@ -69,12 +69,47 @@ class App {
     return this.feed.replay?.at ?? Date.now();
   }
 
+  /** To the moment the address names; the page may have come there by going back or forth. */
+  #replay(): void {
+    const params = new URLSearchParams(location.search);
+    const at = Date.parse(params.get('at') ?? '');
+    this.seek(Number.isFinite(at) ? at : Date.now() - 3_600_000, Number(params.get('speed')) || 10);
+  }
+
+  #arrive(): void {
+    if (location.pathname === routes.replay) {
+      this.replaying = true;
+      this.#replay();
+      return;
+    }
+    this.route = parseRoute(location.pathname, location.search);
+    if (this.replaying) this.present();
+  }
+
   /** Goes to a moment of the past; the address follows, so that it can be sent to somebody. */
-  seek(at: number, speed = this.feed.replay?.speed ?? 10): void {
-    this.feed.seek(at, speed, this.feed.replay?.playing ?? true);
+  seek(at: number, speed = this.feed.replay?.speed ?? 10, playing = this.feed.replay?.playing ?? true): void {
+    this.feed.seek(at, speed, playing);
     this.events.until = new Date(at).toISOString();
     void this.events.load(true);
-    history.replaceState(null, '', `${routes.replay}?${new URLSearchParams({ at: this.events.until, speed: String(speed) })}`);
+    const address = `${routes.replay}?${new URLSearchParams({ at: this.events.until, speed: String(speed) })}`;
+    if (this.replaying) history.replaceState(null, '', address);
+    else history.pushState(null, '', address);
+    this.replaying = true;
+    this.returning = false;
+  }
+
+  /** Leaves the past. It is not live again before the feed has told all there is now. */
+  present(): void {
+    this.returning = true;
+    this.feed.present();
+  }
+
+  #back(): void {
+    this.replaying = this.returning = false;
+    this.now = this.time();
+    this.events.until = '';
+    if (me.may('events.read')) void this.events.load(true);
+    if (location.pathname === routes.replay) history.pushState(null, '', formatRoute(this.route));
   }
 
   async loadZones(): Promise<void> {

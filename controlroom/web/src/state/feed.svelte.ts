@@ -49,6 +49,7 @@ export class Feed {
   #eventListeners = new Set<(events: CityEvent[]) => void>();
   #gapListeners = new Set<() => void>();
   #alarmListeners = new Set<(alarms: Alarm[], all: boolean) => void>();
+  #presentListeners = new Set<() => void>();
   #requests = new Map<number, (answer: { rows: Row[]; total: number }) => void>();
   #areaRequests = new Map<number, (areas: AreaCount[]) => void>();
   #nextRequest = 0;
@@ -80,6 +81,12 @@ export class Feed {
     return () => this.#alarmListeners.delete(fn);
   }
 
+  /** Called when the past was left and what is shown is now again. */
+  onPresent(fn: () => void): () => void {
+    this.#presentListeners.add(fn);
+    return () => this.#presentListeners.delete(fn);
+  }
+
   /** Follows one asset's values in `watched`; null follows none. */
   watch(id: string | null): void {
     this.#watchedID = id;
@@ -108,7 +115,12 @@ export class Feed {
     this.#tell({ op: 'retry' });
   }
 
-  /** Shows a moment of the past, and from there on the past: the present is to be had by opening the page anew. */
+  /** Leaves the past: what is shown stays until all of the present has come. */
+  present(): void {
+    this.#tell({ op: 'present' });
+  }
+
+  /** Shows a moment of the past, and from there on the past. */
   seek(at: number, speed: number, playing: boolean): void {
     this.#tell({ op: 'seek', at, speed, playing });
   }
@@ -165,6 +177,10 @@ export class Feed {
         break;
       case 'replay':
         this.replay = m.status;
+        break;
+      case 'present':
+        this.replay = null;
+        for (const fn of this.#presentListeners) fn();
         break;
       case 'signedOut':
         signIn();
