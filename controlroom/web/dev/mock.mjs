@@ -173,6 +173,7 @@ export async function startMock(options = {}) {
         return paged('devices', list.filter((d) => wants(d) && (d.id.includes(text) || d.name.toLowerCase().includes(text))).map(device));
       }
       if (kind === 'state' && id === 'changes') return send(200, { devices: list.map((d) => ({ id: d.id, t: stamp(d.t), values: d.values })) });
+      if (kind === 'state' && id === 'cameras') return send(200, { cameras: [] });
       if (kind === 'state') return paged('devices', list.filter(wants).map((d) => ({ ...item(d), seen: stamp(d.t) })));
       if (kind === 'events' && id) {
         const event = events.find((e) => e.id === id);
