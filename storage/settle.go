@@ -207,7 +207,7 @@ func (db *DB) place(ctx context.Context, id string, first dayParts) (done bool, 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), insertTimeout)
 	defer cancel()
 	var busy uint64
-	if err := db.conn.QueryRow(ctx, "SELECT (SELECT count() FROM system.processes WHERE query_kind = 'Insert') + "+
+	if err := db.conn.QueryRow(ctx, "SELECT (SELECT count() FROM system.processes WHERE startsWith(query, 'INSERT INTO observations (')) + "+
 		"(SELECT count() FROM system.mutations WHERE NOT is_done AND database = currentDatabase() AND table = 'observations')").Scan(&busy); err != nil {
 		return false, err
 	}
