@@ -20,6 +20,7 @@ type device struct {
 	version  uint32   // of the registry when asset was looked up
 	gone     bool
 	retuned  bool // the overrides of the registry changed since its rules were judged
+	tunes    bool // tuned is not 0
 	episodes episodes
 	*more
 	asset *devices.Asset
@@ -98,7 +99,7 @@ func (d *device) own() *more {
 // empty gives the device slots for its plan in which nothing was reported.
 func (d *device) empty() {
 	n := len(d.plan.nums)
-	slots := make([]float64, 2*n+len(d.plan.texts))
+	slots := make([]float64, max(2*n+len(d.plan.texts), 1)) // as all says
 	for i := range n {
 		slots[i] = nan
 	}
@@ -117,18 +118,15 @@ func (d *device) empty() {
 	}
 }
 
-// nums are the values by slot of the plan. Behind them, up to the capacity, are the times of all values.
-func (d *device) nums() []float64 {
-	n := len(d.plan.nums)
-	return unsafe.Slice(d.slots, 2*n+len(d.plan.texts))[:n]
-}
+// nums are the values by slot of the plan.
+func (d *device) nums() []float64 { return d.all(d.plan)[:len(d.plan.nums)] }
 
 // times are when the values were reported, numbers first, then texts: Unix ms, 0 for never. They are
 // numbers, which hold every millisecond, for the sake of a single slice.
-func (d *device) times() []float64 {
-	n := len(d.plan.nums)
-	return unsafe.Slice(d.slots, 2*n+len(d.plan.texts))[n:]
-}
+func (d *device) times() []float64 { return d.all(d.plan)[len(d.plan.nums):] }
+
+// all are nums and, behind them, times; pl is the device's plan.
+func (d *device) all(pl *plan) []float64 { return unsafe.Slice(d.slots, 2*len(pl.nums)+len(pl.texts)) }
 
 func (d *device) seenAt(i int) int64 { return int64(d.times()[i]) }
 

@@ -199,7 +199,7 @@ func (d *device) noteOverrides(old *devices.Asset) {
 	next := overridesHash(d.asset)
 	d.retuned = d.retuned || old != nil && next != d.tuned
 	if next != d.tuned {
-		d.own().tuned = next
+		d.own().tuned, d.tunes = next, next != 0
 	}
 }
 

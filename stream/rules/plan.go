@@ -35,6 +35,9 @@ type plan struct {
 	unread     *metricPlan   // of the metrics that no rule reads
 }
 
+// idle reports whether nothing is to be done with what its devices say.
+func (pl *plan) idle() bool { return len(pl.rules) == 0 && !pl.posts }
+
 // metricPlan is what a row of one metric does.
 type metricPlan struct {
 	posts     bool   // it is for the board

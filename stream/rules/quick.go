@@ -6,6 +6,7 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 
+	"panormus/devices"
 	"panormus/stream/batch"
 )
 
@@ -154,73 +155,103 @@ func (pl *plan) layQuick() {
 	pl.unread.quick = !everyMessage && pl.fences == nil
 }
 
-// quick takes the message that is row i alone, if it can; it returns false, and has done nothing, where
-// the long way is to be gone.
-func (s *shard) quick(o *batch.Observations, i int, h *home, m *metricPlan, at int64) bool {
-	d, v := s.held[o.Device.Index[i]], o.Value[i]
-	if d == nil || d.home != h || d.gone || d.episodes.n != 0 || v != v || at < d.time {
-		return false
-	}
-	n := uint(len(m.tests))
-	if s.judged%sampleEvery+n >= sampleEvery {
-		return false // one of them is timed
-	}
-	s.refresh(d)
-	if d.retuned || d.tuned != 0 {
-		return false // some of the rules may not be for it
-	}
-	now, before := at, d.time
-	d.received, d.time = max(d.received, s.received), now
-	if m.num < 0 {
+// quickRows applies the messages from row i on that have one reading each and can go the quick way; it returns
+// the first row that it did not apply, at the latest end. Of that one it may have moved the clocks already.
+func (s *shard) quickRows(o *batch.Observations, i, end int) int {
+	n := o.Len()
+	doms, devs, codes := o.Domain.Index[:n], o.Device.Index[:n], o.Metric.Index[:n]
+	times, receipts, values, qualities := o.Time[:n], o.Received[:n], o.Value[:n], o.Quality[:n]
+	metrics, version := len(o.Metric.Values), s.e.registryVersion()
+	p, first := &s.past, i
+	var lastAt, lastReceived int64
+	for ; i < end; i++ {
+		dom, dev, at, received, quality := doms[i], devs[i], times[i], receipts[i], qualities[i]
+		if j := i + 1; j < n && devs[j] == dev && times[j] == at && receipts[j] == received && doms[j] == dom {
+			break
+		}
+		h, d, v := s.homed[dom], s.held[dev], values[i]
+		if d == nil || d.home != h || d.version != version || v != v || h.plan.idle() {
+			break
+		}
+		m := s.metrics[int(dom)*metrics+int(codes[i])]
+		if m == nil {
+			m = s.metric(h.plan, o, i, int(dom)*metrics)
+		}
+		if !m.quick {
+			break
+		}
+		if quality&devices.QualityClock != 0 {
+			at = received
+		}
+		if at < d.time {
+			break
+		}
+		if i == first || at != lastAt || received != lastReceived {
+			s.moveClocks(i, at, received)
+			lastAt, lastReceived = at, received
+		}
+		tests := uint(len(m.tests))
+		if d.gone || d.retuned || d.tunes || d.episodes.n != 0 || s.judged%sampleEvery+tests >= sampleEvery { // one of them is timed
+			break
+		}
+		before := d.time
+		d.received, d.time = max(d.received, received), at
+		if m.num < 0 {
+			if h.plan.redoes {
+				s.noteOne(d, -1, at, before, quality)
+			}
+			continue
+		}
+		all := d.all(h.plan)
+		slots := len(h.plan.nums)
+		nums := all[:slots]
+		seen, was := &all[slots+m.num], nums[m.num]
 		if h.plan.redoes {
-			s.noteOne(d, -1, at, before, o.Quality[i])
+			ago := uint64(at - before)
+			if *seen == float64(before) && quality == 0 && p.fits(ago) { // as noteOne
+				p.newest = max(p.newest, at)
+				p.push(d, was, pastBits(m.num, ago)|pastBegins)
+			} else {
+				s.noteOne(d, m.num, at, before, quality)
+			}
 		}
-		return true
-	}
-	nums := d.nums()
-	seen, was := &nums[:cap(nums)][len(nums)+m.num], nums[m.num]
-	if h.plan.redoes {
-		p, ago := &s.past, uint64(at-before)
-		if *seen == float64(before) && o.Quality[i] == 0 && p.fits(ago) { // as noteOne
-			p.newest = max(p.newest, at)
-			p.push(d, was, pastBits(m.num, ago)|pastBegins)
-		} else {
-			s.noteOne(d, m.num, at, before, o.Quality[i])
+		nums[m.num], *seen = v, float64(at)
+		if m.settles != "" {
+			s.keepOne(d, m, at, v, quality)
 		}
-	}
-	nums[m.num], *seen = v, float64(at)
-	if m.settles != "" {
-		s.keepOne(d, m, at, v, o.Quality[i])
-	}
-	if n == 0 {
-		return true
-	}
-	s.judged += n
-	s.count.quick[m.id]++
-	f := &s.frame
-	if !m.pure {
-		f.nums, f.texts, f.dev, f.now, f.quality = d.nums(), d.texts, d, now, o.Quality[i]
-		for next := 0; next < len(m.tests); {
-			next = s.testFrom(d, m, next)
+		if tests == 0 {
+			continue
 		}
-		s.begins(d)
-		return true
-	}
-	for j := range m.tests {
-		t := &m.tests[j]
-		var v tri
-		if t.form == formOne {
-			v = t.a.eval(nums)
-		} else {
-			v = t.both(nums)
+		s.judged += tests
+		s.count.quick[m.id]++
+		f := &s.frame
+		if !m.pure {
+			f.nums, f.texts, f.dev, f.now, f.quality = nums, d.texts, d, at, quality
+			for next := 0; next < len(m.tests); {
+				next = s.testFrom(d, m, next)
+			}
+			s.begins(d)
+			continue
 		}
-		if v != no {
-			f.nums, f.texts, f.dev, f.now, f.quality, f.failed = d.nums(), d.texts, d, now, o.Quality[i], false
-			s.tested(d, t.rule, v)
+		for j := range m.tests {
+			t := &m.tests[j]
+			var v tri
+			if t.form == formOne {
+				v = t.a.eval(nums)
+			} else {
+				v = t.both(nums)
+			}
+			if v != no {
+				f.nums, f.texts, f.dev, f.now, f.quality, f.failed = nums, d.texts, d, at, quality, false
+				s.tested(d, t.rule, v)
+			}
+		}
+		if d.episodes.n != 0 {
+			s.begins(d)
 		}
 	}
-	s.begins(d)
-	return true
+	s.count.messages += uint64(i - first)
+	return i
 }
 
 // begins keeps that a device had no episode before its newest row of the past, where it has one now.

@@ -50,7 +50,7 @@ func turnOf(b *testing.B, devices, repeat int) (all []*batch.Observations, parti
 
 // BenchmarkFilter is one filter on messages of one reading, with devices that speak often in a batch and once.
 func BenchmarkFilter(b *testing.B) {
-	for _, shape := range []struct{ devices, repeat int }{{1000, 64}, {16_000, 4}, {16_000, 1}, {100_000, 1}} {
+	for _, shape := range []struct{ devices, repeat int }{{1000, 64}, {1000, 1}, {16_000, 4}, {16_000, 1}, {100_000, 1}} {
 		b.Run(fmt.Sprintf("devices=%d/readings=%d", shape.devices, shape.repeat), func(b *testing.B) {
 			e := New(Config{}, mustParse(b, "{id: r, when: x > 100}"))
 			all, partitions := turnOf(b, shape.devices, shape.repeat)

@@ -33,6 +33,7 @@ type shard struct {
 	live     bool   // what happens is caused by a tick, not by a batch
 
 	winClock windowClock
+	begun    windowClock // as it was after the first message of the batch in hand
 	windows  windows
 	own      struct { // what the message in hand says itself, for windows
 		nums  []float64
@@ -59,18 +60,10 @@ type shard struct {
 	// Of the batch in hand, by dictionary code.
 	homed   []*home
 	held    []*device // nil: not looked for, or not there
-	wanted  [256]wanted
+	wanted  wanted
 	metrics []*metricPlan // [domain][metric]
 	stamps  []uint32      // by metric: the message that had it last
 	stamp   uint32
-}
-
-// wanted is a device that the batch in hand tells of.
-type wanted struct {
-	code  int16 // of the batch's dictionary
-	tag   uint32
-	home  *home
-	maybe *device
 }
 
 func newShard(e *Engine, index int) *shard {
@@ -124,12 +117,22 @@ func (s *shard) refresh(d *device) {
 	if r := s.e.cfg.Registry; r != nil {
 		if v := uint32(r.Version()); d.asset == nil || d.version != v {
 			old := d.asset
-			d.asset, d.version = r.Lookup(d.id), v
+			if d.asset, d.version = r.Lookup(d.id), v; d.asset == nil {
+				d.version-- // so that none that is current is of a device to be looked up
+			}
 			if d.tuned != 0 || tuned(d.asset) {
 				d.noteOverrides(old)
 			}
 		}
 	}
+}
+
+// registryVersion is what the version of a device is whose asset need not be looked up.
+func (e *Engine) registryVersion() uint32 {
+	if e.cfg.Registry == nil {
+		return 0
+	}
+	return uint32(e.cfg.Registry.Version())
 }
 
 // Apply evaluates one batch of a partition; seq is its place in the log, for order. Batches of a
@@ -139,54 +142,55 @@ func (e *Engine) Apply(partition int, seq uint64, o *batch.Observations) {
 	s.seq, s.n, s.live = seq, 0, false
 	s.begin(o)
 	n := o.Len()
-	metrics, lateness := len(o.Metric.Values), e.cfg.Lateness.Milliseconds()
+	metrics := len(o.Metric.Values)
 	doms, devs, times, receipts := o.Domain.Index[:n], o.Device.Index[:n], o.Time[:n], o.Received[:n]
-	var begun windowClock
+	looked := 0 // rows whose devices were looked up
 	for i := 0; i < n; {
+		if i >= looked {
+			looked = s.lookUp(o, i)
+		}
 		first := i
 		dom, dev, at, received := doms[i], devs[i], times[i], receipts[i]
 		quality := o.Quality[i]
 		if i++; i < n && devs[i] == dev && times[i] == at && receipts[i] == received && doms[i] == dom {
 			i, quality = s.messageEnd(o, first)
+		} else if next := s.quickRows(o, first, looked); next > first {
+			i = next
+			continue
 		}
 		s.count.messages++
 		if quality&devices.QualityClock != 0 {
 			at = received
 		}
-		s.received = received
-		to := min(at, received) - lateness
-		if to > s.clock {
-			s.advance(to)
-		}
-		s.winClock.moved(to, received)
-		s.moveWindows()
-		if first == 0 {
-			begun = s.winClock
-		}
+		s.moveClocks(first, at, received)
 		h := s.homed[dom]
-		if len(h.plan.rules) == 0 && !h.plan.posts {
+		if h.plan.idle() {
 			continue
 		}
-		table := int(dom) * metrics
-		if i == first+1 {
-			m := s.metrics[table+int(o.Metric.Index[first])]
-			if m == nil {
-				m = s.metric(h.plan, o, first, table)
-			}
-			if m.quick && s.quick(o, first, h, m, at) {
-				continue
-			}
-		}
-		s.message(h.plan, messageRows{o, first, i, table}, at, quality)
+		s.message(h.plan, messageRows{o, first, i, int(dom) * metrics}, at, quality)
 	}
 	s.count.observations += uint64(o.Len())
 	s.count.batches++
 	if len(s.e.shared.rules) > 0 {
 		if n > 0 {
-			s.rounds = append(s.rounds, spanRound{seq: seq, partition: s.index, received: receipts[0], begun: begun, done: s.winClock, partials: s.partials, kept: s.keeping})
+			s.rounds = append(s.rounds, spanRound{seq: seq, partition: s.index, received: receipts[0], begun: s.begun, done: s.winClock, partials: s.partials, kept: s.keeping})
 			s.partials, s.keeping = nil, nil
 		}
 		s.clocks = append(s.clocks, clockMove{seq: seq, at: s.clock, received: s.received})
+	}
+}
+
+// moveClocks moves the shard's clocks by the message that begins at a row. To do so twice changes nothing.
+func (s *shard) moveClocks(row int, at, received int64) {
+	s.received = received
+	to := min(at, received) - s.windows.lateness
+	if to > s.clock {
+		s.advance(to)
+	}
+	s.winClock.moved(to, received)
+	s.moveWindows()
+	if row == 0 {
+		s.begun = s.winClock
 	}
 }
 
@@ -214,52 +218,64 @@ func (s *shard) begin(o *batch.Observations) {
 		s.homed = append(s.homed, s.home(domain))
 	}
 	s.held = zeroed(s.held, len(o.Device.Values))
-	s.lookUp(o)
 	s.metrics = zeroed(s.metrics, len(o.Domain.Values)*len(o.Metric.Values))
 	s.stamps = zeroed(s.stamps, len(o.Metric.Values))
 	s.stamp = 0
 }
 
-// lookUp finds the devices of a batch that are known. It goes step by step for all of them and not device by
-// device: so the processor waits for many places of memory at once.
-func (s *shard) lookUp(o *batch.Observations) {
-	all := s.wanted[:0]
-	for i, code := range o.Device.Index {
-		if s.held[code] == nil {
-			s.held[code] = sought
-			if all = append(all, wanted{code: code, home: s.homed[o.Domain.Index[i]]}); len(all) == len(s.wanted) {
-				s.lookUpAll(o, all)
-				all = all[:0]
-			}
+// lookUp finds the devices of the next rows that are known, and returns the row behind them. It goes step by
+// step for all of them and not device by device: so the processor waits for many places of memory at once, and
+// they are still near when the rows are judged.
+func (s *shard) lookUp(o *batch.Observations, row int) (end int) {
+	w, n, all := &s.wanted, 0, o.Device.Index
+	end = min(row+lookedAhead, len(all))
+	for i := row; i < end; i++ {
+		code := all[i]
+		if s.held[code] != nil {
+			continue
+		}
+		s.held[code] = sought
+		w.codes[n] = code
+		w.tags[n] = s.devices.tag(o.Device.Values[code], s.homed[o.Domain.Index[i]].salt)
+		if n++; n == len(w.codes) {
+			end = i + 1
 		}
 	}
-	s.lookUpAll(o, all)
-	for i, d := range s.held {
-		if d == sought {
-			s.held[i] = nil
+	for i, tag := range w.tags[:n] {
+		w.devs[i] = s.devices.first(tag)
+	}
+	some := 0.0
+	for i, d := range w.devs[:n] {
+		if d != nil {
+			w.ids[i] = d.id
+			some += *d.slots // so that it is near when it is wanted
 		}
 	}
-}
-
-func (s *shard) lookUpAll(o *batch.Observations, all []wanted) {
-	for i := range all {
-		w := &all[i]
-		w.tag = s.devices.tag(o.Device.Values[w.code], w.home.salt)
-	}
-	for i := range all {
-		all[i].maybe = s.devices.first(all[i].tag)
-	}
-	for i := range all {
-		w := &all[i]
-		d := w.maybe
-		if d != nil && d.home == w.home && d.id == o.Device.Values[w.code] {
-			s.held[w.code] = d // the others deviceOf looks for
+	w.some = some
+	for i, d := range w.devs[:n] {
+		if code := w.codes[i]; d != nil && w.ids[i] == o.Device.Values[code] {
+			s.held[code] = d // of another domain perhaps, which is seen when it is used
+		} else {
+			s.held[code] = nil // deviceOf looks for it
 		}
 	}
+	return end
 }
 
 // sought stands for a device that lookUp is looking for.
 var sought = &device{}
+
+// lookedAhead is the most rows that lookUp goes through.
+const lookedAhead = 1024
+
+// wanted are the devices that lookUp is looking for.
+type wanted struct {
+	codes [128]int16 // of the batch's dictionary
+	tags  [128]uint32
+	devs  [128]*device // perhaps
+	ids   [128]string
+	some  float64 // so that values are read
+}
 
 // zeroed is n zeros, in the memory of s where that is enough.
 func zeroed[T any](s []T, n int) []T {

@@ -38,25 +38,26 @@ type boundLet struct {
 	cond    boolFunc // counts where true
 }
 
-// winState is what is known of one key's windows. It holds only panes with readings.
+// winState is what is known of one key's windows. It holds only panes with readings. What every reading and
+// every window looks at comes first.
 type winState struct {
 	rule     *bound
-	key      string
 	dev      *device // nil for keys that span partitions
-	domain   string  // of those, the first by name
 	panes    []int64 // numbers of panes, sorted; of sessions, when each began
-	tails    []int64 // of sessions, when each had its last reading
-	front    int     // so many panes hold what they and those behind them in front come to: see running
-	merged   int     // so many panes are in front or in back
-	back     []float64
 	cells    []float64
-	values   [][]kept
+	back     []float64
+	front    int32 // so many panes hold what they and those behind them in front come to: see running
+	merged   int32 // so many panes are in front or in back
 	armed    int64 // when it is looked at next; 0: not
 	judged   int64 // the newest end of a window that was judged, Unix ms
 	raised   bool
-	start    int64     // the window's end that raised, Unix ms
-	told     []telling // what late readings may still change, and what stands, which is last
 	gone     bool
+	told     []telling // what late readings may still change, and what stands, which is last
+	start    int64     // the window's end that raised, Unix ms
+	tails    []int64   // of sessions, when each had its last reading
+	values   [][]kept
+	key      string
+	domain   string    // of keys that span partitions, the first by name
 	progress *progress // of a sequence; nil: none yet
 	dropped  uint64    // messages of a sequence that there was no room for, not counted yet
 }
@@ -313,7 +314,8 @@ func (s *winState) window(end, clock int64, lets []float64, c []float64, values 
 	return from, to, last > first
 }
 
-// forget drops the panes that are in no window which ends after a time.
+// forget drops the panes that are in no window which ends after a time. Where windows are kept up it waits until
+// there are several, for to drop some moves the others.
 func (s *winState) forget(clock int64) {
 	w, n := s.rule.window, 0
 	if w.gap > 0 {
@@ -325,7 +327,7 @@ func (s *winState) forget(clock int64) {
 			n++
 		}
 	}
-	if n > 0 {
+	if full := len(s.panes) == cap(s.panes) || len(s.cells)+w.width > cap(s.cells); n > 0 && (full || n >= int(s.front)) {
 		s.drop(0, n)
 	}
 	s.final(clock)
@@ -346,28 +348,30 @@ func (s *winState) running(first, last int, still int64, c []float64) {
 	w := s.rule.window
 	cells := func(i int) []float64 { return s.cells[i*w.width : (i+1)*w.width] }
 	fixed, _ := slices.BinarySearch(s.panes, still)
-	if s.front == 0 && fixed > 0 {
+	front, merged := int(s.front), int(s.merged)
+	if front == 0 && fixed > 0 {
 		for i := fixed - 2; i >= 0; i-- {
 			w.merge(cells(i), nil, cells(i+1), nil)
 		}
-		s.front, s.merged = fixed, fixed
+		front, merged = fixed, fixed
 	}
-	if s.merged < fixed {
+	if merged < fixed {
 		if s.back == nil {
 			s.back = make([]float64, w.width)
 		}
-		if s.merged == s.front {
+		if merged == front {
 			w.start(s.back)
 		}
-		for ; s.merged < fixed; s.merged++ {
-			w.merge(s.back, nil, cells(s.merged), nil)
+		for ; merged < fixed; merged++ {
+			w.merge(s.back, nil, cells(merged), nil)
 		}
 	}
-	if first < s.front {
+	s.front, s.merged = int32(front), int32(merged)
+	if first < front {
 		copy(c, cells(first))
 	}
-	if first <= s.front && s.merged > 0 {
-		if first = s.merged; s.merged > s.front {
+	if first <= front && merged > 0 {
+		if first = merged; merged > front {
 			w.merge(c, nil, s.back, nil)
 		}
 	}
@@ -378,7 +382,7 @@ func (s *winState) running(first, last int, still int64, c []float64) {
 
 // leave notes that panes [from, to), the oldest, go; where they are more than the front, the rest becomes it.
 func (s *winState) leave(from, to int) {
-	if gone := to - from; from == 0 && gone <= s.front {
+	if gone := int32(to - from); from == 0 && gone <= s.front {
 		s.front, s.merged = s.front-gone, s.merged-gone
 	} else {
 		s.front, s.merged = 0, 0
@@ -391,7 +395,7 @@ type calendar struct {
 	days map[int64]*dueKeys
 	next []int64  // sorted from the last: the earliest is at the end
 	last *dueKeys // that a key was armed for: often the next one's
-	free []*winState
+	free [][]*winState
 }
 
 // dueKeys are the keys of one time.
@@ -417,8 +421,11 @@ func (c *calendar) arm(s *winState, at int64) {
 	}
 	d := c.days[at]
 	if d == nil {
-		d = &dueKeys{at: at, all: c.free[:0]}
-		c.days[at], c.free = d, nil
+		d = &dueKeys{at: at}
+		if last := len(c.free) - 1; last >= 0 {
+			d.all, c.free = c.free[last], c.free[:last]
+		}
+		c.days[at] = d
 		i, _ := slices.BinarySearchFunc(c.next, at, func(a, b int64) int {
 			switch {
 			case a > b:
@@ -453,8 +460,8 @@ func (c *calendar) pop(clock int64) (at int64, all []*winState) {
 
 // reuse takes back the memory of what pop returned, unless it is much.
 func (c *calendar) reuse(all []*winState) {
-	if clear(all); cap(all) <= 1<<14 && cap(all) > cap(c.free) {
-		c.free = all
+	if clear(all); cap(all) <= 1<<14 && len(c.free) < 4 {
+		c.free = append(c.free, all[:0])
 	}
 }
 

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 )
 
@@ -139,7 +140,7 @@ func (r *reader) windows(take func(s *winState)) {
 		plan := s.rule.window
 		panes := r.count()
 		if r.version >= 6 {
-			s.front = int(r.uint())
+			s.front = int32(min(r.uint(), math.MaxInt32))
 			s.merged = s.front // the back is made again
 		}
 		if panes*(plan.width+plan.samples) > len(r.b) {
@@ -186,7 +187,7 @@ func (s *winState) sound() bool {
 		return false
 	}
 	const far = 1 << 43 // 278 years of milliseconds
-	if s.front < 0 || s.front > len(s.panes) {
+	if s.front < 0 || int(s.front) > len(s.panes) {
 		return false
 	}
 	for i, n := range s.panes {
