@@ -126,6 +126,9 @@ func (f *frame) afford(r *Rule) {
 // before anything has changed, and the next follows: one guard for all of them, since one for each
 // costs a quarter of a simple rule.
 func (s *shard) judge(d *device, pl *plan) {
+	if !s.dirty.any() { // as of readings that windows take
+		return
+	}
 	for next := 0; next < len(pl.rules); {
 		next = s.judgeFrom(d, pl, next)
 	}

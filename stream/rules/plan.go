@@ -68,6 +68,15 @@ func (b bitset) or(o bitset) {
 	}
 }
 
+func (b bitset) any() bool {
+	for _, w := range b {
+		if w != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // bound is a rule compiled for one plan.
 type bound struct {
 	*Rule

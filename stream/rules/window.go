@@ -125,6 +125,30 @@ func (w *windowPlan) start(c []float64) {
 	}
 }
 
+// fromFront is the place of the first pane from number n on, which is among the first as a rule.
+func fromFront(panes []int64, n int64) int {
+	near := min(len(panes), 8)
+	for i, p := range panes[:near] {
+		if p >= n {
+			return i
+		}
+	}
+	i, _ := slices.BinarySearch(panes[near:], n)
+	return near + i
+}
+
+// fromBack is the same where it is among the last.
+func fromBack(panes []int64, n int64) int {
+	near := max(len(panes)-8, 0)
+	for i := len(panes); i > near; i-- {
+		if panes[i-1] < n {
+			return i
+		}
+	}
+	i, _ := slices.BinarySearch(panes[:near], n)
+	return i
+}
+
 // session returns the place of the session that has [first, last], joined of all that it touches.
 func (s *winState) session(first, last int64) int {
 	w := s.rule.window
@@ -266,10 +290,10 @@ func (s *winState) due(after int64) int64 {
 		return 0
 	}
 	next, q := int64(math.MaxInt64), floorDiv(after, w.every)
-	if i, _ := slices.BinarySearch(s.panes, q); i < len(s.panes) {
+	if i := fromBack(s.panes, q); i < len(s.panes) {
 		next = (s.panes[i] + 1) * w.every
 	}
-	if i, _ := slices.BinarySearch(s.panes, q-w.panes); i < len(s.panes) {
+	if i := fromFront(s.panes, q-w.panes); i < len(s.panes) {
 		next = min(next, (s.panes[i]+1+w.panes)*w.every)
 	} else {
 		return 0
@@ -287,14 +311,14 @@ func (s *winState) window(end, clock int64, lets []float64, c []float64, values 
 		from, to, last = s.panes[first], s.tails[first], first+1
 	} else {
 		from, to = end-w.size, end
-		first, _ = slices.BinarySearch(s.panes, floorDiv(from, w.every))
-		last, _ = slices.BinarySearch(s.panes, floorDiv(end, w.every))
+		n := floorDiv(end, w.every)
+		first, last = fromFront(s.panes, n-w.panes), fromBack(s.panes, n)
 	}
-	w.start(c)
-	clear(values)
 	if w.runs() {
 		s.running(first, last, floorDiv(min(clock, end), w.every), c)
 	} else {
+		w.start(c)
+		clear(values)
 		for i := first; i < last; i++ {
 			w.merge(c, values, s.cells[i*w.width:(i+1)*w.width], s.values[i*w.samples:(i+1)*w.samples])
 		}
@@ -338,7 +362,7 @@ func (w *windowPlan) runs() bool {
 	return w.gap == 0 && w.sequence == nil && w.samples == 0 && w.panes > 4
 }
 
-// running adds the window of panes [first, last) to c. Of the panes before number still, to which no reading
+// running makes c the window of panes [first, last). Of the panes before number still, to which no reading
 // can come any more, it keeps a queue of two stacks: in front each pane holds what it and all panes behind it
 // in front come to, so that the oldest may leave; in back is one sum of the panes since. When all of the front
 // has left the back becomes it. So a pane is merged twice in its life, however long the window, and nothing is
@@ -347,7 +371,7 @@ func (w *windowPlan) runs() bool {
 func (s *winState) running(first, last int, still int64, c []float64) {
 	w := s.rule.window
 	cells := func(i int) []float64 { return s.cells[i*w.width : (i+1)*w.width] }
-	fixed, _ := slices.BinarySearch(s.panes, still)
+	fixed := fromBack(s.panes, still)
 	front, merged := int(s.front), int(s.merged)
 	if front == 0 && fixed > 0 {
 		for i := fixed - 2; i >= 0; i-- {
@@ -360,20 +384,25 @@ func (s *winState) running(first, last int, still int64, c []float64) {
 			s.back = make([]float64, w.width)
 		}
 		if merged == front {
-			w.start(s.back)
+			copy(s.back, cells(merged))
+			merged++
 		}
 		for ; merged < fixed; merged++ {
 			w.merge(s.back, nil, cells(merged), nil)
 		}
 	}
 	s.front, s.merged = int32(front), int32(merged)
-	if first < front {
+	switch {
+	case first < front:
 		copy(c, cells(first))
-	}
-	if first <= front && merged > 0 {
 		if first = merged; merged > front {
 			w.merge(c, nil, s.back, nil)
 		}
+	case first == front && merged > front:
+		copy(c, s.back)
+		first = merged
+	default:
+		w.start(c)
 	}
 	for i := first; i < last; i++ {
 		w.merge(c, nil, cells(i), nil)

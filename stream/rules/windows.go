@@ -185,7 +185,8 @@ type course struct {
 // the frame is on the window.
 func (w *windows) step(s *winState, end int64, st *course, f *frame, counts []ruleCounts, change func(state string, at int64, reason string)) {
 	r := s.rule
-	w.lets, w.cells, w.values = zeroed(w.lets, len(r.window.lets)), zeroed(w.cells, r.window.width), zeroed(w.values, r.window.samples)
+	w.lets, w.values = zeroed(w.lets, len(r.window.lets)), zeroed(w.values, r.window.samples)
+	w.cells = slices.Grow(w.cells[:0], r.window.width)[:r.window.width]
 	from, to, some := s.window(end, w.clock, w.lets, w.cells, w.values)
 	f.nums, f.texts, f.dev, f.now, f.quality, f.failed = w.lets, nil, s.about(), end, 0, false
 	f.window = span{from, to}
@@ -260,22 +261,20 @@ func (s *shard) readWindows(d *device, pl *plan, rows messageRows, at int64) {
 		own.texts = append(own.texts, unknownText)
 	}
 	own.dirty = append(own.dirty[:0], pl.counting...)
-	each := func(take func(m *metricPlan, v float64, text string)) {
-		for i := rows.first; i < rows.end; i++ {
-			if m := s.metrics[rows.table+int(rows.o.Metric.Index[i])]; m != nil && m.windows != nil {
-				take(m, rows.o.Value[i], rows.o.Text.At(i))
-			}
+	for i := rows.first; i < rows.end; i++ {
+		m := s.metrics[rows.table+int(rows.o.Metric.Index[i])]
+		if m == nil || m.windows == nil {
+			continue
 		}
-	}
-	each(func(m *metricPlan, v float64, text string) {
+		v := rows.o.Value[i]
 		if m.num >= 0 {
 			own.nums[m.num] = v
 		}
 		if m.text >= 0 && v != v {
-			own.texts[m.text] = text
+			own.texts[m.text] = rows.o.Text.At(i)
 		}
 		own.dirty.or(m.windows)
-	})
+	}
 	f := &s.frame
 	f.nums, f.texts, f.dev, f.now = own.nums, own.texts, d, at
 	for next := 0; next < len(pl.rules); {
@@ -288,14 +287,18 @@ func (s *shard) readWindows(d *device, pl *plan, rows messageRows, at int64) {
 	}
 	s.tardy = s.tardy[:0]
 	f.window = span{}
-	each(func(m *metricPlan, _ float64, _ string) {
+	for i := rows.first; i < rows.end; i++ {
+		m := s.metrics[rows.table+int(rows.o.Metric.Index[i])]
+		if m == nil || m.windows == nil {
+			continue
+		}
 		if m.num >= 0 {
 			own.nums[m.num] = nan
 		}
 		if m.text >= 0 {
 			own.texts[m.text] = unknownText
 		}
-	})
+	}
 }
 
 // readFrom gives the message in the frame to the windows of the rules from one on. As in judgeFrom, one
