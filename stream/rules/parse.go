@@ -22,6 +22,7 @@ import (
 const (
 	maxFileBytes  = 4 << 20
 	maxFileRules  = 10_000
+	maxFileMetric = 16_000 // that rules of a file read; a device has a place for each, twice where it may be text
 	maxTitleBytes = 512
 	maxTextBytes  = 2048
 )
@@ -201,6 +202,16 @@ func (p *parser) parse(data []byte) []*Rule {
 				p.failAt(v, "rules: more than %d with those of templates, want at most so many a file", maxFileRules)
 				return
 			}
+		}
+		metrics := map[string]bool{}
+		for _, r := range rules {
+			for _, m := range r.Metrics {
+				metrics[m] = true
+			}
+		}
+		if len(metrics) > maxFileMetric {
+			p.failAt(v, "rules: they read %d metrics, want at most %d a file", len(metrics), maxFileMetric)
+			return
 		}
 		for _, r := range rules {
 			if p.rule = r.ID; !slices.Contains(r.names(), r.ID) { // which is said already

@@ -1,6 +1,9 @@
 package rules
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // past is what a shard's devices have said of late, and what it changed of them: so much that a device can be
 // taken back to where it was before a reading that comes late. It is a queue of rows, of which each knows the one
@@ -47,6 +50,7 @@ const (
 const (
 	pastAgoAt  = 23
 	pastSlotAt = 44
+	pastSlots  = math.MaxInt16
 	pastLong   = 1<<(pastSlotAt-pastAgoAt) - 1 // longer ago than can be said: times has it
 	pastNever  = pastLong - 1
 	pastBlock  = 1 << 10

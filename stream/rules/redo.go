@@ -17,8 +17,9 @@ func (r *bound) redoes() bool {
 // layRedo notes which rules of the plan late readings correct, once all are bound.
 func (pl *plan) layRedo() {
 	pl.redone = make(bitset, pl.words)
+	small := len(pl.nums)+len(pl.texts) <= pastSlots // as of any file: only several may have more together
 	for _, r := range pl.rules {
-		if r.redone = r.redoes(); r.redone {
+		if r.redone = small && r.redoes(); r.redone {
 			pl.redone.set(r.index)
 			pl.redoes = true
 		}

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"panormus/stream/batch"
@@ -89,5 +90,34 @@ func TestTakeBack(t *testing.T) {
 		if want := said[len(times)-1-i]; i > 3 && (n != want || q != uint8(i%2)*4) {
 			t.Errorf("message %d: %d readings of quality %d undone, want %d of %d", i, n, q, want, i%2*4)
 		}
+	}
+}
+
+// A row of the past has 15 bits for a slot. A file that needs more is refused, and of several files together
+// late readings are not judged again.
+func TestPastSlots(t *testing.T) {
+	for _, tc := range []struct {
+		slots int
+		want  bool
+	}{{pastSlots, true}, {pastSlots + 1, false}} {
+		pl := newPlan(mustParse(t, "{id: r, when: x > 1}"), onObservations, onObservations, "", false)
+		pl.nums, pl.redoes = make([]string, tc.slots), false
+		pl.layRedo()
+		if pl.redoes != tc.want || pl.rules[0].redone != tc.want {
+			t.Errorf("with %d slots late readings are judged again: %t, want %t", tc.slots, pl.redoes, tc.want)
+		}
+	}
+	var file strings.Builder
+	file.WriteString("rules:\n")
+	for i := range maxFileMetric/50 + 1 {
+		fmt.Fprintf(&file, "  - {id: r%d, when: '", i)
+		for j := range 50 {
+			fmt.Fprintf(&file, "m%d_%d +", i, j)
+		}
+		file.WriteString(" 0 > 1'}\n")
+	}
+	want := fmt.Sprintf("they read %d metrics, want at most %d a file", (maxFileMetric/50+1)*50, maxFileMetric)
+	if _, err := Parse("many.yaml", []byte(file.String())); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a file of too many metrics: %v, want %q", err, want)
 	}
 }
