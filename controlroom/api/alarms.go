@@ -287,27 +287,25 @@ func (a *api) alarms() {
 				return nil, err
 			}
 			out.Body.Matched, out.Body.Results = len(results), []alarmResult{}
-			for _, r := range results {
+			states := alarms.StatesNow(results)
+			for i, r := range results {
 				if r.Err == nil {
 					out.Body.Done++
 				}
-				out.Body.Results = append(out.Body.Results, c.alarmResult(r))
+				out.Body.Results = append(out.Body.Results, c.alarmResult(r, states[i]))
 			}
 			return out, nil
 		})
 }
 
-// alarmResult is what came of one of many.
-func (c *call) alarmResult(r alarms.Result) alarmResult {
-	out := alarmResult{ID: r.ID, Status: c.alarmStatus(r)}
+// alarmResult is what came of one of many, whose alarm is in a state now.
+func (c *call) alarmResult(r alarms.Result, state alarms.State) alarmResult {
+	out := alarmResult{ID: r.ID, Status: c.alarmStatus(r), State: string(state), Rev: r.Rev()}
 	if r.Err != nil {
 		out.Detail = r.Err.Error()
 	}
 	if out.Status == http.StatusServiceUnavailable {
 		out.Detail = "not available now"
-	}
-	if now := r.Record(); now.Alarm != nil {
-		out.State, out.Rev = string(now.State()), now.Rev
 	}
 	return out
 }
@@ -347,12 +345,16 @@ func (c *call) actAll(q alarms.Query, b alarmActs) (*one[alarmResults], error) {
 		return nil, c.notActed(err)
 	}
 	out := &one[alarmResults]{alarmResults{Matched: len(results), More: more, Results: []alarmResult{}}}
+	var refused []alarms.Result
 	for _, r := range results {
 		if r.Err == nil {
 			out.Body.Done++
-		} else if len(out.Body.Results) < maxRefused {
-			out.Body.Results = append(out.Body.Results, c.alarmResult(r))
+		} else if len(refused) < maxRefused {
+			refused = append(refused, r)
 		}
+	}
+	for i, state := range alarms.StatesNow(refused) {
+		out.Body.Results = append(out.Body.Results, c.alarmResult(refused[i], state))
 	}
 	return out, nil
 }

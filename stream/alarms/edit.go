@@ -25,6 +25,26 @@ func (r *Result) Record() Record {
 	return r.now.record()
 }
 
+// Rev is the alarm's rev now, 0 where that is not known.
+func (r *Result) Rev() uint64 {
+	if r.now == nil {
+		return 0
+	}
+	return r.now.rev
+}
+
+// StatesNow are the states of the alarms of results, "" where that is not known. It makes no Record.
+func StatesNow(results []Result) []State {
+	var look view
+	out := make([]State, len(results))
+	for i := range results {
+		if v := results[i].now; v != nil {
+			out[i] = look.of(v).State()
+		}
+	}
+	return out
+}
+
 // attempts is how often a change is tried against others who change the same alarm.
 const attempts = 16
 
