@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -13,12 +14,22 @@ const nextObservations = "observations_next"
 // last: whoever reads observations sees all of them all the while, and it takes the room of both for as long.
 // Killed in between it goes on where it was. Nobody writes observations meanwhile, and the rollups have what
 // is moved.
-func (db *DB) moveToSlots(ctx context.Context) error {
+func (db *DB) moveToSlots(ctx context.Context) (err error) {
 	moved, err := db.haveSlots(ctx)
 	if err != nil {
 		return err
 	}
 	if !moved {
+		// What has expired is counted and copied like the rest: each table would drop it at a time of its own,
+		// and the two were never found to have the same rows.
+		for _, table := range []string{"observations", nextObservations} {
+			if err := db.conn.Exec(ctx, "SYSTEM STOP TTL MERGES "+table); err != nil {
+				return err
+			}
+		}
+		defer func() {
+			err = errors.Join(err, db.conn.Exec(context.WithoutCancel(ctx), "SYSTEM START TTL MERGES"))
+		}()
 		if err := db.fillNext(ctx); err != nil {
 			return err
 		}
