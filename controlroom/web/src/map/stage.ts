@@ -1,7 +1,7 @@
 import { boxOf, type BackendOptions, type Box, type MapBackend, type Theme } from './backend';
 import { CanvasMap } from './canvas-map';
 
-const mostWait = 3_000; // ms for the better map to draw
+const mostWait = 10_000; // ms for the better map to draw
 const mostRest = 2_000; // ms
 const again = 1_000; // ms after a context was lost
 const inHand = 250; // ms until somebody who moves the map is looked at again
@@ -19,6 +19,8 @@ export interface StageOptions extends Pick<BackendOptions, 'points' | 'onPick' |
   /** whether the map that is there will stay, and has drawn what it has */
   onSettled: (settled: boolean) => void;
 }
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, inHand));
 
 /** Settles when what was drawn is on the screen and there is nothing more urgent to do. */
 const rest = () =>
@@ -80,7 +82,7 @@ export class Stage {
     let made: MapBackend;
     try {
       const { GlMap } = await import('./gl-map');
-      while (this.#backend.busy && !this.#gone) await new Promise((resolve) => setTimeout(resolve, inHand));
+      while (this.#backend.busy && !this.#gone) await pause();
       if (this.#gone) return;
       // It throws where there is no WebGL: a context made only to see whether there is one costs as much as the map's.
       made = new GlMap(this.#options(boxOf(this.#backend.view())));
@@ -92,7 +94,11 @@ export class Stage {
     const old = this.#swap(made);
     // What is seen stays until the new one has drawn; what is done is done to the new one.
     old.canvas.style.pointerEvents = 'none';
-    await Promise.race([made.still(), new Promise((resolve) => setTimeout(resolve, mostWait))]);
+    // Signs and names come last: without the canvas there would be a map for a while that shows nothing abnormal.
+    let still = false;
+    const drawn = made.still().then(() => (still = true));
+    const end = performance.now() + mostWait;
+    while (!still && !this.#gone && this.#backend === made && !made.busy && performance.now() < end) await Promise.race([drawn, pause()]);
     old.destroy();
     if (this.#backend === made) this.#o.onSettled(true);
   }
