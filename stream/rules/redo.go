@@ -51,8 +51,17 @@ type said struct {
 	begins  bool // the message
 }
 
-// replay is what is made of a device's messages that are judged again, by rule.
-type replay map[*bound][]telling
+// replay is what is made of a device's messages that are judged again.
+type replay struct {
+	from int64 // time of the first of them
+	made map[*bound][]telling
+}
+
+// decided reports whether an episode that began at a time ended with its rule's schedule before the first of the
+// messages: that was told, forgotten perhaps, and none of them changes it.
+func (re *replay) decided(f *frame, r *bound, start int64) bool {
+	return f.scheduleEnd(r, start) < re.from
+}
 
 // tardyFor reports whether a message of a time is one that its device is to be taken back for.
 func (s *shard) tardyFor(d *device, at int64) bool {
@@ -70,12 +79,12 @@ func (s *shard) tardyFor(d *device, at int64) bool {
 func (s *shard) redo(d *device, rows messageRows, at int64, quality uint8) {
 	pl := d.plan
 	undone := s.takeBack(d, at)
-	s.replay = replay{}
+	re := &replay{from: at, made: map[*bound][]telling{}}
+	s.replay = re
 	for _, ep := range d.episodes.all() {
-		// What ends with its schedule before that was told.
-		if r := pl.rules[ep.rule]; r.redone && ep.state == raised && s.frame.scheduleEnd(r, ep.start) >= at {
+		if r := pl.rules[ep.rule]; r.redone && ep.state == raised && !re.decided(&s.frame, r, ep.start) {
 			t := s.standing(d, r, ep.start)
-			s.replay[r] = []telling{{start: ep.start, began: t.began, from: t.from}}
+			re.made[r] = []telling{{start: ep.start, began: t.began, from: t.from}}
 		}
 	}
 	s.again(d, s.saidIn(pl, rows, at, quality))
@@ -87,11 +96,10 @@ func (s *shard) redo(d *device, rows messageRows, at int64, quality uint8) {
 		s.again(d, undone[:n])
 		undone = undone[n:]
 	}
-	made := s.replay
 	s.replay = nil
 	for _, r := range pl.rules {
 		st := d.story(r)
-		if all := made[r]; r.redone && (st != nil || len(all) > 0) {
+		if all := re.made[r]; r.redone && (st != nil || len(all) > 0) {
 			if st == nil {
 				st = s.beginStory(d, r)
 			}
@@ -294,9 +302,12 @@ func (s *shard) noteEpisodes(d *device) {
 // tellOf puts out an event of a rule that is redone.
 func (s *shard) tellOf(d *device, r *bound, state string, start, at int64, reason string) {
 	v := r.evidence(&s.frame, d.id, start)
-	if s.replay != nil {
-		all := s.replay[r]
+	if re := s.replay; re != nil {
+		all := re.made[r]
 		if state == "raised" {
+			if re.decided(&s.frame, r, start) {
+				return
+			}
 			if at <= s.clock { // by the clock, and after the message that is undone: it was told
 				t := s.standing(d, r, start)
 				at, v = t.began, t.from
@@ -306,7 +317,7 @@ func (s *shard) tellOf(d *device, r *bound, state string, start, at int64, reaso
 			t := &all[len(all)-1]
 			t.end, t.to, t.why = at, v, reason
 		}
-		s.replay[r] = all
+		re.made[r] = all
 		return
 	}
 	st := d.story(r)

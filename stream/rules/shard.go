@@ -23,7 +23,7 @@ type shard struct {
 	received int64 // of the message in hand, or the tick
 	past     past
 	noted    noted
-	replay   replay // what judging again has made; nil: nothing is
+	replay   *replay // nil: nothing is judged again
 	timers   heap[due]
 	silence  heap[timer] // on processing time
 	dirty    bitset
