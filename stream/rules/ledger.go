@@ -236,6 +236,13 @@ func (l *ledger) write(w *writer) {
 		w.told(a.told)
 		w.told(a.sure)
 	}
+	// When a key is compared decides what is told of it: after a restart it is then, and not at other times.
+	w.uint(uint64(len(l.due)))
+	for _, d := range l.due {
+		w.time(d.at)
+		w.text(d.rule)
+		w.text(d.key)
+	}
 }
 
 // read reads what write wrote; rules are those of then until rebind.
@@ -253,12 +260,20 @@ func (l *ledger) read(r *reader) {
 		}
 		a := l.account(rules[i], r.text())
 		a.told, a.sure = r.told(), r.told()
+		if r.version >= 11 {
+			continue
+		}
 		for _, t := range slices.Concat(a.told, a.sure) {
 			for _, at := range []int64{t.start, t.began, t.end, t.at} {
 				if at > l.until {
 					l.due.push(dueAccount{at, groupKey{a.rule.ID, a.key}})
 				}
 			}
+		}
+	}
+	if r.version >= 11 {
+		for range r.count() {
+			l.due.push(dueAccount{r.time(), groupKey{r.text(), r.text()}})
 		}
 	}
 }
