@@ -70,6 +70,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		conn.Close()
 		return nil, err
 	}
+	if cfg.Embedded != nil {
+		cfg.Embedded.First(func(ctx context.Context, dial embedded.Dialer) error { return mendFirst(ctx, cfg, dial) })
+	}
 	// Only now: whoever finds the server away opens again, with the same registry.
 	db.metrics.register(cfg.Metrics)
 	return db, nil

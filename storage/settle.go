@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"panormus/storage/embedded"
 )
 
 // A day that is over is settled: its rows are sorted by stretches of settledSlot instead of hours, so that
@@ -84,6 +89,21 @@ func (db *DB) mend(ctx context.Context) error {
 	}
 	db.order.known = true
 	return nil
+}
+
+// mendFirst mends by a connection of its own, before anybody reads.
+func mendFirst(ctx context.Context, cfg Config, dial embedded.Dialer) error {
+	opt, err := options(cfg)
+	if err != nil {
+		return err
+	}
+	opt.DialContext = func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }
+	conn, err := clickhouse.Open(opt)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return (&DB{cfg: cfg, conn: conn}).mend(ctx)
 }
 
 func (db *DB) replaceDay(ctx context.Context, id string) error {

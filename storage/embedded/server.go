@@ -64,7 +64,8 @@ type Server struct {
 	addr     string
 
 	mu      sync.Mutex
-	ready   chan struct{} // closed while a child answers
+	first   func(context.Context, Dialer) error // see First
+	ready   chan struct{}                       // closed while a child answers
 	up      bool
 	pid     int
 	version string
@@ -159,6 +160,31 @@ func (s *Server) Ready(ctx context.Context) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return errors.Join(fmt.Errorf("wait for the embedded database: %w", ctx.Err()), s.lastErr)
+	}
+}
+
+// A Dialer connects to the database.
+type Dialer func(context.Context) (net.Conn, error)
+
+// First has fn called with each child that starts from now on, before Dial or Ready tell of it. What fn returns
+// is logged, and the child used all the same.
+func (s *Server) First(fn func(context.Context, Dialer) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first = fn
+}
+
+func (s *Server) doFirst(ctx context.Context) {
+	s.mu.Lock()
+	fn := s.first
+	s.mu.Unlock()
+	if fn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthBound)
+	defer cancel()
+	if err := fn(ctx, func(ctx context.Context) (net.Conn, error) { return dialSocket(ctx, s.cfg.Dir) }); err != nil {
+		s.cfg.Log.Warn("what was to be done first in the embedded database failed", "error", err)
 	}
 }
 
@@ -312,6 +338,7 @@ func (s *Server) watch(ctx context.Context, said <-chan readyLine, exited <-chan
 		case err := <-exited:
 			return fmt.Errorf("%w: %v", errExited, err)
 		case line := <-said:
+			s.doFirst(ctx)
 			s.setUp(line.Version)
 			s.cfg.Log.Info("the embedded database is ready", "version", line.Version, "readers", s.addr, "took", time.Since(began).Round(time.Millisecond))
 		case <-tick.C:
