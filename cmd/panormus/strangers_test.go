@@ -187,8 +187,9 @@ func tryOversized(t *testing.T, f *fortress) {
 		method, path, _ := strings.Cut(what, " ")
 		f.as("admin").must(want, method, path, `{"domain":"waste","name":"`+much+`"}`)
 	}
-	if r := f.at("127.0.1.5").ask("POST", "/login", url.Values{"name": {much[:100<<10]}}); r.StatusCode != 400 && r.StatusCode != 413 {
-		t.Errorf("a form of 100 KiB: %s", r.Status)
+	// Of a form over its bound no more is read: this much fits in the connection, so that it is sent whole at any speed.
+	if r := f.at("127.0.1.5").ask("POST", "/login", url.Values{"name": {much[:24<<10]}}); r.StatusCode != 400 && r.StatusCode != 413 {
+		t.Errorf("a form of 24 KiB: %s", r.Status)
 	}
 	if r := f.at("127.0.1.5").ask("GET", "/api/v1/me", nil, "X-Much", much[:100<<10]); r.StatusCode != 431 {
 		t.Errorf("a header of 100 KiB: %s", r.Status)
