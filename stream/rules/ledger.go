@@ -216,18 +216,7 @@ func (l *ledger) restart(k groupKey, r *bound, raised *telling, now int64) {
 func (l *ledger) write(w *writer) {
 	w.int(l.until)
 	keys := slices.SortedFunc(maps.Keys(l.accounts), groupKey.compare)
-	index := map[string]int{}
-	var rules []*bound
-	for _, k := range keys {
-		if _, ok := index[k.rule]; !ok {
-			index[k.rule] = len(rules)
-			rules = append(rules, l.accounts[k].rule)
-		}
-	}
-	w.uint(uint64(len(rules)))
-	for _, r := range rules {
-		w.rule(r.Rule)
-	}
+	index := w.rulesOf(keys, func(k groupKey) *bound { return l.accounts[k].rule })
 	w.uint(uint64(len(keys)))
 	for _, k := range keys {
 		a := l.accounts[k]
@@ -248,10 +237,7 @@ func (l *ledger) write(w *writer) {
 // read reads what write wrote; rules are those of then until rebind.
 func (l *ledger) read(r *reader) {
 	l.until = r.int()
-	var rules []*bound
-	for range r.count() {
-		rules = append(rules, &bound{Rule: r.rule()})
-	}
+	rules := r.rulesBack()
 	for range r.count() {
 		i := r.uint()
 		if r.bad || i >= uint64(len(rules)) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -394,23 +395,37 @@ func (r *reader) readValues(d *device) bool {
 	return !r.bad
 }
 
-func (s *shared) write(w *writer) {
-	w.int(s.clock)
-	w.base = s.clock
+// rulesOf writes the rules of keys, each once, and returns where each lies among them.
+func (w *writer) rulesOf(keys []groupKey, of func(groupKey) *bound) map[string]int {
 	index := map[string]int{}
 	var rules []*bound
-	keys := make([]groupKey, 0, len(s.groups))
-	for k := range s.groups {
-		keys = append(keys, k)
+	for _, k := range keys {
 		if _, ok := index[k.rule]; !ok {
 			index[k.rule] = len(rules)
-			rules = append(rules, s.rules[k.rule])
+			rules = append(rules, of(k))
 		}
 	}
 	w.uint(uint64(len(rules)))
 	for _, r := range rules {
 		w.rule(r.Rule)
 	}
+	return index
+}
+
+// rulesBack reads what rulesOf wrote; they are those of then until they are bound anew.
+func (r *reader) rulesBack() []*bound {
+	var rules []*bound
+	for range r.count() {
+		rules = append(rules, &bound{Rule: r.rule()})
+	}
+	return rules
+}
+
+func (s *shared) write(w *writer) {
+	w.int(s.clock)
+	w.base = s.clock
+	keys := slices.Collect(maps.Keys(s.groups))
+	index := w.rulesOf(keys, func(k groupKey) *bound { return s.rules[k.rule] })
 	w.uint(uint64(len(keys)))
 	for _, k := range keys {
 		g := s.groups[k]
@@ -453,10 +468,7 @@ func (s *shared) read(r *reader, seq uint64) {
 	s.clock = r.int()
 	r.base = s.clock
 	s.seq, s.taken, s.next = seq, seq, 0
-	var rules []*bound
-	for range r.count() {
-		rules = append(rules, &bound{Rule: r.rule()})
-	}
+	rules := r.rulesBack()
 	for range r.count() {
 		i := r.uint()
 		if r.bad || i >= uint64(len(rules)) {
