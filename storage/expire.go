@@ -29,10 +29,15 @@ const (
 
 // RunRetention enforces retention every few minutes until ctx ends. It fails where the database does.
 func (db *DB) RunRetention(ctx context.Context) error {
-	tick := time.NewTicker(retentionPeriod)
+	return again(ctx, retentionPeriod, func() error { return db.EnforceRetention(ctx, time.Now()) })
+}
+
+// again does a thing now and after every period until ctx ends, which is no error, or it fails.
+func again(ctx context.Context, period time.Duration, do func() error) error {
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
-		if err := db.EnforceRetention(ctx, time.Now()); err != nil {
+		if err := do(); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}

@@ -77,15 +77,11 @@ func (db *DB) fillNext(ctx context.Context) error {
 		return err
 	}
 	for i, id := range days {
-		count := func(table string) (n uint64, err error) {
-			err = db.conn.QueryRow(ctx, "SELECT count() FROM "+table+" WHERE _partition_id = '"+id+"'").Scan(&n)
-			return n, err
-		}
-		want, err := count("observations")
+		want, err := db.countDay(ctx, "observations", id)
 		if err != nil {
 			return err
 		}
-		have, err := count(nextObservations)
+		have, err := db.countDay(ctx, nextObservations, id)
 		if err != nil {
 			return err
 		}

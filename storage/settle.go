@@ -118,21 +118,10 @@ func (db *DB) RunSettling(ctx context.Context) error {
 		return err
 	}
 	db.order.mu.RUnlock()
-	tick := time.NewTicker(settlePeriod)
-	defer tick.Stop()
-	for {
-		if _, err := db.Settle(ctx, time.Now()); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	return again(ctx, settlePeriod, func() error {
+		_, err := db.Settle(ctx, time.Now())
+		return err
+	})
 }
 
 // Settle settles the days that ended by now and have rows by the hour, the newest first, and returns how
