@@ -184,7 +184,7 @@ func (s *shard) advance(to int64) {
 		if t.dev.gone {
 			continue
 		}
-		t.dev.trim(to)
+		t.dev.trim(t.at - 1)
 		if t.dev.plan.scheduled {
 			s.endScheduled(t.dev, t.at)
 		}

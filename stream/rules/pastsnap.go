@@ -117,8 +117,9 @@ func (s *shard) readPasts(r *reader, all []*device, from []*plan) {
 			id, told := r.text(), r.told()
 			j := slices.IndexFunc(d.plan.rules, func(b *bound) bool { return b.ID == id && b.redone })
 			if j >= 0 && len(told) > 0 && !r.bad {
-				d.own().stories = append(d.stories, &story{rule: d.plan.rules[j], told: told})
-				s.timers.push(due{told[len(told)-1].at + 1, d})
+				st := &story{rule: d.plan.rules[j]}
+				d.own().stories = append(d.stories, st)
+				s.keepTold(d, st, told)
 			}
 		}
 		d.past = 0

@@ -105,8 +105,7 @@ func (s *shard) redo(d *device, rows messageRows, at int64, quality uint8) {
 			}
 			w := st.state(d)
 			s.count.rules[r.global].corrected += uint64(w.amend(at, all, s.emitWindow))
-			st.told = w.told
-			s.timers.push(due{d.time + 1, d}) // to forget it
+			s.keepTold(d, st, w.told)
 		}
 	}
 }
@@ -333,8 +332,17 @@ func (s *shard) tellOf(d *device, r *bound, state string, start, at int64, reaso
 		t.end, t.to, t.why = at, v, reason
 		t.tell(w, toldCleared, at, v, reason, false, s.emitWindow)
 	}
-	st.told = w.told
-	s.timers.push(due{at + 1, d})
+	s.keepTold(d, st, w.told)
+}
+
+// keepTold keeps what was told of a device for as long as late readings may change it.
+func (s *shard) keepTold(d *device, st *story, told []telling) {
+	st.told = told
+	until := int64(0)
+	for i := range told {
+		until = max(until, told[i].until())
+	}
+	s.timers.push(due{until + 1, d})
 }
 
 // standing is the telling of an episode that is, or was, raised; where it was forgotten nothing was told otherwise.
@@ -380,7 +388,7 @@ func (d *device) trim(clock int64) {
 	}
 	for _, st := range d.stories {
 		st.told = slices.DeleteFunc(st.told, func(t telling) bool {
-			return max(t.id, t.start, t.began, t.end) <= clock && (t.gone || t.end != 0 || t.fixes == 0 && t.id == t.start)
+			return t.until() <= clock && (t.gone || t.end != 0 || t.fixes == 0 && t.id == t.start)
 		})
 	}
 	d.stories = slices.DeleteFunc(d.stories, func(st *story) bool { return len(st.told) == 0 })

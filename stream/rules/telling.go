@@ -61,8 +61,7 @@ func (w *windows) tell(s *winState, state string, at int64, reason string, f *fr
 	if state == "raised" {
 		s.raised, s.start = true, at
 		s.told = append(s.told, telling{id: at, start: at, from: s.rule.evidence(f, s.key, at)})
-		t := s.newest()
-		t.tell(s, toldRaised, at, t.from, reason, false, emit)
+		s.tellBegun(at, reason, emit)
 		return
 	}
 	t := s.newest()
@@ -78,7 +77,13 @@ func (s *winState) begin(start, at int64, v evidence, reason string, emit emitFu
 		return
 	}
 	s.told = append(s.told, telling{id: start, start: start, began: at, from: v})
-	s.newest().tell(s, toldRaised, at, v, reason, false, emit)
+	s.tellBegun(at, reason, emit)
+}
+
+// tellBegun tells that the newest telling begins, and that it stands where another was told later.
+func (s *winState) tellBegun(at int64, reason string, emit emitFunc) {
+	t := s.newest()
+	t.tell(s, toldRaised, at, t.from, reason, false, emit)
 	if slices.ContainsFunc(s.told, func(t telling) bool { return t.fixes > 0 }) {
 		s.affirm(-1, emit)
 	}
@@ -235,6 +240,9 @@ func (s *winState) affirm(last int64, emit emitFunc) {
 	s.told = append(slices.Delete(s.told, i, i+1), t) // see newest
 }
 
+// until is the last time that anything was told of, or at: what is told later, at the same time, must know of it.
+func (t *telling) until() int64 { return max(t.id, t.start, t.began, t.end, t.at) }
+
 // touches reports whether the episode lasts until a time, or begins then.
 func (t *telling) touches(at int64) bool { return t.end == 0 || t.end >= at }
 
@@ -249,7 +257,7 @@ func (s *winState) final(clock int64) {
 		return
 	}
 	s.told = slices.DeleteFunc(s.told, func(t telling) bool {
-		return max(t.id, t.start, t.end) <= clock && (t.gone || t.end != 0)
+		return t.until() <= clock && (t.gone || t.end != 0)
 	})
 	if len(s.told) == 0 {
 		s.told = nil
