@@ -20,6 +20,7 @@ import (
 
 	"panormus/controlroom/auth"
 	"panormus/controlroom/auth/accounts"
+	"panormus/controlroom/auth/accounts/accountstest"
 	"panormus/controlroom/auth/login"
 	"panormus/controlroom/claims"
 	"panormus/devices"
@@ -353,7 +354,8 @@ func TestChangesAreNoted(t *testing.T) {
 }
 
 func TestAccounts(t *testing.T) {
-	book := accounts.New(accounts.Config{Accounts: &memory{}, Sessions: &memory{}})
+	book := accounts.New(accounts.Config{Accounts: &accountstest.Bucket{}, Sessions: &accountstest.Bucket{}})
+	accountstest.Run(t, book.Run)
 	log := &ledger{}
 	s := newSite(t, func(c *Config) { c.Who, c.Accounts, c.Audit = book, book, audit.New(log) })
 	const path = "/api/v1/users"

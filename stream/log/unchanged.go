@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // sinceKey is a context's value: the revision of a bucket that its changes go by.
@@ -19,13 +22,23 @@ const (
 // which Put and Delete change what nobody has changed since, in whatever process, and else return ErrChanged.
 // So whoever looks in between at what was told decides by what is there.
 func (k *KV) Unchanged(ctx context.Context) (context.Context, error) {
-	s, err := k.stream(ctx)
+	last, err := k.Known(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return context.WithValue(ctx, sinceKey{k.name}, last), nil
+}
+
+// Known waits until all that the bucket holds now is told to whoever watches this KV, and returns the bucket's
+// revision: that of its newest change.
+func (k *KV) Known(ctx context.Context) (revision uint64, err error) {
+	s, err := k.stream(ctx)
+	if err != nil {
+		return 0, err
+	}
 	info, err := s.Info(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("look at bucket %s: %w", k.name, err)
+		return 0, fmt.Errorf("look at bucket %s: %w", k.name, err)
 	}
 	last := info.State.LastSeq
 	look := time.NewTicker(tellLook)
@@ -33,14 +46,29 @@ func (k *KV) Unchanged(ctx context.Context) (context.Context, error) {
 	for end := time.Now().Add(tellTime); k.told.Load() < last; {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return 0, ctx.Err()
 		case now := <-look.C:
 			if now.After(end) {
-				return nil, fmt.Errorf("bucket %s: %d changes are not known here after %v", k.name, last-k.told.Load(), tellTime)
+				return 0, fmt.Errorf("bucket %s: %d changes are not known here after %v", k.name, last-k.told.Load(), tellTime)
 			}
 		}
 	}
-	return context.WithValue(ctx, sinceKey{k.name}, last), nil
+	return last, nil
+}
+
+// SwapWhole sets key, or removes it where value is nil, where nobody has changed any key of the bucket since it had
+// the revision that Known told, in whatever process; else it returns ErrChanged. It is for changes whose being right
+// depends on other entries, and for buckets that seldom change.
+func (k *KV) SwapWhole(ctx context.Context, key string, value []byte, after uint64) error {
+	m := &nats.Msg{Subject: k.subject(key), Data: value, Header: nats.Header{}}
+	if value == nil { // as the client library removes a key
+		m.Header.Set(operation, "PURGE")
+		m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	}
+	if _, err := k.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequence(after)); err != nil {
+		return k.swapError(key, err)
+	}
+	return nil
 }
 
 // since is the revision of key that a change with ctx has to find, and false where any will do. ErrChanged

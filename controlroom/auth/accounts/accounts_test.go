@@ -17,82 +17,23 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"panormus/controlroom/auth"
+	"panormus/controlroom/auth/accounts/accountstest"
 	"panormus/devices/logins"
+	"panormus/stream/log"
 	"panormus/stream/log/logtest"
 )
 
 // freely is how many wrong passwords there are before a pause.
 const freely = 5
 
-// bucket is a Store in memory that tells every follower of every change.
-type bucket struct {
-	mu      sync.Mutex
-	held    map[string][]byte
-	follows []func(string, []byte)
-}
-
-func (b *bucket) Put(_ context.Context, key string, value []byte) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.held[key] = value
-	for _, f := range b.follows {
-		f(key, value)
-	}
-	return nil
-}
-
-func (b *bucket) Create(ctx context.Context, key string, value []byte) (bool, error) {
-	b.mu.Lock()
-	_, is := b.held[key]
-	if !is {
-		b.held[key] = value
-	}
-	b.mu.Unlock()
-	if is {
-		return false, nil
-	}
-	return true, b.Put(ctx, key, value)
-}
-
-func (b *bucket) Delete(_ context.Context, key string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.held, key)
-	for _, f := range b.follows {
-		f(key, nil)
-	}
-	return nil
-}
-
-func (b *bucket) Watch(ctx context.Context, change func(string, []byte), synced func()) error {
-	b.mu.Lock()
-	for k, v := range b.held {
-		change(k, v)
-	}
-	b.follows = append(b.follows, change)
-	synced()
-	b.mu.Unlock()
-	<-ctx.Done()
-	return nil
-}
-
 // run is a book over buckets, which others may have too.
 func run(t *testing.T, cfg Config) *Book {
 	t.Helper()
 	if cfg.Accounts == nil {
-		cfg.Accounts, cfg.Sessions = &bucket{held: map[string][]byte{}}, &bucket{held: map[string][]byte{}}
+		cfg.Accounts, cfg.Sessions = &accountstest.Bucket{}, &accountstest.Bucket{}
 	}
 	b := New(cfg)
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- b.Run(ctx, func() { close(ready) }) }()
-	<-ready
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	})
+	accountstest.Run(t, b.Run)
 	return b
 }
 
@@ -167,14 +108,14 @@ func TestOpenUntilTheFirstUser(t *testing.T) {
 
 func TestSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		shared := Config{Accounts: &bucket{held: map[string][]byte{}}, Sessions: &bucket{held: map[string][]byte{}}, Idle: time.Hour, Longest: 10 * time.Hour}
+		shared := Config{Accounts: &accountstest.Bucket{}, Sessions: &accountstest.Bucket{}, Idle: time.Hour, Longest: 10 * time.Hour}
 		b, other := run(t, shared), run(t, shared)
 		admin(t, b)
 		token, err := b.Login(t.Context(), "root", secret, "", "192.0.2.1:1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for key := range shared.Sessions.(*bucket).held {
+		for key := range shared.Sessions.(*accountstest.Bucket).Held() {
 			if strings.Contains(key, token) {
 				t.Error("a session is kept as it is, want its hash")
 			}
@@ -208,7 +149,7 @@ func TestSessions(t *testing.T) {
 		if in(b) || in(other) {
 			t.Error("a session that nobody used goes on")
 		}
-		if n := len(shared.Sessions.(*bucket).held); n != 0 {
+		if n := len(shared.Sessions.(*accountstest.Bucket).Held()); n != 0 {
 			t.Errorf("%d entries are kept of sessions that have ended", n)
 		}
 		token, _ = b.Login(t.Context(), "root", secret, "", "192.0.2.1:1")
@@ -411,6 +352,88 @@ func TestSeveralProcesses(t *testing.T) {
 	}
 }
 
+// meeting is a bucket of one process, which makes its change only once the other process has decided on one too.
+type meeting struct {
+	*log.KV
+	decided *sync.WaitGroup // of both
+	once    sync.Once
+}
+
+func (m *meeting) SwapWhole(ctx context.Context, key string, value []byte, after uint64) error {
+	m.once.Do(func() {
+		m.decided.Done()
+		m.decided.Wait()
+	})
+	return m.KV.SwapWhole(ctx, key, value, after)
+}
+
+// TestLastAdminOfTwoProcesses has each of two processes take away one of the last two admins at the same moment:
+// each still knows of both when it decides.
+func TestLastAdminOfTwoProcesses(t *testing.T) {
+	l := logtest.New(t, nil)
+	open := func(name string) *log.KV {
+		kv, err := l.KV(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kv
+	}
+	first := run(t, Config{Accounts: open("accounts"), Sessions: open("sessions")})
+	admins := []string{"agata", "ninfa"}
+	put := func(b *Book, name string, c Change) error {
+		_, err := b.PutUser(t.Context(), name, c)
+		return err
+	}
+	whole := auth.Grant{Role: auth.Admin}
+	for _, name := range admins {
+		if err := put(first, name, Change{Grant: whole, Password: secret}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, round := range []struct {
+		what string
+		act  func(b *Book, name string) error
+	}{
+		{"demoted", func(b *Book, name string) error { return put(b, name, Change{Grant: auth.Grant{Role: auth.Viewer}}) }},
+		{"disabled", func(b *Book, name string) error { return put(b, name, Change{Grant: whole, Disabled: true}) }},
+		{"ended", func(b *Book, name string) error {
+			return put(b, name, Change{Grant: auth.Grant{Role: auth.Admin, Expires: time.Now().Add(time.Hour)}})
+		}},
+		{"removed", func(b *Book, name string) error { return b.DeleteUser(t.Context(), name) }},
+	} {
+		var decided, done sync.WaitGroup
+		decided.Add(len(admins))
+		errs := make([]error, len(admins))
+		for i, name := range admins {
+			b := run(t, Config{Accounts: &meeting{KV: open("accounts"), decided: &decided}, Sessions: open("sessions")})
+			done.Go(func() { errs[i] = round.act(b, name) })
+		}
+		done.Wait()
+		if (errs[0] == nil) == (errs[1] == nil) || !errors.Is(errors.Join(errs...), ErrConflict) {
+			t.Fatalf("%s: %v, want that one is let do it, and that the other would leave no admin", round.what, errs)
+		}
+		if round.what == "removed" {
+			continue
+		}
+		for _, name := range admins {
+			if err := put(first, name, Change{Grant: whole}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// A token counts as an admin, and is the last one then.
+	if _, err := first.PutToken(t.Context(), "machine", whole); err != nil {
+		t.Fatal(err)
+	}
+	last := first.Users()[0].Name
+	if err := first.DeleteUser(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.DeleteToken(t.Context(), "machine"); !errors.Is(err, ErrConflict) {
+		t.Errorf("the last admin, a token, is removed: %v", err)
+	}
+}
+
 func TestTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := run(t, Config{})
@@ -455,8 +478,8 @@ func TestTokens(t *testing.T) {
 
 // TestRemovedWhileAway restarts a book whose buckets lost something meanwhile.
 func TestRemovedWhileAway(t *testing.T) {
-	accounts := &bucket{held: map[string][]byte{}}
-	b := New(Config{Accounts: accounts, Sessions: &bucket{held: map[string][]byte{}}})
+	accounts := &accountstest.Bucket{}
+	b := New(Config{Accounts: accounts, Sessions: &accountstest.Bucket{}})
 	for i := range 2 {
 		ctx, cancel := context.WithCancel(t.Context())
 		ready, done := make(chan struct{}), make(chan error, 1)
@@ -469,6 +492,6 @@ func TestRemovedWhileAway(t *testing.T) {
 		}
 		cancel()
 		<-done
-		accounts.held, accounts.follows = map[string][]byte{}, nil
+		accounts.Empty()
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"panormus/controlroom/auth"
 	"panormus/devices/logins"
+	streamlog "panormus/stream/log"
 )
 
 // What a Book answers, wrapped.
@@ -33,6 +34,17 @@ type Store interface {
 	Create(ctx context.Context, key string, value []byte) (bool, error)
 	Delete(ctx context.Context, key string) error
 	Watch(ctx context.Context, change func(key string, value []byte), synced func()) error
+}
+
+// A SerialStore also makes a change that goes by what the other entries are: in whatever process others are made at the
+// same time, each goes by all before it. *log.KV is one.
+type SerialStore interface {
+	Store
+	// Known waits until Watch has told all that there is now, and returns its revision.
+	Known(ctx context.Context) (revision uint64, err error)
+	// SwapWhole changes key, removes it where value is nil, if the store has still that revision; else it
+	// returns log.ErrChanged.
+	SwapWhole(ctx context.Context, key string, value []byte, after uint64) error
 }
 
 // A User is a local one as it is kept.
@@ -58,7 +70,8 @@ type Token struct {
 // Config is how a Book behaves. Zero durations take the defaults.
 type Config struct {
 	// Accounts and Sessions are buckets of their own.
-	Accounts, Sessions Store
+	Accounts SerialStore
+	Sessions Store
 	// Guesses is where the processes count wrong passwords together; nil: each counts its own.
 	Guesses logins.Store
 	// Seal keeps second factors from whoever reads the bucket; nil: they lie there as they are.
@@ -341,52 +354,55 @@ func (b *Book) PutUser(ctx context.Context, name string, c Change) (url string, 
 	if err := c.Check(); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	b.writing.Lock()
-	defer b.writing.Unlock()
-	b.mu.RLock()
-	u, old := b.users[name]
-	b.mu.RUnlock()
-	if !old && c.Password == "" {
-		return "", fmt.Errorf("%w: no password, and user %s is new", ErrInvalid, name)
-	}
-	before := u
-	u.Name, u.Grant, u.Disabled, u.Changed = name, c.Grant, c.Disabled, time.Now().UTC()
+	hash := ""
 	if c.Password != "" {
-		if u.Hash, err = hashPassword(ctx, c.Password); err != nil {
+		if hash, err = hashPassword(ctx, c.Password); err != nil {
 			return "", err
 		}
 	}
-	if c.TOTP != nil {
-		u.TOTP, u.Sealed = "", nil
-		if *c.TOTP {
-			if u.TOTP, url, err = newTOTP(name); err != nil {
-				return "", err
+	err = b.alter(ctx, userKey+name, func() ([]byte, error) {
+		b.mu.RLock()
+		u, old := b.users[name]
+		b.mu.RUnlock()
+		if !old && hash == "" {
+			return nil, fmt.Errorf("%w: no password, and user %s is new", ErrInvalid, name)
+		}
+		before := u
+		u.Name, u.Grant, u.Disabled, u.Changed = name, c.Grant, c.Disabled, time.Now().UTC()
+		u.Hash = cmp.Or(hash, u.Hash)
+		if c.TOTP != nil {
+			u.TOTP, u.Sealed = "", nil
+			if *c.TOTP {
+				if u.TOTP, url, err = newTOTP(name); err != nil {
+					return nil, err
+				}
 			}
 		}
-	}
-	if u.Hash != before.Hash || u.TOTP != before.TOTP || u.Disabled || u.Mark == "" {
-		u.Mark = auth.Secret()
-	}
-	if err := b.leavesAdmin(func(users map[string]User, _ map[string]Token) { users[name] = u }); err != nil {
+		if u.Hash != before.Hash || u.TOTP != before.TOTP || u.Disabled || u.Mark == "" {
+			u.Mark = auth.Secret()
+		}
+		if err := b.leavesAdmin(func(users map[string]User, _ map[string]Token) { users[name] = u }); err != nil {
+			return nil, err
+		}
+		return b.keptUser(u)
+	})
+	if err != nil {
 		return "", err
 	}
-	return url, b.putUser(ctx, u)
+	return url, nil
 }
 
 // DeleteUser removes a user and ends the sessions.
 func (b *Book) DeleteUser(ctx context.Context, name string) error {
-	b.writing.Lock()
-	defer b.writing.Unlock()
-	b.mu.RLock()
-	_, ok := b.users[name]
-	b.mu.RUnlock()
-	if !ok {
-		return fmt.Errorf("user %.64q: %w", name, ErrNotFound)
-	}
-	if err := b.leavesAdmin(func(users map[string]User, _ map[string]Token) { delete(users, name) }); err != nil {
-		return err
-	}
-	return b.remove(ctx, userKey+name)
+	return b.alter(ctx, userKey+name, func() ([]byte, error) {
+		b.mu.RLock()
+		_, ok := b.users[name]
+		b.mu.RUnlock()
+		if !ok {
+			return nil, fmt.Errorf("user %.64q: %w", name, ErrNotFound)
+		}
+		return nil, b.leavesAdmin(func(users map[string]User, _ map[string]Token) { delete(users, name) })
+	})
 }
 
 // PutToken makes a token, which is not shown again; one of that name counts no more.
@@ -399,32 +415,29 @@ func (b *Book) PutToken(ctx context.Context, name string, g auth.Grant) (string,
 	}
 	secret := auth.Secret()
 	t := Token{Name: name, Grant: g, Digest: hex.EncodeToString(auth.Digest(secret)), Created: time.Now().UTC()}
-	b.writing.Lock()
-	defer b.writing.Unlock()
-	if err := b.leavesAdmin(func(_ map[string]User, tokens map[string]Token) { tokens[name] = t }); err != nil {
-		return "", err
-	}
-	value, err := json.Marshal(t)
+	err := b.alter(ctx, tokenKey+name, func() ([]byte, error) {
+		if err := b.leavesAdmin(func(_ map[string]User, tokens map[string]Token) { tokens[name] = t }); err != nil {
+			return nil, err
+		}
+		return json.Marshal(t)
+	})
 	if err != nil {
 		return "", err
 	}
-	return secret, b.put(ctx, tokenKey+name, value)
+	return secret, nil
 }
 
 // DeleteToken removes a token.
 func (b *Book) DeleteToken(ctx context.Context, name string) error {
-	b.writing.Lock()
-	defer b.writing.Unlock()
-	b.mu.RLock()
-	_, ok := b.tokens[name]
-	b.mu.RUnlock()
-	if !ok {
-		return fmt.Errorf("token %.64q: %w", name, ErrNotFound)
-	}
-	if err := b.leavesAdmin(func(_ map[string]User, tokens map[string]Token) { delete(tokens, name) }); err != nil {
-		return err
-	}
-	return b.remove(ctx, tokenKey+name)
+	return b.alter(ctx, tokenKey+name, func() ([]byte, error) {
+		b.mu.RLock()
+		_, ok := b.tokens[name]
+		b.mu.RUnlock()
+		if !ok {
+			return nil, fmt.Errorf("token %.64q: %w", name, ErrNotFound)
+		}
+		return nil, b.leavesAdmin(func(_ map[string]User, tokens map[string]Token) { delete(tokens, name) })
+	})
 }
 
 // leavesAdmin refuses a change after which nobody could let anybody in, or everybody were let in.
@@ -449,28 +462,35 @@ func (b *Book) leavesAdmin(change func(map[string]User, map[string]Token)) error
 	return fmt.Errorf("%w: it would leave no admin without an end, and nobody could let anybody in", ErrConflict)
 }
 
-// putUser is put of a user.
-func (b *Book) putUser(ctx context.Context, u User) error {
-	value, err := b.keptUser(u)
-	if err != nil {
-		return err
-	}
-	return b.put(ctx, userKey+u.Name, value)
-}
+// alterTries bounds how often a change is made anew because somebody else changed an account at that moment.
+const alterTries = 20
 
-// put writes an entry and has it count here at once.
-func (b *Book) put(ctx context.Context, key string, value []byte) error {
-	if err := b.cfg.Accounts.Put(ctx, key, value); err != nil {
-		return fmt.Errorf("accounts: %w", err)
+// alter makes an entry of the accounts what decide says, nil to remove it, and returns once it counts here. decide
+// is asked with all known that any process has changed before; if one changes an account while it decides, it is
+// asked again. So two processes cannot take away one of the last two admins each.
+func (b *Book) alter(ctx context.Context, key string, decide func() ([]byte, error)) error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	for range alterTries {
+		known, err := b.cfg.Accounts.Known(ctx)
+		if err != nil {
+			return fmt.Errorf("accounts: %w", err)
+		}
+		value, err := decide()
+		if err != nil {
+			return err
+		}
+		err = b.cfg.Accounts.SwapWhole(ctx, key, value, known)
+		if errors.Is(err, streamlog.ErrChanged) {
+			continue
+		}
+		if err == nil { // not set here at once: an older change of another process could be told after it
+			_, err = b.cfg.Accounts.Known(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("accounts: %w", err)
+		}
+		return nil
 	}
-	b.account(key, value)
-	return nil
-}
-
-func (b *Book) remove(ctx context.Context, key string) error {
-	if err := b.cfg.Accounts.Delete(ctx, key); err != nil {
-		return fmt.Errorf("accounts: %w", err)
-	}
-	b.account(key, nil)
-	return nil
+	return fmt.Errorf("%w: others change accounts all the time, try again", ErrConflict)
 }

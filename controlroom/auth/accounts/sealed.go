@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -51,16 +52,29 @@ func (b *Book) sealOld(ctx context.Context) error {
 	if b.cfg.Seal == nil {
 		return nil
 	}
-	b.writing.Lock()
-	defer b.writing.Unlock()
-	for _, u := range b.Users() {
-		if u.TOTP == "" || u.Sealed != nil {
+	for _, old := range b.Users() {
+		if old.TOTP == "" || old.Sealed != nil {
 			continue
 		}
-		if err := b.putUser(ctx, u); err != nil {
-			return fmt.Errorf("seal the second factor of %s: %w", u.Name, err)
+		err := b.alter(ctx, userKey+old.Name, func() ([]byte, error) {
+			b.mu.RLock()
+			u, ok := b.users[old.Name]
+			b.mu.RUnlock()
+			if !ok || u.TOTP == "" || u.Sealed != nil {
+				return nil, errDone
+			}
+			return b.keptUser(u)
+		})
+		if errors.Is(err, errDone) {
+			continue
 		}
-		b.cfg.Log.Info("a second factor was sealed", "user", u.Name)
+		if err != nil {
+			return fmt.Errorf("seal the second factor of %s: %w", old.Name, err)
+		}
+		b.cfg.Log.Info("a second factor was sealed", "user", old.Name)
 	}
 	return nil
 }
+
+// errDone says that another process was faster.
+var errDone = errors.New("sealed already")

@@ -9,6 +9,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"panormus/controlroom/auth"
+	"panormus/controlroom/auth/accounts/accountstest"
 	"panormus/stream/privacy"
 )
 
@@ -24,18 +25,14 @@ func key(t *testing.T, b byte) *privacy.Master {
 // TestSecondFactorsAreSealed follows a second factor from a bucket in clear into a sealed one, to another process,
 // to one with another key, and back.
 func TestSecondFactorsAreSealed(t *testing.T) {
-	held, sessions := &bucket{held: map[string][]byte{}}, &bucket{held: map[string][]byte{}}
+	held, sessions := &accountstest.Bucket{}, &accountstest.Bucket{}
 	old := run(t, Config{Accounts: held, Sessions: sessions}) // as it was before
 	yes := true
 	if _, err := old.PutUser(t.Context(), "rosalia", Change{Grant: auth.Grant{Role: auth.Admin}, Password: secret, TOTP: &yes}); err != nil {
 		t.Fatal(err)
 	}
 	factor := old.users["rosalia"].TOTP
-	lies := func() string {
-		held.mu.Lock()
-		defer held.mu.Unlock()
-		return string(held.held["user/rosalia"])
-	}
+	lies := func() string { return string(held.Held()["user/rosalia"]) }
 	if !strings.Contains(lies(), factor) {
 		t.Fatal("it is not in clear to begin with: the test looks at nothing")
 	}
@@ -81,9 +78,7 @@ func TestSecondFactorsAreSealed(t *testing.T) {
 		t.Error("with the key again a code counts no more")
 	}
 	// What was sealed for somebody is nobody else's.
-	held.mu.Lock()
-	held.held["user/vito"] = bytes.ReplaceAll(held.held["user/rosalia"], []byte(`"rosalia"`), []byte(`"vito"`))
-	held.mu.Unlock()
+	_ = held.Put(t.Context(), "user/vito", bytes.ReplaceAll(held.Held()["user/rosalia"], []byte(`"rosalia"`), []byte(`"vito"`)))
 	if u := run(t, Config{Accounts: held, Sessions: sessions, Seal: key(t, 1)}).users["vito"]; u.TOTP != unopened {
 		t.Errorf("another's second factor opens: %q", u.TOTP)
 	}
@@ -91,8 +86,9 @@ func TestSecondFactorsAreSealed(t *testing.T) {
 
 // TestBrokenAccountsAreSomebodys: an entry that cannot be read does not open the door to all.
 func TestBrokenAccountsAreSomebodys(t *testing.T) {
-	held := &bucket{held: map[string][]byte{"user/rosalia": []byte("{")}}
-	b := run(t, Config{Accounts: held, Sessions: &bucket{held: map[string][]byte{}}})
+	held := &accountstest.Bucket{}
+	_ = held.Put(t.Context(), "user/rosalia", []byte("{"))
+	b := run(t, Config{Accounts: held, Sessions: &accountstest.Bucket{}})
 	if !b.Closed() {
 		t.Error("everybody is let in")
 	}
@@ -103,7 +99,7 @@ func TestBrokenAccountsAreSomebodys(t *testing.T) {
 }
 
 func TestOnce(t *testing.T) {
-	held, sessions := &bucket{held: map[string][]byte{}}, &bucket{held: map[string][]byte{}}
+	held, sessions := &accountstest.Bucket{}, &accountstest.Bucket{}
 	one, other := run(t, Config{Accounts: held, Sessions: sessions}), run(t, Config{Accounts: held, Sessions: sessions})
 	now := time.Now()
 	for i, b := range []*Book{one, one, other, other} {
@@ -111,7 +107,7 @@ func TestOnce(t *testing.T) {
 			t.Errorf("use %d: %v, %v", i, first, err)
 		}
 	}
-	for key := range sessions.held {
+	for key := range sessions.Held() {
 		if strings.Contains(key, "state") {
 			t.Errorf("%s tells the secret", key)
 		}
@@ -121,7 +117,7 @@ func TestOnce(t *testing.T) {
 		t.Error("what counts still was forgotten")
 	}
 	one.sweep(t.Context(), now.Add(time.Hour))
-	if len(one.used)+len(other.used)+len(sessions.held) != 0 {
-		t.Errorf("%v, %v, %v are remembered for ever", one.used, other.used, sessions.held)
+	if len(one.used)+len(other.used)+len(sessions.Held()) != 0 {
+		t.Errorf("%v, %v, %v are remembered for ever", one.used, other.used, sessions.Held())
 	}
 }

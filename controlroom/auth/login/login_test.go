@@ -14,23 +14,9 @@ import (
 
 	"panormus/controlroom/auth"
 	"panormus/controlroom/auth/accounts"
+	"panormus/controlroom/auth/accounts/accountstest"
 	"panormus/stream/audit"
 )
-
-// bucket is a Store in memory.
-type bucket struct{ made *sync.Map }
-
-func (bucket) Put(context.Context, string, []byte) error { return nil }
-func (b bucket) Create(_ context.Context, key string, _ []byte) (bool, error) {
-	_, is := b.made.LoadOrStore(key, true)
-	return !is, nil
-}
-func (bucket) Delete(context.Context, string) error { return nil }
-func (bucket) Watch(ctx context.Context, _ func(string, []byte), synced func()) error {
-	synced()
-	<-ctx.Done()
-	return nil
-}
 
 // journal keeps entries.
 type journal struct {
@@ -72,7 +58,8 @@ type room struct {
 
 func newRoom(t *testing.T, change func(*Desk)) *room {
 	t.Helper()
-	book := accounts.New(accounts.Config{Accounts: bucket{}, Sessions: bucket{new(sync.Map)}, Required: true})
+	book := accounts.New(accounts.Config{Accounts: &accountstest.Bucket{}, Sessions: &accountstest.Bucket{}, Required: true})
+	accountstest.Run(t, book.Run)
 	j := &journal{}
 	desk := &Desk{Book: book, Journal: j, Log: slog.New(slog.DiscardHandler)}
 	if change != nil {
