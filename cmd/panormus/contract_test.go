@@ -185,6 +185,7 @@ const (
 
 // TestContract asks for everything of the contract's list of the HTTP API.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	s := &stranger{startInstance(t), t}
 	s.fits("GET", "/status", "", 200, `{"status":"ready"}`)
 	if resp, b := s.ask("GET", "/metrics", ""); resp.StatusCode != 200 || !bytes.Contains(b, []byte("# TYPE ")) {

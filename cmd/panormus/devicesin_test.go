@@ -24,6 +24,7 @@ import (
 // TestDevicesLetIn has the Mosquitto project's clients log in with secrets and with certificates, renews the
 // broker's certificate below a connection, and kills the process in between.
 func TestDevicesLetIn(t *testing.T) {
+	t.Parallel()
 	ca := certstest.New(t, "Comune")
 	server := ca.Server(t, "first", time.Hour)
 	settings := filepath.Join(t.TempDir(), "panormus.yaml")
@@ -175,6 +176,7 @@ func TestDoctorLooksAtCertificates(t *testing.T) {
 // TestClaimedDevice has a code made on the command line, redeemed by the API, and used up still after a crash,
 // while the secret goes on letting the device in.
 func TestClaimedDevice(t *testing.T) {
+	t.Parallel()
 	settings := filepath.Join(t.TempDir(), "panormus.yaml")
 	if err := os.WriteFile(settings, []byte("broker: {auth: required}\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -169,6 +169,7 @@ function decodeUplink(input) {
 // TestLoRaWAN sends what every common network and bare gateways send, kills the process in between,
 // and counts.
 func TestLoRaWAN(t *testing.T) {
+	t.Parallel()
 	c := startInstance(t)
 	lamp := mote{id: "lw-lamp", eui: "0000000000000001", profile: "lw-lamp", addr: 0x26011001, key: 1}
 	probe := mote{id: "lw-probe", eui: "0000000000000002", profile: "lw-lpp", addr: 0x26011002, key: 2, v11: true}

@@ -15,6 +15,7 @@ import (
 // TestPageBehindLogin opens the page in a real browser as a viewer, an operator of one domain, an agency and
 // an admin, over a base map of tiles; and the page where devices are let in.
 func TestPageBehindLogin(t *testing.T) {
+	t.Parallel()
 	dir, rules := t.TempDir(), t.TempDir()
 	tiles, settings := filepath.Join(dir, "base.pmtiles"), filepath.Join(dir, "panormus.yaml")
 	if err := os.WriteFile(tiles, maptest.PMTiles([]maptest.Layer{{Name: "water", East: 1, South: 1}}), 0o600); err != nil {

@@ -13,6 +13,7 @@ import (
 // TestPolicyCountsFromTheNextMessage changes a purpose, then the ground of a camera, while the camera
 // stays connected.
 func TestPolicyCountsFromTheNextMessage(t *testing.T) {
+	t.Parallel()
 	c := startInstance(t)
 	camera := map[string]any{"domain": "safety", "camera": map[string]string{"purpose": "traffic", "legal_basis": "C.d.S.", "controller": "Comune di Palermo", "dpia_ref": "DPIA-1"}}
 	c.put(http.MethodPut, "/api/v1/devices/gate-1", camera)

@@ -51,6 +51,7 @@ func (p person) must(status int, method, path, body string) map[string]any {
 // TestPlates follows a stolen car: a camera reads its plate, the list raises an event, two people
 // reveal it, each act is in the audit log, and the plate is nowhere in clear.
 func TestPlates(t *testing.T) {
+	t.Parallel()
 	const plate = "ZQ917XW"
 	var lines []string
 	tokens := map[string]string{}

@@ -86,12 +86,18 @@ type instance struct {
 	info  runInfo
 }
 
+// ports are those that freePort has given out.
+var ports sync.Map
+
 // freePort is an address below those that the kernel hands out: while an instance is being restarted
-// no connection of another test gets its port.
+// no connection of another test gets its port, and no other instance.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		if _, taken := ports.LoadOrStore(addr, true); taken {
+			continue
+		}
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue
@@ -128,7 +134,8 @@ func (o *tail) String() string {
 	return string(o.b)
 }
 
-// startInstance starts a panormus on free ports and waits until it is ready.
+// startInstance starts a panormus on free ports and waits until it is ready. Tests with one of their own
+// run beside one another: they wait more than they work.
 func startInstance(t *testing.T, args ...string) *instance {
 	t.Helper()
 	c := &instance{t: t, data: t.TempDir(), args: args}

@@ -13,6 +13,7 @@ import (
 // tampered with. Nobody tells of it anew, and yet it is known afterwards; the camera, which on its return
 // tells of the same state as brokers of old keep it, makes no news of it.
 func TestKeptStatesSurviveARestart(t *testing.T) {
+	t.Parallel()
 	c := startInstance(t)
 	c.put(http.MethodPut, "/api/v1/devices/gate-1", map[string]any{
 		"domain": "safety", "camera": map[string]string{"purpose": "traffic", "legal_basis": "C.d.S.", "controller": "Comune di Palermo", "dpia_ref": "DPIA-1"},
@@ -79,6 +80,7 @@ func TestKeptStatesSurviveARestart(t *testing.T) {
 
 // TestRetainedMessagesSurviveACrash kills the process and asks the next one for what was retained.
 func TestRetainedMessagesSurviveACrash(t *testing.T) {
+	t.Parallel()
 	c := startInstance(t)
 	c.publish("state/lamp", "on", "-r")
 	c.publish("state/gone", "x", "-r")

@@ -27,6 +27,7 @@ type stats struct {
 
 // TestNewcomer does what the README's first ten minutes do.
 func TestNewcomer(t *testing.T) {
+	t.Parallel()
 	c := startInstance(t)
 	c.publish("city/lighting/my-lamp/telemetry", `{"power_w":83.2,"dimming":0.7,"on":true,"status":"ok","position":{"lat":38.1157,"lon":13.3615}}`)
 
@@ -99,6 +100,7 @@ func TestNewcomer(t *testing.T) {
 // TestBadMessages publishes what devices should not and finds each kept with its reason, the
 // books balanced and the process well.
 func TestBadMessages(t *testing.T) {
+	t.Parallel()
 	c := startInstance(t)
 	future := time.Now().Add(time.Hour).UnixMilli()
 	for _, m := range []struct{ topic, payload string }{
@@ -140,6 +142,7 @@ func TestBadMessages(t *testing.T) {
 // TestCrash kills the process and the database engine at random moments under load and then
 // counts: every acknowledged message is in the database once, and nothing is there twice.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	c := startInstance(t)
 	ctx, enough := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer enough()
@@ -210,6 +213,7 @@ func TestCrash(t *testing.T) {
 // TestBrowser opens the page in a real browser and looks for a device published a moment ago and
 // for the event it raised.
 func TestBrowser(t *testing.T) {
+	t.Parallel()
 	rules := t.TempDir()
 	rule := "rules:\n  - id: test-rule\n    title: {en: Far too bright, it: Troppa luce}\n    domain: lighting\n    severity: major\n    on: observations\n    when: power_w > 300\n    text: \"{device} draws {power_w} W\"\n"
 	if err := os.WriteFile(filepath.Join(rules, "test.yaml"), []byte(rule), 0o600); err != nil {
@@ -438,6 +442,7 @@ func TestDevicesCommand(t *testing.T) {
 
 // TestSimulatedCity runs the small city that a newcomer sees and waits for its life signs.
 func TestSimulatedCity(t *testing.T) {
+	t.Parallel()
 	settings := filepath.Join(t.TempDir(), "panormus.yaml")
 	if err := os.WriteFile(settings, []byte("simulation: {devices: 400}\n"), 0o600); err != nil {
 		t.Fatal(err)

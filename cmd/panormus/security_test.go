@@ -203,6 +203,7 @@ func ended(conn *websocket.Conn) int {
 
 // TestStrangersAtTheDoor tries what strangers try at a process as it runs in a city.
 func TestStrangersAtTheDoor(t *testing.T) {
+	t.Parallel()
 	f := newFortress(t, "")
 	f.user(rosalia, `{"role":"admin","password":"`+password+`"}`)
 	dawdler := f.dawdle()

@@ -18,6 +18,7 @@ import (
 // TestSimulatedLoRaWAN sends frames in every way the simulator knows, with all that is wrong with
 // them, and finds in the database what its books say, device by device.
 func TestSimulatedLoRaWAN(t *testing.T) {
+	t.Parallel()
 	c := startInstance(t)
 	radio := lorawan.New(lorawan.Config{Seed: 11, Nodes: 40, Rate: 160})
 	api, err := newAPIClient("http://"+c.info.HTTP, "", "")

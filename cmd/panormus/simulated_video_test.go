@@ -93,6 +93,7 @@ func TestSimulatedCamerasAreRead(t *testing.T) {
 // the database what their books say. What they tell of people is nowhere in it, nor in what the
 // process says of itself.
 func TestSimulatedCameras(t *testing.T) {
+	t.Parallel()
 	c := startInstance(t)
 	cameras := video.New(video.Config{Seed: 21, Cameras: 60, Rate: 4, Hour: 18.2})
 	c.put(http.MethodPost, "/api/v1/devices", map[string][]devices.Device{"devices": cameras.Devices()})

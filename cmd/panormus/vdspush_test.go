@@ -23,6 +23,7 @@ func settingsFile(t *testing.T, text string) string {
 
 // TestCamerasPost posts what a camera sees, to the page's address and to the cameras' own.
 func TestCamerasPost(t *testing.T) {
+	t.Parallel()
 	c := startInstance(t, "--config", settingsFile(t, "vds: {listen: 127.0.0.1:0}"))
 	c.put(http.MethodPut, "/api/v1/devices/cam-1", map[string]any{
 		"id": "cam-1", "domain": "safety", "secret": "s3cret",
