@@ -101,6 +101,20 @@ func (h history) Hours(ctx context.Context, domain string, metrics []string, fro
 	return out, err
 }
 
+// Exceedances implements api.Rollups.
+func (h history) Exceedances(ctx context.Context, q api.ExceedancesQuery) ([]api.DeviceYear, error) {
+	by := storage.ExceedancesQuery{Devices: q.Devices, Year: q.Year, Years: q.Years, Offset: q.Offset, Until: q.Until, Least: q.Least}
+	for _, t := range q.Thresholds {
+		by.Thresholds = append(by.Thresholds, storage.Threshold{Metric: t.Metric, Span: storage.Span(t.Span), From: t.From})
+	}
+	found, err := h.db.Exceedances(ctx, by)
+	out := make([]api.DeviceYear, len(found))
+	for i, f := range found {
+		out[i] = api.DeviceYear(f)
+	}
+	return out, err
+}
+
 // Changes implements api.Changes.
 func (h history) Changes(ctx context.Context, from, to time.Time, domain, after string, each func(live.Latest) (bool, error)) error {
 	return h.db.Changes(ctx, from, to, domain, after, func(l storage.Latest) (bool, error) { return each(live.Latest(l)) })

@@ -140,6 +140,7 @@ type api struct {
 	kept        map[string]bool // patterns of which answers may be kept
 	locks       locks
 	rate        rate.Limiter
+	exceeded    exceeded
 }
 
 // setLibrary makes the library's refusals ours.
@@ -198,6 +199,7 @@ func newAPI(cfg Config) *api {
 	a.zones()
 	a.live()
 	a.domains()
+	a.exceedances()
 	a.changes()
 	a.camerasAt()
 	a.readings()

@@ -19,6 +19,8 @@ type Rollups interface {
 	Hours(ctx context.Context, domain string, metrics []string, from, to time.Time) ([]Hours, error)
 	// Levels returns the equivalent levels of a metric in dB by day, 6 to 22, and by night, by the clock of zone.
 	Levels(ctx context.Context, domain, metric string, from, to time.Time, zone *time.Location) ([]Level, error)
+	// Exceedances returns a row for each device, metric and year that has readings, in order of them.
+	Exceedances(ctx context.Context, q ExceedancesQuery) ([]DeviceYear, error)
 }
 
 // Hours is what a metric of a device came to; every hour counts alike.

@@ -14,6 +14,8 @@ import (
 type rollups struct {
 	hours    []Hours
 	levels   []Level
+	years    []DeviceYear
+	asked    []ExceedancesQuery
 	from, to time.Time
 	fail     error
 }
@@ -25,6 +27,11 @@ func (r *rollups) Hours(_ context.Context, domain string, metrics []string, from
 
 func (r *rollups) Levels(context.Context, string, string, time.Time, time.Time, *time.Location) ([]Level, error) {
 	return r.levels, nil
+}
+
+func (r *rollups) Exceedances(_ context.Context, q ExceedancesQuery) ([]DeviceYear, error) {
+	r.asked = append(r.asked, q)
+	return r.years, r.fail
 }
 
 func (s *site) registered(d devices.Device) {

@@ -20,7 +20,34 @@ type limit struct {
 	Source  string   `json:"source"`
 
 	of func(Hours) float64
+	// span is what is counted over a year; years is of how many the mean is held against Allowed, 1 for 0.
+	span  Span
+	years int
+	// inform is of a threshold from which the public is told: there is no number of times that it may be passed.
+	inform bool
 }
+
+// Span is what of the hours is held against a limit.
+type Span uint8
+
+// The spans: the mean of each hour or day, and the greatest running mean of 8 hours that ends in the day.
+const (
+	EachHour Span = iota
+	EachDay
+	Max8h
+)
+
+// per is what is counted of a span.
+func (s Span) per() string {
+	if s == EachHour {
+		return "hour"
+	}
+	return "day"
+}
+
+// passed is the least value that passes a limit: what is told of it is rounded to whole units first, as limits
+// are, so that 50.4 ug/m3 keep one of 50.
+func passed(limit float64) float64 { return limit + 0.5 }
 
 type limitC struct {
 	Class int     `json:"class"`
@@ -38,19 +65,25 @@ func maxHour(h Hours) float64 { return h.MaxHour }
 func max8h(h Hours) float64   { return h.Max8h }
 func mean(h Hours) float64    { return h.Sum / float64(h.Hours) }
 
-// limits are those of Italian and European law for what a station can measure by the hour. Those of a
-// year (means, and how often a limit may be passed) are no matter of an hour in a control room.
+// limits are those of Italian and European law for what a station can measure by the hour.
 var limits = []limit{
 	{Index: "no2_1h", Metric: "no2", Unit: "ug/m3", Value: num(200), Alarm: num(400), Allowed: 18, Source: "D.Lgs. 155/2010, allegati XI e XII (direttiva 2008/50/CE)", of: maxHour},
-	{Index: "pm10_24h", Metric: "pm10", Unit: "ug/m3", Value: num(50), Allowed: 35, Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)", of: mean},
-	{Index: "pm2_5_24h", Metric: "pm2_5", Unit: "ug/m3", Value: num(25), Allowed: 18, Source: "Direttiva (UE) 2024/2881, allegato I: dal 1/1/2030", of: mean},
-	{Index: "o3_1h", Metric: "o3", Unit: "ug/m3", Value: num(180), Alarm: num(240), Source: "D.Lgs. 155/2010, allegato XII: soglie di informazione e di allarme", of: maxHour},
-	{Index: "o3_8h", Metric: "o3", Unit: "ug/m3", Value: num(120), Allowed: 25, Source: "D.Lgs. 155/2010, allegato VII: valore obiettivo, superamenti come media su tre anni", of: max8h},
-	{Index: "co_8h", Metric: "co", Unit: "mg/m3", Value: num(10), Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)", of: max8h},
+	{Index: "pm10_24h", Metric: "pm10", Unit: "ug/m3", Value: num(50), Allowed: 35, Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)", of: mean, span: EachDay},
+	{Index: "pm2_5_24h", Metric: "pm2_5", Unit: "ug/m3", Value: num(25), Allowed: 18, Source: "Direttiva (UE) 2024/2881, allegato I: dal 1/1/2030", of: mean, span: EachDay},
+	{Index: "o3_1h", Metric: "o3", Unit: "ug/m3", Value: num(180), Alarm: num(240), Source: "D.Lgs. 155/2010, allegato XII: soglie di informazione e di allarme", of: maxHour, inform: true},
+	{Index: "o3_8h", Metric: "o3", Unit: "ug/m3", Value: num(120), Allowed: 25, Source: "D.Lgs. 155/2010, allegato VII: valore obiettivo, superamenti come media su tre anni", of: max8h, span: Max8h, years: 3},
+	{Index: "co_8h", Metric: "co", Unit: "mg/m3", Value: num(10), Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)", of: max8h, span: Max8h},
 	{Index: "so2_1h", Metric: "so2", Unit: "ug/m3", Value: num(350), Alarm: num(500), Allowed: 24, Source: "D.Lgs. 155/2010, allegati XI e XII (direttiva 2008/50/CE)", of: maxHour},
-	{Index: "so2_24h", Metric: "so2", Unit: "ug/m3", Value: num(125), Allowed: 3, Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)", of: mean},
+	{Index: "so2_24h", Metric: "so2", Unit: "ug/m3", Value: num(125), Allowed: 3, Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)", of: mean, span: EachDay},
 	{Index: "noise_day", Metric: noiseMetric, Unit: "dB[A]", Classes: classes(50, 55, 60, 65, 70, 70), Source: noiseSource},
 	{Index: "noise_night", Metric: noiseMetric, Unit: "dB[A]", Classes: classes(40, 45, 50, 55, 60, 70), Source: noiseSource},
+}
+
+// yearly are the limits of a calendar year's mean.
+var yearly = []limit{
+	{Index: "pm10_year", Metric: "pm10", Unit: "ug/m3", Value: num(40), Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)"},
+	{Index: "pm2_5_year", Metric: "pm2_5", Unit: "ug/m3", Value: num(25), Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)"},
+	{Index: "no2_year", Metric: "no2", Unit: "ug/m3", Value: num(40), Source: "D.Lgs. 155/2010, allegato XI (direttiva 2008/50/CE)"},
 }
 
 func classes(values ...float64) []limitC {
@@ -87,19 +120,17 @@ func airIndexes(h Hours, d *devices.Asset) []indexItem {
 		}
 		it := indexItem{Index: l.Index, Value: v, Hours: h.Hours}
 		// A station that measures in another unit is shown, and not compared.
-		if unit := unitOf(d, h.Metric); unit == "" || unit == l.Unit {
-			it.Limit, it.Over, it.Alarm = l.Value, v > *l.Value, l.Alarm != nil && v > *l.Alarm
+		if l.comparable(d) {
+			it.Limit, it.Over, it.Alarm = l.Value, v >= passed(*l.Value), l.Alarm != nil && v >= passed(*l.Alarm)
 		}
 		out = append(out, it)
 	}
 	return out
 }
 
-func unitOf(d *devices.Asset, metric string) string {
-	if d == nil {
-		return ""
-	}
-	return d.Metrics[metric].Unit
+// comparable reports whether a station measures in the limit's unit; d is nil where the registry does not know it.
+func (l *limit) comparable(d *devices.Asset) bool {
+	return d == nil || d.Metrics[l.Metric].Unit == "" || d.Metrics[l.Metric].Unit == l.Unit
 }
 
 // noiseIndexes compares levels with the limits of a class, 0 where it is not known.

@@ -77,6 +77,7 @@ var routes = map[string]Rule{
 	"GET /api/v1/state":                   {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/domains/{domain}/groups": {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/environment/indexes":     {Need: StateRead, Reach: Scoped},
+	"GET /api/v1/environment/exceedances": {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/state/changes":           {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/state/cameras":           {Need: CamerasRead, Reach: Scoped},
 	"GET /api/v1/series":                  {Need: StateRead, Reach: Scoped},

@@ -6,7 +6,7 @@ import { extname, join } from 'node:path';
 import { WebSocketServer } from 'ws';
 import { AlarmBook } from './alarms.mjs';
 import { assets, centre, profiles, random, streets, troubles, values, zones } from './city.mjs';
-import { cameras, gateways, groups, indexes, radioDevices } from './figures.mjs';
+import { cameras, exceedances, gateways, groups, indexes, radioDevices } from './figures.mjs';
 import * as rulebook from './rules.mjs';
 import { about, metrics } from './system.mjs';
 
@@ -184,7 +184,10 @@ export async function startMock(options = {}) {
         return paged('events', events.filter((e) => wants(e) && Date.parse(e.time) <= to).reverse());
       }
       if (kind === 'domains') return paged('groups', groups(list.filter((d) => d.domain === id), q.get('by')));
-      if (kind === 'environment') return send(200, indexes(list.filter((d) => d.profile === 'air')));
+      if (kind === 'environment') {
+        const stations = list.filter((d) => d.profile === 'air');
+        return send(200, id === 'indexes' ? indexes(stations) : exceedances(stations, Number(url.searchParams.get('year')) || new Date(now()).getFullYear(), stamp(now())));
+      }
       if (kind === 'purposes') return paged('purposes', [{ id: 'traffic', title: { it: 'Traffico', en: 'Traffic' } }]);
       if (kind === 'cameras' && !id) return paged('cameras', cameras(now(), centre));
       if (kind === 'gateways') return paged('gateways', gateways(now()));

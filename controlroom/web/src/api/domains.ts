@@ -48,13 +48,43 @@ export interface Limit {
   source: string;
 }
 
+/** How often a station passed a limit in a year: hours or days. */
+export interface Exceedance {
+  index: string;
+  count: number | null;
+  per: 'hour' | 'day';
+  allowed: number | null;
+  over: boolean;
+  last: string | null;
+  valid: number;
+  of: number;
+  /** of ozone: of the counts of three years */
+  mean?: number;
+}
+
+export interface ExceedingStation {
+  id: string;
+  name: string;
+  zone: string;
+  counts: Exceedance[];
+  means: { index: string; value: number; limit: number | null; over: boolean; valid: number; of: number }[];
+}
+
+export interface AirYear {
+  year: number;
+  until: string;
+  stations: ExceedingStation[];
+  limits: Limit[];
+  means: Limit[];
+}
+
 const most = 10_000; // groups or stations; a city has fewer
 
-async function pages<T, A extends { next?: string }>(path: string, query: Record<string, string>, of: (answer: A) => T[], signal?: AbortSignal): Promise<T[]> {
+async function pages<T, A extends { next?: string }>(path: string, query: Record<string, string>, of: (answer: A) => T[], signal?: AbortSignal, limit = 1000): Promise<T[]> {
   const found: T[] = [];
   let cursor: string | undefined;
   do {
-    const answer = await get<A>(path, { ...query, limit: 1000, cursor }, signal);
+    const answer = await get<A>(path, { ...query, limit, cursor }, signal);
     found.push(...of(answer));
     cursor = answer.next;
   } while (cursor && found.length < most);
@@ -83,4 +113,11 @@ export async function indexes(signal?: AbortSignal): Promise<{ stations: Station
     signal,
   );
   return { stations, limits };
+}
+
+/** How often every station passed the limits in a calendar year, the running one unless another is asked for. */
+export async function exceedances(year: number | undefined, signal?: AbortSignal): Promise<AirYear> {
+  let answer: AirYear | undefined;
+  const stations = await pages<ExceedingStation, AirYear & { next?: string }>('/api/v1/environment/exceedances', year === undefined ? {} : { year: String(year) }, (a) => (answer = a).stations, signal, 200);
+  return { ...answer!, stations };
 }

@@ -57,6 +57,11 @@ export function clock(lang: Lang, ms: number, now: number): string {
   return `${dateFormat(lang, { day: '2-digit', month: '2-digit' }).format(ms)} ${time}`;
 }
 
+/** A day by standard time, UTC+1 all the year round, by which the limits of the air are told. */
+export function standardDay(lang: Lang, ms: number): string {
+  return dateFormat(lang, { dateStyle: 'medium', timeZone: 'Etc/GMT-1' }).format(ms);
+}
+
 export function fullTime(lang: Lang, ms: number): string {
   return dateFormat(lang, { dateStyle: 'medium', timeStyle: 'medium', hour12: false }).format(ms);
 }
