@@ -51,13 +51,15 @@ func BenchmarkBook(b *testing.B) {
 		}
 	}
 	r := &run{Worker: NewWorker(WorkerConfig{Log: l, Book: book}), published: map[string]int64{}}
-	b.Run("list=100", func(b *testing.B) {
-		for b.Loop() {
-			if page, more, total := book.List(Query{Limit: 100, Severities: []string{"major"}}); len(page) != 100 || !more || total != n {
-				b.Fatalf("%d of %d", len(page), total)
+	for _, many := range []int{100, 1000} {
+		b.Run(fmt.Sprint("list=", many), func(b *testing.B) {
+			for b.Loop() {
+				if page, more, total := book.List(Query{Limit: many, Severities: []string{"major"}}); len(page) != many || !more || total != n {
+					b.Fatalf("%d of %d", len(page), total)
+				}
 			}
-		}
-	})
+		})
+	}
 	b.Run("health", func(b *testing.B) {
 		for b.Loop() {
 			if h := book.Health(t0.Add(time.Hour)); h.States[Unacked]+h.States[Acked] != n {

@@ -39,15 +39,17 @@ type row struct {
 	state                                State
 	chattering                           bool
 	severity, domain, zone, device, rule string
+	id                                   string
 	h                                    *held
 }
 
 func rowOf(h *held, a *Alarm) row {
-	return row{a.Raised.UnixMilli(), a.Since.UnixMilli(), a.State(), a.Chattering, a.Severity, a.Domain, a.Zone, a.Device, a.Rule, h}
+	return row{a.Raised.UnixMilli(), a.Since.UnixMilli(), a.State(), a.Chattering, a.Severity, a.Domain, a.Zone, a.Device, a.Rule, h.base.ID, h}
 }
 
+// compare puts the newest first, as a list does.
 func (r *row) compare(raised int64, id string) int {
-	return cmp.Or(cmp.Compare(raised, r.raised), cmp.Compare(r.h.base.ID, id))
+	return cmp.Or(cmp.Compare(raised, r.raised), cmp.Compare(r.id, id))
 }
 
 func (q *Query) takes(r *row) bool {
@@ -62,13 +64,25 @@ func (q *Query) takes(r *row) bool {
 		(len(q.FirstOut) == 0 || slices.Contains(q.FirstOut, r.h.base.FirstOut))
 }
 
-// worst is a heap with the last of a list on top.
-type worst []*row
+// worst is a heap with the last of a list on top. It holds what is compared beside one another: by way of the
+// rows, which lie apart, the comparisons took most of the time of a long page.
+type worst []listed
+
+// listed is a row in a list that is being made.
+type listed struct {
+	raised int64
+	id     string
+	row    *row
+}
+
+func (l *listed) compare(o *listed) int {
+	return cmp.Or(cmp.Compare(o.raised, l.raised), cmp.Compare(l.id, o.id))
+}
 
 func (w worst) Len() int           { return len(w) }
-func (w worst) Less(i, j int) bool { return w[i].compare(w[j].raised, w[j].h.base.ID) > 0 }
+func (w worst) Less(i, j int) bool { return w[i].compare(&w[j]) > 0 }
 func (w worst) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
-func (w *worst) Push(x any)        { *w = append(*w, x.(*row)) }
+func (w *worst) Push(x any)        { *w = append(*w, x.(listed)) }
 func (w *worst) Pop() any {
 	last := (*w)[len(*w)-1]
 	*w = (*w)[:len(*w)-1]
@@ -81,7 +95,7 @@ func (b *Book) List(q Query) (page []Record, more bool, total int) {
 	var best worst
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	for i := range b.rows {
+	for i := len(b.rows) - 1; i >= 0; i-- { // the newest are rather at the end, and what comes after them is not kept
 		r := &b.rows[i]
 		if !q.takes(r) {
 			continue
@@ -91,24 +105,23 @@ func (b *Book) List(q Query) (page []Record, more bool, total int) {
 			continue
 		}
 		if q.Limit > 0 && len(best) > q.Limit {
-			if best[0].compare(r.raised, r.h.base.ID) <= 0 {
-				continue
+			if r.compare(best[0].raised, best[0].id) < 0 {
+				best[0] = listed{r.raised, r.id, r}
+				heap.Fix(&best, 0)
 			}
-			best[0] = r
-			heap.Fix(&best, 0)
 			continue
 		}
-		if best = append(best, r); q.Limit > 0 && len(best) > q.Limit {
+		if best = append(best, listed{r.raised, r.id, r}); q.Limit > 0 && len(best) > q.Limit {
 			heap.Init(&best)
 		}
 	}
-	slices.SortFunc(best, func(x, y *row) int { return x.compare(y.raised, y.h.base.ID) })
+	slices.SortFunc(best, func(x, y listed) int { return x.compare(&y) })
 	if q.Limit > 0 && len(best) > q.Limit {
 		best, more = best[:q.Limit], true
 	}
 	page = make([]Record, len(best))
-	for i, r := range best {
-		page[i] = r.h.record()
+	for i := range best {
+		page[i] = best[i].row.h.record()
 	}
 	return page, more, total
 }
