@@ -19,7 +19,14 @@ const (
 	actTimeout = 10 * time.Second
 	// dropActs is how long an act is kept once values have taken it in, for Books that are behind.
 	dropActs = time.Minute
+	// behindFor is how long after an act that only a later version reads nobody can act here: the worker has
+	// taken it into the alarms' values by then.
+	behindFor = 2 * dropActs
 )
+
+// ErrBehind is the answer, wrapped, to an act where a later version is at work beside this one, and has just
+// done what this one cannot read: it would be decided on alarms that are not so any more.
+var ErrBehind = errors.New("another process, of a later version, acts on alarms in a form that this one cannot read: act there, or bring this one to that version")
 
 // acting is what a Book knows of acts.
 type acting struct {
@@ -29,6 +36,8 @@ type acting struct {
 	waiting  int                  // refs of those
 	settled  map[string]time.Time // deeds that values have taken in, by key, and when they were done
 	mine     map[string]*asked    // by key, the deeds that this process waits for
+	unread   int                  // deeds that could not be read
+	newer    time.Time            // when the last one of a later version came
 }
 
 func newActing() acting {
@@ -87,6 +96,9 @@ func (b *Book) indexAct(e streamlog.Entry) {
 	} else {
 		var err error
 		if d, err = decodeDeed(e.Value); err != nil {
+			if b.unread++; errors.Is(err, errNewer) {
+				b.newer = time.Now()
+			}
 			b.log.Error("an act in the bucket is unreadable and left out", "key", e.Key, "revision", e.Revision, "error", err)
 			return
 		}
@@ -205,7 +217,20 @@ func (b *Book) ActAll(ctx context.Context, q Query, limit int, x Act) (out []Res
 // beginAct is when an act is done that is one.
 func (b *Book) beginAct(x *Act) (now time.Time, err error) {
 	now = time.Now().UTC().Truncate(time.Millisecond)
+	b.mu.RLock()
+	newer := b.newer
+	b.mu.RUnlock()
+	if since := time.Since(newer); since < behindFor {
+		return now, fmt.Errorf("%w (the last time %v ago, wait %v)", ErrBehind, since.Round(time.Second), (behindFor - since).Round(time.Second))
+	}
 	return now, x.Check(now, &b.cfg)
+}
+
+// Unread is how many acts in the bucket could not be read.
+func (b *Book) Unread() int {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.unread
 }
 
 // act does x to alarms, each named in out.

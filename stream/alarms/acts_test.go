@@ -313,6 +313,48 @@ func TestDeedBytes(t *testing.T) {
 	}
 }
 
+// TestLaterVersion: acts in a form that is not known yet are counted and left out, and nobody acts on what may not
+// be so any more until the worker, of the later version, has had the time to take them into the values. One of
+// the form that was before is done.
+func TestLaterVersion(t *testing.T) {
+	b := newBench(t, Config{Escalate: []Escalation{}}, nil)
+	b.publish(event("hot", "a", "major", "raised", 0), event("hot", "b", "major", "raised", 0))
+	if err := b.work(); err != nil {
+		t.Fatal(err)
+	}
+	put := func(key, value string) {
+		t.Helper()
+		swaps := []streamlog.Swap{{Key: actPrefix + key, Value: []byte(value)}}
+		if b.book.bucket.SwapAll(t.Context(), swaps); swaps[0].Err != nil {
+			t.Fatal(swaps[0].Err)
+		}
+		if err := b.book.await(t.Context(), swaps[0].Revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, _ := b.book.Get(ID("hot", "a"))
+	put("before", fmt.Sprintf(`{"act":{"action":"ack","by":"ada"},"at":"2026-11-28T10:00:00Z","ids":[%q],"revs":[%d]}`, r.ID, r.Rev))
+	b.want(map[string]State{"a": Acked, "b": Unacked})
+	put("noise", "\x00\x01")
+	b.act("b", Act{Action: "comment", By: "ada", Note: "noise keeps nobody from acting"})
+	put("later", fmt.Sprintf("{\"form\":%d,\"act\":[\"ack\"]}\nsomething", deedForm+1))
+	if n := b.book.Unread(); n != 2 {
+		t.Errorf("%d acts are unread, want 2", n)
+	}
+	x := Act{Action: "ack", By: "ada"}
+	if _, err := b.book.Act(t.Context(), []string{ID("hot", "b")}, x); !errors.Is(err, ErrBehind) {
+		t.Errorf("an act beside a later version: %v", err)
+	}
+	if _, _, err := b.book.ActAll(t.Context(), Query{}, 10, x); !errors.Is(err, ErrBehind) {
+		t.Errorf("an act on all beside a later version: %v", err)
+	}
+	b.book.mu.Lock()
+	b.book.newer = time.Now().Add(-behindFor)
+	b.book.mu.Unlock()
+	b.act("b", x)
+	b.want(map[string]State{"a": Acked, "b": Acked})
+}
+
 // TestManyRooms acts from two control rooms at once on a real bucket, while events come and the worker is
 // killed over and over: nobody is told what is not so, and the log has every act once.
 func TestManyRooms(t *testing.T) {

@@ -22,8 +22,10 @@ const actPrefix = "act-"
 // the alarms' values afterwards.
 //
 // Its bytes are a line of JSON, and then of each alarm the id, 12 bytes, and the rev, 8, least first. A
-// deed of the time when all of it was JSON has its alarms there.
+// deed of the time when all of it was JSON has its alarms there, and no form. A form that comes later begins
+// with such a line, too, so that those who do not know it see that it is one.
 type deed struct {
+	Form int       `json:"form,omitempty"`
 	Act  Act       `json:"act"`
 	At   time.Time `json:"at"`
 	IDs  []string  `json:"ids,omitempty"`
@@ -39,12 +41,18 @@ const (
 	deedBytes = idBytes + 8 // of an alarm
 )
 
+// deedForm is the form of deeds that are written, and the latest that is read.
+const deedForm = 2
+
+// errNewer is of a deed in a form that only a later version reads.
+var errNewer = errors.New("it has the form of a later version")
+
 // newDeed is a deed without alarms.
 func newDeed(x Act, at time.Time) *deed { return &deed{Act: x, At: at, note: x.said()} }
 
 // encode is the bytes of the deed, done to so many alarms.
 func (d *deed) encode(n int, alarm func(i int) (id string, rev uint64)) []byte {
-	head, err := json.Marshal(deed{Act: d.Act, At: d.At})
+	head, err := json.Marshal(deed{Form: deedForm, Act: d.Act, At: d.At})
 	if err != nil {
 		panic("BUG: an act that JSON cannot say: " + err.Error())
 	}
@@ -60,10 +68,14 @@ func (d *deed) encode(n int, alarm func(i int) (id string, rev uint64)) []byte {
 	return out
 }
 
-// decodeDeed reads what encode wrote.
+// decodeDeed reads what encode wrote, now or earlier. An error is an errNewer or of bytes that are no deed.
 func decodeDeed(data []byte) (*deed, error) {
 	head, alarms, _ := bytes.Cut(data, []byte{'\n'})
 	d := &deed{}
+	var about struct{ Form int } // the rest may have other types in a later one
+	if json.Unmarshal(head, &about) == nil && about.Form > deedForm {
+		return nil, fmt.Errorf("form %d, want at most %d: %w", about.Form, deedForm, errNewer)
+	}
 	if err := json.Unmarshal(head, d); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,9 @@ func newMetrics(book *Book, reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(&figures{book: book})
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "panormus_stream_alarm_acts_unreadable_total", Help: "Acts of operators in the bucket that could not be read and were left out; 0 unless a later version is at work beside this one.",
+		}, func() float64 { return float64(book.Unread()) }))
 		reg.MustRegister(m.events, m.entries, m.refused, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "panormus_stream_alarms", Help: "Alarms that are remembered, normal ones included.",
 		}, func() float64 { return float64(book.Len()) }))

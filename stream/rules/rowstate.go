@@ -76,6 +76,9 @@ func (e *RowEngine) Restore(b []byte) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("read the state of rules on %s: %w", e.on, err)
 	}
+	if s.Version > snapshotVersion {
+		return fmt.Errorf("read the state of rules on %s: version %d, want at most %d", e.on, s.Version, snapshotVersion)
+	}
 	e.clock, e.next, e.received = s.Clock, s.Clock, s.Received
 	for on, c := range s.Clocks {
 		if e.programs[on] != nil {
