@@ -58,7 +58,7 @@ func CheckFiles(files []File, profiles []*devices.Profile) ([]*Rule, Problems) {
 			all = append(all, rules...)
 		}
 	}
-	return all, wrong
+	return all, append(wrong, crowded(NewSet(all...))...)
 }
 
 // Check is what would be wrong with a rule file beside those that the store has: with their calendars, and with

@@ -2,6 +2,9 @@ package rules
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,4 +123,49 @@ func TestPastSlots(t *testing.T) {
 	if _, err := Parse("many.yaml", []byte(file.String())); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("a file of too many metrics: %v, want %q", err, want)
 	}
+}
+
+// Of several files that each read few enough the rule is named with which they are too many together. What a text
+// shows has two places, for it may be a number or a text.
+func TestCrowded(t *testing.T) {
+	const shown = 250
+	dir := t.TempDir()
+	var files []File
+	for i, n := range []int{32, 32, 3} {
+		var file strings.Builder
+		file.WriteString("rules:\n")
+		for k := range n {
+			fmt.Fprintf(&file, "  - {id: r%d-%d, when: x > 1, text: '", i, k)
+			for j := range shown {
+				fmt.Fprintf(&file, "{%c%d}", 'a'+rune(i), k*shown+j)
+			}
+			file.WriteString("'}\n")
+		}
+		f := File{filepath.Join(dir, fmt.Sprintf("%d.yaml", i)), []byte(file.String())}
+		files = append(files, f)
+		if err := os.WriteFile(f.Name, f.Data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(who string, wrong []Problem) {
+		t.Helper()
+		const place, want = "2.yaml:3:1: rule r2-1: ", "rules on all domains read 33501 values of a device, want at most 32767: what comes late is not judged again"
+		if len(wrong) != 1 || !wrong[0].Warning || !strings.Contains(wrong[0].String(), place) || !strings.Contains(wrong[0].String(), want) {
+			t.Errorf("%s: %v, want %q and %q", who, wrong, place, want)
+		}
+	}
+	rules, wrong := CheckFiles(files, nil)
+	check("the check of all", wrong)
+	if wrong := crowded(NewSet(slices.DeleteFunc(slices.Clone(rules), func(r *Rule) bool { return r.ID == "r2-1" })...)); len(wrong) != 1 || wrong[0].Rule != "r2-2" {
+		t.Errorf("without the first one too many: %v", wrong)
+	}
+	if wrong := crowded(NewSet(slices.DeleteFunc(slices.Clone(rules), func(r *Rule) bool { return r.File == files[2].Name })...)); len(wrong) > 0 {
+		t.Errorf("two of the files: %v", wrong)
+	}
+	s := &Store{Dir: dir}
+	s.mu.Lock()
+	s.init()
+	s.look(true)
+	s.mu.Unlock()
+	check("the running rules", s.Problems())
 }

@@ -369,6 +369,9 @@ func (s *Store) publish() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.Log.Info("rules changed", "rules", len(next.Rules), "version", next.Version)
+	for _, p := range crowded(next) {
+		s.Log.Warn("the rules of all files together read too much", "problem", p.String())
+	}
 }
 
 // Set is the rules in force.
@@ -406,6 +409,7 @@ func (s *Store) Problems() []Problem {
 	if s.dirBad != nil {
 		all = append(all, Problem{File: s.Dir, Line: 1, Column: 1, Message: s.dirBad.Error()})
 	}
+	all = append(all, crowded(s.set)...)
 	if s.Overrides != nil {
 		all = append(all, CheckOverrides(s.set, s.Overrides)...)
 	}
@@ -442,7 +446,7 @@ func (s *Store) Put(ctx context.Context, id string, body []byte) (*Rule, Problem
 		return nil, nil, fmt.Errorf("keep rule %s: %w", id, err)
 	}
 	s.apply(ruleKey+id, body)
-	return r, problems, nil
+	return r, append(problems, crowded(s.Set())...), nil
 }
 
 // Delete removes a rule that came through the API; one of a file that it stood over counts again.
