@@ -162,10 +162,10 @@ func (w *where) times(column string, from, to time.Time) {
 }
 
 // slots bounds the slot of observations to those that have rows of from <= time < to: what times says, in
-// words that their primary index knows.
+// words that their primary index knows. Only the index: to read the column, of which rows with those times
+// cannot have another value, is a third of what a device's week costs.
 func (w *where) slots(from, to time.Time) {
-	w.add("slot >= toDateTime(?, 'UTC')", inDateTime(from.Truncate(settledSlot)))
-	w.add("slot <= toDateTime(?, 'UTC')", inDateTime(to))
+	w.add("indexHint(slot >= toDateTime(?, 'UTC') AND slot <= toDateTime(?, 'UTC'))", inDateTime(from.Truncate(settledSlot)), inDateTime(to))
 }
 
 // inDateTime is t in Unix seconds, within what a DateTime may be.
