@@ -95,6 +95,25 @@ class Reader {
     return v % 2 === 0 ? v / 2 : -(v + 1) / 2;
   }
 
+  /** A frame's texts, each a part of one: for what is held no longer than the frame is. */
+  texts(): string[] {
+    const n = this.uvarint();
+    const begin = this.at;
+    const ends: number[] = [];
+    for (let i = 0; i < n; i++) {
+      const length = this.uvarint();
+      if (this.at + length > this.bytes.length) throw new RangeError(`a text of ${length} bytes, ${this.bytes.length - this.at} are left`);
+      ends.push(this.at - begin, this.at + length - begin);
+      this.at += length;
+    }
+    const whole = utf8.decode(this.bytes.subarray(begin, this.at));
+    const texts: string[] = [];
+    // As many letters as bytes: each letter is where its byte is.
+    const plain = whole.length === this.at - begin;
+    for (let i = 0; i < ends.length; i += 2) texts.push(plain ? whole.slice(ends[i], ends[i + 1]) : utf8.decode(this.bytes.subarray(begin + ends[i], begin + ends[i + 1])));
+    return texts;
+  }
+
   text(length: number): string {
     if (this.at + length > this.bytes.length) throw new RangeError(`a text of ${length} bytes, ${this.bytes.length - this.at} are left`);
     const s = utf8.decode(this.bytes.subarray(this.at, this.at + length));
@@ -114,6 +133,66 @@ export function binaryHead(bytes: Uint8Array): BinaryHead | null {
   if (kind !== kindSnapshot && kind !== kindMore) return null;
   const epoch = r.text(r.u8());
   return { type: 'snapshot', id, seq, epoch, more: kind === kindMore, at: r.at };
+}
+
+/**
+ * What a frame says, to be read when it is wanted. `names` maps a device's index to its id, learned from the records that
+ * carry it, and belongs to the subscription: bodies must be read in the order in which they came.
+ */
+export class BinaryBody {
+  constructor(
+    readonly bytes: Uint8Array,
+    readonly at: number,
+    readonly names: Map<number, string>,
+  ) {}
+
+  /** See binaryItems. */
+  items(): StateItem[] {
+    return binaryItems(this.bytes, this.at, this.names);
+  }
+
+  /**
+   * Tells of each record with an identity, in order, what a first look at the city needs, which takes a small part of the
+   * time that items does; it learns no names. Throws RangeError where the body is cut short.
+   */
+  places(tell: (id: string, domain: string, lat: number, lon: number, rank: number) => void): void {
+    const r = new Reader(this.bytes, this.at);
+    r.i64();
+    const texts = r.texts();
+    const text = (): string => {
+      const n = r.uvarint();
+      if (n >= texts.length) throw new RangeError(`text ${n} of ${texts.length}`);
+      return texts[n];
+    };
+    for (let n = r.uvarint(); n > 0; n--) {
+      r.uvarint();
+      const flags = r.u8();
+      let id = '';
+      let domain = '';
+      if (flags & hasIdentity) {
+        id = text();
+        domain = text();
+        r.uvarint();
+        r.uvarint();
+        r.uvarint();
+      }
+      let lat = NaN;
+      let lon = NaN;
+      if (flags & hasPosition) {
+        lat = r.i32() / 1e7;
+        lon = r.i32() / 1e7;
+      }
+      if (flags & hasTime) r.uvarint();
+      const alarm = flags & hasAlarm ? r.u8() : 0;
+      if (flags & hasValues) {
+        for (let k = r.uvarint(); k > 0; k--) {
+          r.uvarint();
+          skip(r);
+        }
+      }
+      if (id !== '' && !(flags & isRemoved)) tell(id, domain, lat, lon, alarm > severities.length ? 0 : alarm);
+    }
+  }
 }
 
 /**
@@ -184,4 +263,13 @@ function value(r: Reader, text: () => string): Value {
     default:
       throw new RangeError(`a value of kind ${kind}, want 0 to 4`);
   }
+}
+
+/** Goes past a value. */
+function skip(r: Reader): void {
+  const kind = r.u8();
+  if (kind === 1 || kind === 4) r.uvarint();
+  else if (kind === 2) r.f32();
+  else if (kind === 3) r.f64();
+  else if (kind !== 0) throw new RangeError(`a value of kind ${kind}, want 0 to 4`);
 }

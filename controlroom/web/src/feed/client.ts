@@ -1,5 +1,5 @@
 import { Backoff } from './backoff';
-import { binaryHead, binaryItems } from './binary';
+import { BinaryBody, binaryHead } from './binary';
 import { parseFrame, type ClientFrame, type ServerFrame } from './protocol';
 import { Sequence, type Handlers, type Request } from './subscription';
 
@@ -267,16 +267,24 @@ export class FeedClient {
       }
       entry = this.#byWire.get(head.id);
       if (!entry) return;
-      const items = binaryItems(bytes, head.at, entry.names);
+      const body = new BinaryBody(bytes, head.at, entry.names);
       const frame: ServerFrame =
         head.type === 'snapshot'
-          ? { type: 'snapshot', id: head.id, seq: head.seq, epoch: head.epoch ?? '', items, more: head.more }
-          : { type: 'delta', id: head.id, seq: head.seq, items };
+          ? { type: 'snapshot', id: head.id, seq: head.seq, epoch: head.epoch ?? '', body, more: head.more }
+          : { type: 'delta', id: head.id, seq: head.seq, body };
       this.#dispatch(frame);
     } catch (err) {
       console.warn('feed: a binary frame that cannot be read:', err);
       if (entry) this.#resync(entry);
     }
+  }
+
+  /** What was told of it cannot be used: all of it is asked for again. */
+  again(key: string): void {
+    const entry = this.#entries.get(key);
+    if (!entry) return;
+    entry.sequence.forget();
+    this.#resync(entry);
   }
 
   #askJSON(entry: Entry): void {

@@ -40,6 +40,8 @@ export type FromWorker =
   /** who reads, and is told what they may see; once */
   | { kind: 'who'; who: Who }
   | { kind: 'patch'; patch: Patch }
+  /** the patches that were told hold the whole city; once */
+  | { kind: 'whole' }
   | { kind: 'health'; health: FeedHealth }
   /** in the order they came */
   | { kind: 'events'; events: CityEvent[] }

@@ -1,3 +1,5 @@
+import type { BinaryBody } from './binary';
+
 // The words of /ws/v1/feed: what the client says and what the server answers, one JSON message a frame.
 
 export type Severity = 'info' | 'warning' | 'major' | 'critical';
@@ -86,8 +88,8 @@ export type ClientFrame =
   | { op: 'ping'; n: number };
 
 export type ServerFrame =
-  | { type: 'snapshot'; id: string; epoch: string; seq: number; items?: unknown[]; more?: boolean }
-  | { type: 'delta'; id: string; seq: number; epoch?: string; items?: unknown[] }
+  | { type: 'snapshot'; id: string; epoch: string; seq: number; items?: unknown[]; body?: BinaryBody; more?: boolean }
+  | { type: 'delta'; id: string; seq: number; epoch?: string; items?: unknown[]; body?: BinaryBody }
   | { type: 'event'; id: string; seq: number; epoch?: string; event: CityEvent }
   | { type: 'alarm'; id: string; seq: number; epoch?: string; alarm: unknown }
   | { type: 'stats'; id: string; seq: number; epoch?: string; stats: Stats }

@@ -1,3 +1,4 @@
+import type { BinaryBody } from './binary';
 import type { CityEvent, Filter, Position, ServerFrame, Stats, Topic } from './protocol';
 
 /** What a subscriber is told. Calls come in the order that ends in the server's state. */
@@ -7,6 +8,8 @@ export interface Handlers {
   snapshotEnd?(): void;
   /** Items of a snapshot page (`fresh`) or of a delta. */
   items?(items: unknown[], fresh: boolean): void;
+  /** The same of a binary frame, in its place, for who reads it when it is wanted. */
+  body?(body: BinaryBody, fresh: boolean): void;
   event?(event: CityEvent): void;
   alarm?(alarm: unknown): void;
   stats?(stats: Stats): void;
@@ -89,7 +92,7 @@ export class Sequence {
       this.handlers.snapshotStart?.();
     }
     this.#pending.position.seq = Math.max(this.#pending.position.seq, frame.seq);
-    if (frame.items?.length) this.handlers.items?.(frame.items, true);
+    this.#items(frame, true);
     if (frame.more) return 'taken';
     const { position, held } = this.#pending;
     this.#pending = null;
@@ -100,6 +103,15 @@ export class Sequence {
       if (this.#change(change) === 'gap') return 'gap';
     }
     return 'taken';
+  }
+
+  #items(frame: { items?: unknown[]; body?: BinaryBody }, fresh: boolean): void {
+    if (frame.body && this.handlers.body) {
+      this.handlers.body(frame.body, fresh);
+      return;
+    }
+    const items = frame.body ? frame.body.items() : frame.items;
+    if (items?.length) this.handlers.items?.(items, fresh);
   }
 
   #change(frame: Change): Verdict {
@@ -113,7 +125,7 @@ export class Sequence {
     }
     switch (frame.type) {
       case 'delta':
-        if (frame.items?.length) this.handlers.items?.(frame.items, false);
+        this.#items(frame, false);
         break;
       case 'event':
         this.handlers.event?.(frame.event);

@@ -245,10 +245,7 @@ export class AssetTable {
   }
 
   counts(): DomainCount[] {
-    return [...this.#counts.values()]
-      .filter((c) => c.total > 0)
-      .map((c) => ({ ...c, ranks: [...c.ranks] }))
-      .sort((a, b) => a.domain.localeCompare(b.domain));
+    return inOrder([...this.#counts.values()]);
   }
 
   /** A window of the assets in the wanted order, and how many there are in all. */
@@ -305,6 +302,14 @@ export class AssetTable {
     c.total += by;
     c.ranks[severity] += by;
   }
+}
+
+/** A copy of the counts of domains that have assets, by name. */
+export function inOrder(counts: readonly DomainCount[]): DomainCount[] {
+  return counts
+    .filter((c) => c.total > 0)
+    .map((c) => ({ ...c, ranks: [...c.ranks] }))
+    .sort((a, b) => a.domain.localeCompare(b.domain));
 }
 
 const collator = new Intl.Collator(undefined, { numeric: true });

@@ -1,7 +1,9 @@
 // The feed's thread: asks who reads, parses the socket, keeps the table of assets, and hands the page what changed in
 // typed arrays, one patch at a time. The page answers `drawn`, so a slow page gets fewer, larger patches.
 import { topicsOf, type Topic, type Who } from '../lib/access';
+import type { BinaryBody } from './binary';
 import { FeedClient } from './client';
+import { FirstView } from './first';
 import type { FromWorker, ToWorker, Watched } from './messages';
 import type { CityEvent, StateItem, Stats } from './protocol';
 import { Refused, Replay } from './replay';
@@ -14,11 +16,17 @@ const loadingEvery = 1_000; // while the first snapshot comes: soon whole, or el
 const healthEvery = 250;
 const eventsEvery = 100; // events of this many ms go to the page together
 const alarmsEvery = 250; // and alarms
+const restFirst = 300; // that the page has for itself once it has the whole city
+const mostFirst = 2_000; // and at most, once the city is known
 const whoEvery = 3_000; // a server that does not say who reads is asked again
 
 let client: FeedClient | null = null;
+// The first snapshot is shown before assets are made of it: that takes longer than all else the first view needs of this thread.
+let first: FirstView | null = new FirstView();
+let waiting: { body: BinaryBody; fresh: boolean }[] = []; // what has come meanwhile
 let drawn = true;
 let ready = false;
+let whole = false; // the page has all of the first snapshot
 let patchTimer: ReturnType<typeof setTimeout> | null = null;
 let lastPatch = Date.now();
 let topics: Topic[] = []; // what the reader may see
@@ -42,6 +50,7 @@ function tellHealth(): void {
 function tellWatched(): void {
   watchedDirty = false;
   if (watched === null) return;
+  make();
   const asset = table.get(watched);
   if (!asset) {
     post({ kind: 'watched', id: watched, asset: null });
@@ -55,15 +64,19 @@ function sendPatch(): void {
   patchTimer = null;
   if (watchedDirty) tellWatched();
   if (!drawn) return;
-  const patch = table.patch();
-  if (!patch) return;
-  drawn = false;
-  lastPatch = Date.now();
-  post({ kind: 'patch', patch }, [patch.slots.buffer, patch.xy.buffer, patch.severity.buffer, patch.domain.buffer, patch.named.buffer]);
+  const patch = (first ?? table).patch();
+  if (patch) {
+    drawn = false;
+    lastPatch = Date.now();
+    post({ kind: 'patch', patch }, [patch.slots.buffer, patch.xy.buffer, patch.severity.buffer, patch.domain.buffer, patch.named.buffer]);
+  }
+  if (!ready || whole) return;
+  whole = true;
+  post({ kind: 'whole' });
 }
 
 function schedulePatch(): void {
-  if (patchTimer !== null || (!table.dirty && !watchedDirty)) return;
+  if (patchTimer !== null || (!(first ?? table).dirty && !watchedDirty && (whole || !ready))) return;
   patchTimer = setTimeout(sendPatch, Math.max(0, (ready ? patchEvery : loadingEvery) - (Date.now() - lastPatch)));
 }
 
@@ -73,6 +86,35 @@ function applyItems(items: unknown[], fresh: boolean): void {
     if (item.id === watched) watchedDirty = true;
   }
   if (table.strangers.size > 0) askStrangers();
+  schedulePatch();
+}
+
+function take(body: BinaryBody, fresh: boolean): void {
+  if (!first) {
+    applyItems(body.items(), fresh);
+    return;
+  }
+  waiting.push({ body, fresh });
+  if (fresh) first.add(body);
+  schedulePatch();
+}
+
+/** Makes the assets of what has come. */
+function make(): void {
+  if (!first) return;
+  const shown = first;
+  const came = waiting;
+  first = null;
+  waiting = [];
+  try {
+    for (const { body, fresh } of came) if (fresh) applyItems(body.items(), true);
+    // What the page was told is not told again.
+    if (!shown.dirty && table.size === shown.size) table.patch();
+    for (const { body, fresh } of came) if (!fresh) applyItems(body.items(), false);
+  } catch (err) {
+    console.warn('feed: a binary frame that cannot be read:', err);
+    client?.again('state');
+  }
   schedulePatch();
 }
 
@@ -124,6 +166,7 @@ let returning = false;
 let wanted: { at: number; speed: number; playing: boolean } | null = null;
 function seek(): void {
   if (!wanted || !ready) return;
+  make();
   if (!replay) {
     client?.stop();
     const mine = new Replay({
@@ -171,19 +214,27 @@ const subscribe: Record<Topic, () => void> = {
       'state',
       { topic: 'state', maxHz: 4, binary: true },
       {
-        snapshotStart: () => table.beginSnapshot(),
+        snapshotStart: () => {
+          if (waiting.length > 0) make(); // this one is another
+          table.beginSnapshot();
+        },
         snapshotEnd: () => {
           table.endSnapshot();
           ready = true;
           watchedDirty = watched !== null;
           if (patchTimer !== null) clearTimeout(patchTimer);
           sendPatch();
+          setTimeout(make, mostFirst);
           if (returning && !wanted) post({ kind: 'present' });
           returning = false;
           tellHealth();
           seek();
         },
-        items: applyItems,
+        items: (items, fresh) => {
+          make(); // the server speaks JSON
+          applyItems(items, fresh);
+        },
+        body: take,
         error: (title, detail) => post({ kind: 'trouble', title, detail }),
       },
     ),
@@ -262,7 +313,10 @@ async function introduce(): Promise<void> {
         const who = (await response.json()) as Who;
         topics = topicsOf(who);
         for (const topic of topics) subscribe[topic]();
-        if (!topics.includes('state')) ready = true; // there is nothing to wait for
+        if (!topics.includes('state')) {
+          ready = true; // there is nothing to wait for
+          schedulePatch();
+        }
         post({ kind: 'who', who });
         tellHealth();
         return;
@@ -278,6 +332,7 @@ scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   switch (data.op) {
     case 'drawn':
       drawn = true;
+      if (ready && first && !first.dirty) setTimeout(make, restFirst);
       schedulePatch();
       break;
     case 'watch':
@@ -285,9 +340,11 @@ scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
       tellWatched();
       break;
     case 'rows':
+      make();
       post({ kind: 'rows', request: data.request, ...table.rows(data.query) });
       break;
     case 'areas':
+      make();
       post({ kind: 'areas', request: data.request, areas: table.areas(data.domain, data.after, data.now) });
       break;
     case 'seek':

@@ -15,29 +15,44 @@ export class Points {
   y = new Float64Array(1024).fill(NaN);
   severity = new Uint8Array(1024);
   domain = new Uint8Array(1024);
-  ids: string[] = [];
   /** slots in use are below this */
   length = 0;
   domains: string[] = [];
   /** slots that are not normal */
   readonly abnormal = new Set<number>();
+  #ids: string[] = [];
   #slots = new Map<string, number>();
+  #unnamed: Pick<Patch, 'named' | 'ids'>[] = []; // names that nobody has asked for yet: the first drawing needs none
+
+  /** by slot */
+  get ids(): readonly string[] {
+    this.#name();
+    return this.#ids;
+  }
 
   slotOf(id: string): number | undefined {
+    this.#name();
     return this.#slots.get(id);
+  }
+
+  #name(): void {
+    if (this.#unnamed.length === 0) return;
+    for (const { named, ids } of this.#unnamed.splice(0)) {
+      const list = ids.split('\n');
+      for (let i = 0; i < named.length; i++) {
+        const slot = named[i];
+        const id = list[i];
+        const old = this.#ids[slot];
+        if (old && this.#slots.get(old) === slot) this.#slots.delete(old);
+        this.#ids[slot] = id;
+        if (id) this.#slots.set(id, slot);
+      }
+    }
   }
 
   apply(patch: Patch): Touched | null {
     this.domains = patch.domains;
-    const ids = patch.ids.split('\n');
-    for (let i = 0; i < patch.named.length; i++) {
-      const slot = patch.named[i];
-      const id = ids[i];
-      const old = this.ids[slot];
-      if (old && this.#slots.get(old) === slot) this.#slots.delete(old);
-      this.ids[slot] = id;
-      if (id) this.#slots.set(id, slot);
-    }
+    if (patch.named.length > 0 && this.#unnamed.push({ named: patch.named, ids: patch.ids }) > 16) this.#name();
     if (patch.slots.length === 0) return null;
     let from = Infinity;
     let to = -1;

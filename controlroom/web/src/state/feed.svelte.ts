@@ -42,6 +42,8 @@ export class Feed {
   /** grows with every patch: what reads `points` depends on it */
   version = $state(0);
   readonly points = new Points();
+  /** the points are the whole city, not what has come of it so far */
+  whole = false;
 
   #who: (who: Who) => void = () => {};
   #samples: { at: number; stats: Stats }[] = [];
@@ -147,6 +149,12 @@ export class Feed {
           this.version++;
           for (const fn of this.#listeners) fn(touched);
           this.#tell({ op: 'drawn' });
+        });
+        break;
+      case 'whole':
+        this.#whenDrawing(() => {
+          this.whole = true;
+          for (const fn of this.#listeners) fn(null);
         });
         break;
       case 'health':
