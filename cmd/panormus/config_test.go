@@ -65,8 +65,10 @@ func TestEveryFlagIsAKeyAndAVariable(t *testing.T) {
 	}
 }
 
-// TestHelpTellsNoSecret: what the environment says is no default that help may print.
+// TestHelpTellsNoSecret: what the environment says is no default that help may print, and who asks for help
+// makes no data folder.
 func TestHelpTellsNoSecret(t *testing.T) {
+	t.Chdir(t.TempDir())
 	t.Setenv("PANORMUS_TOKEN", "the-secret")
 	t.Setenv("PANORMUS_CLICKHOUSE", "clickhouse://u:the-secret@x")
 	t.Setenv("PANORMUS_NATS", "nats://u:the-secret@x")
@@ -80,6 +82,9 @@ func TestHelpTellsNoSecret(t *testing.T) {
 			dispatch(t.Context(), args, &out, &out)
 			if text := out.String(); strings.Contains(text, "the-secret") {
 				t.Errorf("%v: %s", args, text)
+			}
+			if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+				t.Fatalf("%v left %v, %v", args, left, err)
 			}
 		}
 	}

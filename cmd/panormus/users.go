@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,9 @@ func usersCommand(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	words := fs.Args()
+	if !slices.Contains([]string{"add", "list", "passwd", "disable", "enable"}, verb) { // before a data folder is made for it
+		return fmt.Errorf("users %s, want add, list, passwd, disable or enable: %w", verb, errUsage)
+	}
 	if verb != "list" && len(words) == 0 {
 		return fmt.Errorf("want users %s [--totp] NAME: %w", verb, errUsage)
 	}
@@ -96,8 +100,6 @@ func usersCommand(ctx context.Context, args []string, out io.Writer) error {
 		}
 	case verb == "disable" || verb == "enable":
 		u.Disabled = verb == "disable"
-	case verb != "passwd":
-		return fmt.Errorf("users %s, want add, list, passwd, disable or enable: %w", verb, errUsage)
 	}
 	made := ""
 	if verb == "add" || verb == "passwd" {
