@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"os"
+	"time"
 
 	"panormus/devices"
 	"panormus/simulators/city"
@@ -18,6 +20,7 @@ import (
 
 type cityOptions struct {
 	broker, username, password string
+	tls                        *tls.Config
 	devices                    int
 	rate                       float64
 	seed                       int64
@@ -28,7 +31,7 @@ func simulateCity(ctx context.Context, o cityOptions) error {
 	c := city.New(city.Config{Seed: o.seed, Devices: o.devices, Rate: o.rate})
 	fmt.Fprintf(os.Stderr, "simulating %d devices, about %.0f messages/s, to %s\n", c.Len(), c.Pace(), o.broker)
 	return c.Run(ctx, city.MQTTOptions{
-		Broker: o.broker, Username: o.username, Password: o.password,
+		Broker: o.broker, TLS: o.tls, Username: o.username, Password: o.password,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 }
@@ -42,7 +45,7 @@ func simulateVideo(ctx context.Context, o cityOptions) error {
 	}
 	fmt.Fprintf(os.Stderr, "simulating %d cameras to %s\n", cameras.Len(), o.broker)
 	return cameras.Run(ctx, video.Options{
-		Broker: o.broker, Username: o.username, Password: o.password,
+		Broker: o.broker, TLS: o.tls, Username: o.username, Password: o.password,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 }
@@ -56,11 +59,22 @@ func (n *node) startSimulation() {
 	}
 	c := n.parts.city
 	simulation := n.stage()
+	// Over TLS the broker's certificate is for the name that devices use, and it may want one of theirs.
+	dialOf := func(ctx context.Context) func() (net.Conn, error) {
+		if n.parts.broker == nil || n.cfg.Broker.TLS.Cert == "" {
+			return nil
+		}
+		return func() (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			return n.parts.broker.Dial(ctx)
+		}
+	}
 	simulation.once("simulation", func(ctx context.Context) error {
 		if err := enroll(ctx, n.registry, c.Zones(), c); err != nil {
 			return fmt.Errorf("enter the simulated city: %w", err)
 		}
-		return c.Run(ctx, city.MQTTOptions{Broker: n.info.MQTT, Username: n.parts.simulatedUser, Password: n.parts.simulatedSecret, Log: n.log})
+		return c.Run(ctx, city.MQTTOptions{Broker: n.info.MQTT, Dial: dialOf(ctx), Username: n.parts.simulatedUser, Password: n.parts.simulatedSecret, Log: n.log})
 	})
 	if n.info.MQTT != "" {
 		rate := 1.0
@@ -72,7 +86,7 @@ func (n *node) startSimulation() {
 			if err := enroll(ctx, n.registry, nil, cameras); err != nil {
 				return fmt.Errorf("enter the simulated cameras: %w", err)
 			}
-			return cameras.Run(ctx, video.Options{Broker: n.info.MQTT, Username: n.parts.simulatedUser, Password: n.parts.simulatedSecret, Push: n.pushAddress(), Log: n.log})
+			return cameras.Run(ctx, video.Options{Broker: n.info.MQTT, Dial: dialOf(ctx), Username: n.parts.simulatedUser, Password: n.parts.simulatedSecret, Push: n.pushAddress(), Log: n.log})
 		})
 	}
 	if n.info.MQTT == "" && n.info.LoRaWANUDP == "" {
@@ -85,7 +99,7 @@ func (n *node) startSimulation() {
 			return fmt.Errorf("enter the simulated LoRaWAN: %w", err)
 		}
 		return radio.Run(ctx, lorawan.Options{
-			UDP: n.info.LoRaWANUDP, Broker: n.info.MQTT, Username: n.parts.simulatedUser, Password: n.parts.simulatedSecret, Log: n.log,
+			UDP: n.info.LoRaWANUDP, Broker: n.info.MQTT, Dial: dialOf(ctx), Username: n.parts.simulatedUser, Password: n.parts.simulatedSecret, Log: n.log,
 		})
 	})
 }

@@ -121,6 +121,8 @@ type remoteBroker struct {
 	Username string      `yaml:"username"`
 	Password string      `yaml:"password"`
 	TLS      certs.Files `yaml:"tls"`
+	// ServerName is the name that its certificate is for, where it is not the URL's.
+	ServerName string `yaml:"server_name"`
 }
 
 type ingestConfig struct {

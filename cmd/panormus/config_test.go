@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -88,10 +89,10 @@ func TestHelpTellsNoSecret(t *testing.T) {
 			}
 		}
 	}
-	if c, err := (&apiFlags{url: "http://x"}).client(); err != nil || c.token != "the-secret" {
+	if c, err := (&apiFlags{set: new(flag.FlagSet), url: "http://x"}).client(); err != nil || c.token != "the-secret" {
 		t.Errorf("%+v, %v: the token of the environment is not used", c, err)
 	}
-	if c, err := (&apiFlags{url: "http://x", token: "another"}).client(); err != nil || c.token != "another" {
+	if c, err := (&apiFlags{set: new(flag.FlagSet), url: "http://x", token: "another"}).client(); err != nil || c.token != "another" {
 		t.Errorf("%+v, %v: the token of the flag is not used", c, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"panormus/controlroom/live"
 	"panormus/ingest"
+	"panormus/ingest/broker"
 	"panormus/simulators/city"
 	"panormus/storage"
 	"panormus/stream/alarms"
@@ -30,8 +31,10 @@ type parts struct {
 	city   *city.City
 	// tagged are the buckets of what can be changed by its ETag.
 	tagged []*streamlog.KV
-	// What the simulated devices log in with at the embedded broker; empty where nobody has to.
+	broker *broker.Broker // the embedded one
+	// What parts of this process log in with at the embedded broker; empty where nobody has to.
 	simulatedUser, simulatedSecret string
+	noticesUser, noticesSecret     string
 }
 
 // startConsumers starts what reads the log: the writer, the tracks and the rules.

@@ -47,6 +47,7 @@ func (d *dataDir) close() { d.lock.Close() }
 type runInfo struct {
 	PID        int    `json:"pid"`
 	HTTP       string `json:"http,omitempty"`
+	HTTPTLS    bool   `json:"http_tls,omitempty"`
 	MQTT       string `json:"mqtt,omitempty"`
 	LoRaWANUDP string `json:"lorawan_udp,omitempty"`
 	// LoRaWANStation is where LoRa Basics Stations connect.

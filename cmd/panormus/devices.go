@@ -141,16 +141,23 @@ func exportDevices(ctx context.Context, c apiClient, format, name string, out io
 }
 
 // apiClient speaks to the HTTP API of a running process.
-type apiClient struct{ base, token string }
+type apiClient struct {
+	base, token string
+	http        *http.Client
+}
 
 // apiFlags are the flags that say where the API is, and who asks.
-type apiFlags struct{ data, url, token string }
+type apiFlags struct {
+	set              *flag.FlagSet
+	data, url, token string
+	tls              *tlsFlags
+}
 
 // apiAt adds them to a command's; about says what the data folder, data by default, is for.
 func apiAt(fs *flag.FlagSet, data, about string) *apiFlags {
-	a := &apiFlags{}
+	a := &apiFlags{set: fs, tls: tlsAt(fs, "server")}
 	fs.StringVar(&a.data, "data", data, about)
-	fs.StringVar(&a.url, "url", "", "address of the API, http://host:port, instead of --data")
+	fs.StringVar(&a.url, "url", "", "address of the API, http://host:port or https://host:port, instead of --data")
 	// The variable is no default of the flag: the help prints those.
 	fs.StringVar(&a.token, "token", "", "API token, where one is asked for; PANORMUS_TOKEN, where not given")
 	return a
@@ -162,19 +169,36 @@ func runningAPI(fs *flag.FlagSet) *apiFlags {
 }
 
 func (a *apiFlags) client() (apiClient, error) {
-	return newAPIClient(a.url, a.data, cmp.Or(a.token, os.Getenv("PANORMUS_TOKEN")))
+	if err := fromEnvironment(a.set, os.LookupEnv, tlsVariables); err != nil {
+		return apiClient{}, err
+	}
+	return newAPIClient(a.url, a.data, cmp.Or(a.token, os.Getenv("PANORMUS_TOKEN")), a.tls)
 }
 
 // newAPIClient finds the API at url, or where the process with the data folder says that it is.
-func newAPIClient(url, data, token string) (apiClient, error) {
+func newAPIClient(url, data, token string, secure *tlsFlags) (apiClient, error) {
 	if url == "" {
 		info, err := readRunInfo(data)
 		if err != nil {
 			return apiClient{}, err
 		}
 		url = "http://" + info.HTTP
+		if info.HTTPTLS {
+			url = "https://" + info.HTTP
+		}
 	}
-	return apiClient{base: strings.TrimSuffix(url, "/"), token: token}, nil
+	c := apiClient{base: strings.TrimSuffix(url, "/"), token: token, http: http.DefaultClient}
+	if !strings.HasPrefix(url, "https://") { // what the variables say is for others then
+		return c, nil
+	}
+	settings, err := secure.config(url)
+	if err != nil {
+		return c, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = settings
+	c.http = &http.Client{Transport: transport}
+	return c, nil
 }
 
 // pages reads a list of the API to its end and gives each page, of type P, to take, which says where the next
@@ -211,7 +235,7 @@ func (c apiClient) do(ctx context.Context, method, path, media string, body io.R
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, err
 	}

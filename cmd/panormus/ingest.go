@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	cryptotls "crypto/tls"
 	"fmt"
 	"slices"
 
@@ -111,11 +112,13 @@ func (n *node) embeddedBroker(ctx context.Context, pump *ingest.Pump) (*broker.B
 		}
 		cfg.Auth = door
 		n.parts.simulatedUser, n.parts.simulatedSecret = door.Own("simulation")
+		n.parts.noticesUser, n.parts.noticesSecret = door.Own("notices")
 	}
 	b, err := broker.New(cfg)
 	if err != nil {
 		return nil, listenError("MQTT", "mqtt", n.cfg.MQTT, err)
 	}
+	n.parts.broker = b
 	return b, nil
 }
 
@@ -136,6 +139,12 @@ func (n *node) remoteBroker(pump *ingest.Pump, b remoteBroker) (*mqtt.Source, er
 	tls, err := n.certs.Client(redacted(b.URL), b.TLS)
 	if err != nil {
 		return nil, fmt.Errorf("broker %s: %w", redacted(b.URL), err)
+	}
+	if b.ServerName != "" {
+		if tls == nil {
+			tls = &cryptotls.Config{MinVersion: cryptotls.VersionTLS12}
+		}
+		tls.ServerName = b.ServerName
 	}
 	return mqtt.New(mqtt.Config{
 		Pump: pump, URL: b.URL, ClientID: b.ClientID, Username: b.Username, Password: b.Password, TLS: tls, ShareGroup: b.Share,

@@ -141,8 +141,8 @@ func (n *node) outlets(ctx context.Context) (*notify.Outlets, error) {
 		return nil, err
 	}
 	out := &notify.Outlets{Log: n.stream, States: states}
-	if n.info.MQTT != "" && n.cfg.Broker.TLS.Cert == "" {
-		out.Broker = "tcp://" + n.info.MQTT
+	if b := n.parts.broker; b != nil {
+		out.Broker = &notify.Broker{Dial: b.Dial, Username: n.parts.noticesUser, Password: n.parts.noticesSecret}
 	}
 	if n.cfg.NATS != "embedded" { // else no other process has the log
 		if out.Leases, err = n.stream.KV(ctx, "notify_leases"); err != nil {

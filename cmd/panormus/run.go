@@ -289,7 +289,7 @@ func (n *node) listen() error {
 			return err
 		}
 		n.front = newFront(l, tls)
-		n.info.HTTP = l.Addr().String()
+		n.info.HTTP, n.info.HTTPTLS = l.Addr().String(), tls != nil
 		n.base.must("HTTP server", func(ctx context.Context) error { return n.front.serve(ctx, n.log) })
 	}
 	if n.cfg.ClickHouse == "embedded" && (n.cfg.has("writer") || n.cfg.has("controlroom")) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"panormus/simulators/load"
 )
@@ -16,12 +17,13 @@ import (
 func simulateCommand(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("panormus simulate", flag.ContinueOnError)
 	fs.SetOutput(out)
-	broker := fs.String("mqtt", "127.0.0.1:1883", "address of the broker")
+	broker := fs.String("mqtt", "127.0.0.1:1883", "address of the broker, host:port or ssl://host:port"+orVariable("PANORMUS_MQTT"))
 	devices := fs.Int("devices", 0, "how many devices; 0 for the whole city, or 10,000 (1,000 cameras) under load")
 	rate := fs.Float64("rate", 0, "messages a second in all; 0 for each device's own pace, or as fast as it goes under load")
 	seed := fs.Int64("seed", 1, "chooses the city, its faults and its values")
-	username := fs.String("username", "", "name to give the broker")
-	passwordFile := fs.String("password-file", "", "file that holds the password to give the broker")
+	username := fs.String("username", "", "name to give the broker"+orVariable("PANORMUS_USERNAME"))
+	passwordFile := fs.String("password-file", "", "file that holds the password to give the broker"+orVariable("PANORMUS_PASSWORD_FILE"))
+	secure := tlsAt(fs, "broker")
 	cameras := fs.Bool("video", false, "cameras instead of other devices: the city's, or frames of 8 objects under load; --rate is then frames a second")
 	loaded := fs.Bool("load", false, "load instead of the city")
 	connections := fs.Int("connections", 100, "load: MQTT connections")
@@ -37,22 +39,32 @@ func simulateCommand(ctx context.Context, args []string, out io.Writer) error {
 	if fs.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q: %w", fs.Arg(0), errUsage)
 	}
+	if err := fromEnvironment(fs, os.LookupEnv, map[string]string{"mqtt": "PANORMUS_MQTT", "username": "PANORMUS_USERNAME", "password-file": "PANORMUS_PASSWORD_FILE"}, tlsVariables); err != nil {
+		return err
+	}
 	password, err := readPassword(*passwordFile)
 	if err != nil {
 		return err
 	}
+	settings, err := secure.config(*broker)
+	if err != nil {
+		return err
+	}
 	if !*loaded {
-		o := cityOptions{broker: *broker, username: *username, password: password, devices: *devices, rate: *rate, seed: *seed}
+		o := cityOptions{broker: *broker, tls: settings, username: *username, password: password, devices: *devices, rate: *rate, seed: *seed}
 		if *cameras {
 			return simulateVideo(ctx, o)
 		}
 		return simulateCity(ctx, o)
 	}
+	if strings.HasPrefix(*broker, "ws") {
+		return fmt.Errorf("--mqtt %s with --load, want host:port or ssl://host:port: load is not sent over websockets", redacted(*broker))
+	}
 	if *qos != 0 && *qos != 1 {
 		return fmt.Errorf("qos %d, want 0 or 1: %w", *qos, errUsage)
 	}
 	report, err := load.Run(ctx, load.Options{
-		Broker: *broker, Username: *username, Password: password, Connections: *connections,
+		Broker: hostOf(*broker), TLS: settings, Username: *username, Password: password, Connections: *connections,
 		InFlight: *inFlight, QoS: byte(*qos), Rate: *rate, Duration: *duration, Count: *count,
 		Devices: *devices, Metrics: *metrics, Seed: *seed, Video: *cameras,
 		Progress: func(p load.Progress) {

@@ -21,7 +21,7 @@ func TestSimulatedLoRaWAN(t *testing.T) {
 	t.Parallel()
 	c := startInstance(t)
 	radio := lorawan.New(lorawan.Config{Seed: 11, Nodes: 40, Rate: 160})
-	api, err := newAPIClient("http://"+c.info.HTTP, "", "")
+	api, err := newAPIClient("http://"+c.info.HTTP, "", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,6 +60,7 @@ type Broker struct {
 	cfg      Config
 	server   *mqtt.Server
 	listener net.Listener
+	inner    *inner
 	flusher  *flusher
 	shelver  *shelver // nil without a shelf
 	wills    sync.WaitGroup
@@ -86,7 +87,7 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	b := &Broker{cfg: cfg, flusher: newFlusher(), conns: map[*conn]struct{}{}, refusals: rate.Sometimes{First: 10, Interval: time.Second}}
+	b := &Broker{cfg: cfg, flusher: newFlusher(), inner: newInner(), conns: map[*conn]struct{}{}, refusals: rate.Sometimes{First: 10, Interval: time.Second}}
 	caps := mqtt.NewDefaultServerCapabilities()
 	caps.MaximumClients = int64(cfg.MaxClients)
 	caps.MaximumClientWritesPending = 1024
@@ -123,7 +124,10 @@ func New(cfg Config) (*Broker, error) {
 func (b *Broker) Addr() net.Addr { return b.listener.Addr() }
 
 // Close stops listening, for a broker that was never run.
-func (b *Broker) Close() error { return b.listener.Close() }
+func (b *Broker) Close() error {
+	_ = b.inner.Close()
+	return b.listener.Close()
+}
 
 // Run serves until ctx ends. It then reads nothing more, waits until the log has what was read, as
 // long as the pump runs and for 4 s at most, sends the acknowledgements and hangs up.
@@ -138,12 +142,10 @@ func (b *Broker) Run(ctx context.Context) error {
 		defer shelving.Wait()
 		defer close(stop)
 	}
-	var l net.Listener = &listener{Listener: b.listener, broker: b}
-	if b.cfg.TLS != nil {
-		l.(*listener).tls = b.cfg.TLS
-	}
-	if err := b.server.AddListener(listeners.NewNet("mqtt", l)); err != nil {
-		return fmt.Errorf("serve MQTT: %w", err)
+	for name, l := range map[string]*listener{"mqtt": {b.listener, b, b.cfg.TLS}, "inner": {b.inner, b, nil}} {
+		if err := b.server.AddListener(listeners.NewNet(name, l)); err != nil {
+			return fmt.Errorf("serve MQTT: %w", err)
+		}
 	}
 	stop, flushed := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -158,7 +160,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	b.draining.Store(true)
-	_ = b.listener.Close()
+	_ = b.Close()
 	b.park(dctx)
 	err := b.cfg.Pump.Flush(dctx)
 	close(stop)

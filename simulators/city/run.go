@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,13 +16,16 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"panormus/simulators/internal/ledger"
+	"panormus/simulators/internal/wire"
 )
 
 // MQTTOptions says how the city reaches its broker. Zero values take the defaults named.
 type MQTTOptions struct {
 	// Broker is host:port, or a URL (tcp://, ssl://, ws://) (--mqtt).
-	Broker             string
-	TLS                *tls.Config
+	Broker string
+	TLS    *tls.Config
+	// Dial, where not nil, makes the connections to the broker in place of the network.
+	Dial               func() (net.Conn, error)
 	Username, Password string
 	// ClientPrefix begins the client ids ("sim"): sim-0, sim-1…
 	ClientPrefix string
@@ -65,13 +68,6 @@ func (c *City) Stats() Stats {
 func (c *City) Run(ctx context.Context, o MQTTOptions) error {
 	if o.Broker == "" {
 		return errors.New("simulate: broker: none, want host:port")
-	}
-	if !strings.Contains(o.Broker, "://") {
-		scheme := "tcp://"
-		if o.TLS != nil {
-			scheme = "ssl://"
-		}
-		o.Broker = scheme + o.Broker
 	}
 	if o.ClientPrefix == "" {
 		o.ClientPrefix = "sim"
@@ -150,8 +146,7 @@ func newPublisher(c *City, o *MQTTOptions, i int) *publisher {
 		log = slog.New(slog.DiscardHandler)
 	}
 	id := fmt.Sprintf("%s-%d", o.ClientPrefix, i)
-	m := mqtt.NewClientOptions().
-		AddBroker(o.Broker).SetClientID(id).SetUsername(o.Username).SetPassword(o.Password).
+	m := wire.Options(o.Broker, o.TLS, o.Dial).SetClientID(id).SetUsername(o.Username).SetPassword(o.Password).
 		SetCleanSession(false).SetStore(ledger.New(p.acked)).
 		SetKeepAlive(30 * time.Second).SetPingTimeout(10 * time.Second).SetConnectTimeout(10 * time.Second).
 		SetAutoReconnect(true).SetMaxReconnectInterval(8 * time.Second).
@@ -165,9 +160,6 @@ func newPublisher(c *City, o *MQTTOptions, i int) *publisher {
 			c.errors.Add(1)
 			log.Warn("simulator lost its broker", "client", id, "error", err)
 		})
-	if o.TLS != nil {
-		m.SetTLSConfig(o.TLS)
-	}
 	// The client doubles its pauses but all clients alike: a jittered wait before each attempt keeps
 	// a restarted broker from meeting them at once.
 	m.SetReconnectingHandler(func(mqtt.Client, *mqtt.ClientOptions) { time.Sleep(rand.N(500 * time.Millisecond)) })

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,7 +50,7 @@ type connection struct {
 	quota    int64    // messages it may send in all; -1: no bound
 	rate     float64  // messages a second; 0: no bound
 
-	net    *net.TCPConn
+	net    socket
 	io     rawIO
 	dialed chan dialResult // of the attempt under way; nil while connected
 	giveUp func()          // ends that attempt

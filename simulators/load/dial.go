@@ -2,31 +2,98 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"syscall"
 	"time"
 )
 
+// A socket can be read and written without waiting for it.
+type socket interface {
+	net.Conn
+	syscall.Conn
+}
+
 // dial makes the connection once. At QoS 1 the session is kept, so that what is unacknowledged may
 // be sent again.
-func (c *connection) dial(ctx context.Context, clean bool) (*net.TCPConn, error) {
+func (c *connection) dial(ctx context.Context, clean bool) (socket, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var dialer net.Dialer
-	n, err := dialer.DialContext(ctx, "tcp", c.o.Broker)
+	tcp, err := dialer.DialContext(ctx, "tcp", c.o.Broker)
 	if err != nil {
 		return nil, err
+	}
+	n := tcp.(socket)
+	if c.o.TLS != nil {
+		if n, err = c.secure(ctx, tcp); err != nil {
+			return nil, fmt.Errorf("connect to %s: %w", c.o.Broker, err)
+		}
 	}
 	deadline, _ := ctx.Deadline()
 	if err := errors.Join(n.SetDeadline(deadline), handshake(n, c, clean), n.SetDeadline(time.Time{})); err != nil {
 		_ = n.Close()
 		return nil, fmt.Errorf("connect to %s: %w", c.o.Broker, err)
 	}
-	return n.(*net.TCPConn), nil
+	return n, nil
+}
+
+// secure speaks TLS over tcp, and has what is said in clear go through a socket of this machine: TLS cannot be
+// read without waiting for it. The copying is the generator's cost, some microseconds a batch of messages.
+func (c *connection) secure(ctx context.Context, tcp net.Conn) (socket, error) {
+	settings := c.o.TLS.Clone()
+	if settings.ServerName == "" {
+		settings.ServerName, _, _ = net.SplitHostPort(c.o.Broker)
+	}
+	outer := tls.Client(tcp, settings)
+	if err := outer.HandshakeContext(ctx); err != nil {
+		_ = tcp.Close()
+		return nil, err
+	}
+	inner, own, err := socketPair()
+	if err != nil {
+		_ = outer.Close()
+		return nil, err
+	}
+	pass := func(to, from net.Conn) {
+		_, _ = io.Copy(to, from) // whoever reads inner hears of the end, and that is all that can be said of it
+		_ = to.Close()
+		_ = from.Close()
+	}
+	go pass(outer, own)
+	go pass(own, outer)
+	return inner, nil
+}
+
+// socketPair is both ends of a connection within the process.
+func socketPair() (a, b socket, err error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a pair of sockets: %w", err)
+	}
+	var ends [2]socket
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "pair")
+		conn, errConn := net.FileConn(f) // which has a descriptor of its own
+		err = errors.Join(err, errConn, f.Close())
+		if errConn == nil {
+			ends[i] = conn.(socket)
+		}
+	}
+	if err != nil {
+		for _, e := range ends {
+			if e != nil {
+				_ = e.Close()
+			}
+		}
+		return nil, nil, fmt.Errorf("make a pair of sockets: %w", err)
+	}
+	return ends[0], ends[1], nil
 }
 
 func handshake(n net.Conn, c *connection, clean bool) error {
@@ -38,7 +105,7 @@ func handshake(n net.Conn, c *connection, clean bool) error {
 
 // seek dials until it succeeds, ctx ends or the broker refuses for good. It reads only what never
 // changes of the connection.
-func (c *connection) seek(ctx context.Context) (*net.TCPConn, error) {
+func (c *connection) seek(ctx context.Context) (socket, error) {
 	var last error
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		n, err := c.dial(ctx, c.o.QoS == 0)
@@ -60,12 +127,12 @@ func (c *connection) seek(ctx context.Context) (*net.TCPConn, error) {
 }
 
 type dialResult struct {
-	net *net.TCPConn
+	net socket
 	err error
 }
 
 // take makes n the connection's.
-func (c *connection) take(n *net.TCPConn) error {
+func (c *connection) take(n socket) error {
 	c.net = n
 	c.held, c.pinged, c.pong = 0, false, false
 	c.connected.Store(true)
@@ -159,7 +226,7 @@ type rawIO struct {
 	writes func(fd uintptr) bool
 }
 
-func (r *rawIO) attach(n *net.TCPConn) error {
+func (r *rawIO) attach(n socket) error {
 	raw, err := n.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("raw connection: %w", err)

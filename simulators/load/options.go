@@ -1,6 +1,7 @@
 package load
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -11,9 +12,10 @@ import (
 // Options says what to send. Zero values take the defaults named; flags are those of
 // `panormus simulate --load`.
 type Options struct {
-	// Broker is host:port of the MQTT broker (--mqtt), reached over plain TCP.
+	// Broker is host:port of the MQTT broker (--mqtt).
 	Broker             string
 	Username, Password string
+	TLS                *tls.Config // nil: plain TCP
 
 	// Connections is how many MQTT connections share the work (--connections; 100).
 	Connections int

@@ -3,12 +3,12 @@ package lorawan
 import (
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"panormus/simulators/internal/ledger"
+	"panormus/simulators/internal/wire"
 )
 
 // A publisher is the MQTT connection that the bridges and the network server share. What it was
@@ -21,16 +21,13 @@ type publisher struct {
 
 const publishWindow = 1000
 
-func dialPublisher(broker string, o *Options, c *counters) *publisher {
-	if !strings.Contains(broker, "://") {
-		broker = "tcp://" + broker
-	}
+func dialPublisher(o *Options, c *counters) *publisher {
 	p := &publisher{counters: c, window: make(chan struct{}, publishWindow)}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	m := mqtt.NewClientOptions().AddBroker(broker).SetClientID(o.ClientID).SetUsername(o.Username).SetPassword(o.Password).
+	m := wire.Options(o.Broker, nil, o.Dial).SetClientID(o.ClientID).SetUsername(o.Username).SetPassword(o.Password).
 		SetCleanSession(false).SetStore(ledger.New(p.acked)).
 		SetKeepAlive(30 * time.Second).SetConnectTimeout(10 * time.Second).
 		SetMaxReconnectInterval(8 * time.Second).SetConnectRetry(true).SetConnectRetryInterval(time.Second).

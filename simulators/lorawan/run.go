@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 )
@@ -17,6 +18,8 @@ type Options struct {
 	// and the nodes behind a ChirpStack, three in ten, say nothing.
 	Broker             string
 	Username, Password string
+	// Dial, where not nil, makes the connections to the broker in place of the network.
+	Dial func() (net.Conn, error)
 	// ClientID names the connection ("sim-lorawan").
 	ClientID string
 	// KeepAlive is how often a packet forwarder sends PULL_DATA (10 s), Status how often a gateway
@@ -70,7 +73,7 @@ func (n *Network) Run(ctx context.Context, o Options) error {
 		readers.Go(l.read)
 	}
 	if o.Broker != "" {
-		r.mqtt = dialPublisher(o.Broker, &o, &n.counters)
+		r.mqtt = dialPublisher(&o, &n.counters)
 		defer r.mqtt.client.Disconnect(50)
 	}
 	r.loop(ctx)

@@ -3,12 +3,12 @@ package video
 import (
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"panormus/simulators/internal/ledger"
+	"panormus/simulators/internal/wire"
 )
 
 // A publisher is the MQTT connection that the cameras share. What it was given goes out, after a
@@ -23,16 +23,12 @@ type publisher struct {
 const publishWindow = 1000
 
 func dialPublisher(o *Options, c *counters) *publisher {
-	broker := o.Broker
-	if !strings.Contains(broker, "://") {
-		broker = "tcp://" + broker
-	}
 	p := &publisher{counters: c, window: make(chan struct{}, publishWindow)}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	m := mqtt.NewClientOptions().AddBroker(broker).SetClientID(o.ClientID).SetUsername(o.Username).SetPassword(o.Password).
+	m := wire.Options(o.Broker, o.TLS, o.Dial).SetClientID(o.ClientID).SetUsername(o.Username).SetPassword(o.Password).
 		SetCleanSession(false).SetStore(ledger.New(p.acked)).
 		SetKeepAlive(30 * time.Second).SetConnectTimeout(10 * time.Second).
 		SetMaxReconnectInterval(8 * time.Second).SetConnectRetry(true).SetConnectRetryInterval(time.Second).

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"container/heap"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -20,6 +22,9 @@ type Options struct {
 	// Broker is host:port or a URL of an MQTT broker.
 	Broker             string
 	Username, Password string
+	TLS                *tls.Config // for ssl:// URLs; nil for the defaults
+	// Dial, where not nil, makes the connections to the broker in place of the network.
+	Dial func() (net.Conn, error)
 	// Push, where set, is the address of an HTTP server (http://host:port) that takes what Hikvision
 	// cameras post at /vds/push/{camera}; every other one of them then does, its id and secret being
 	// user and password.

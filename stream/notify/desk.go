@@ -25,8 +25,8 @@ type Settings struct {
 type Outlets struct {
 	Log    *streamlog.Log
 	States States
-	// Broker is the URL of the embedded broker, empty where there is none to be reached.
-	Broker string
+	// Broker is the embedded broker, nil where there is none.
+	Broker *Broker
 	// Leases is where processes agree who sends; nil where there is no other process.
 	Leases Leases
 }
@@ -189,7 +189,7 @@ func (d *Desk) Serve(ctx context.Context, again func(ctx context.Context, name s
 	}
 }
 
-func (r *Receiver) sender(broker string) (Sender, error) {
+func (r *Receiver) sender(broker *Broker) (Sender, error) {
 	switch {
 	case r.Webhook != nil:
 		return newWebhook(*r.Webhook)
@@ -198,14 +198,14 @@ func (r *Receiver) sender(broker string) (Sender, error) {
 	}
 	cfg := *r.MQTT
 	if cfg.URL == "" {
-		if cfg.URL = broker; broker == "" {
-			return nil, errors.New("mqtt: url: none, and this process has no embedded broker without TLS; want the URL of one")
+		if broker == nil {
+			return nil, errors.New("mqtt: url: none, and this process has no embedded broker; want the URL of one")
 		}
 	}
 	if cfg.ClientID == "" {
 		cfg.ClientID = "panormus-notify-" + r.ID
 	}
-	return &publisher{cfg: cfg}, nil
+	return &publisher{cfg: cfg, embedded: broker}, nil
 }
 
 // Receivers are how all receivers do, in order of the settings.

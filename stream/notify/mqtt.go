@@ -1,19 +1,32 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"strings"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 )
 
-type publisher struct {
-	cfg    MQTT
-	client paho.Client // nil while there is no connection
+// A Broker is the embedded one, which is reached from within the process.
+type Broker struct {
+	Dial               func(ctx context.Context) (net.Conn, error)
+	Username, Password string // for receivers that name nobody; empty where nobody is asked
 }
+
+type publisher struct {
+	cfg      MQTT
+	embedded *Broker     // where cfg has no URL
+	client   paho.Client // nil while there is no connection
+}
+
+// where names the broker, for people.
+func (p *publisher) where() string { return cmp.Or(p.cfg.URL, "the embedded broker") }
 
 // Send implements Sender. The message goes to the topic of each domain in it, with the alarms of that
 // domain; it has arrived when the broker acknowledged all.
@@ -40,7 +53,7 @@ func (p *publisher) Send(ctx context.Context, m *Message) error {
 		}
 		if err := p.wait(ctx, p.client.Publish(p.topic(d), 1, false, body)); err != nil {
 			p.hangUp()
-			return fmt.Errorf("publish at %s: %w", p.cfg.URL, err)
+			return fmt.Errorf("publish at %s: %w", p.where(), err)
 		}
 	}
 	return nil
@@ -59,12 +72,18 @@ func (p *publisher) topic(domain string) string {
 
 func (p *publisher) connect(ctx context.Context) error {
 	p.hangUp()
-	tls, err := tlsConfig(p.cfg.CA, "")
-	if err != nil {
-		return err
+	o := paho.NewClientOptions().SetClientID(p.cfg.ClientID).SetCleanSession(true).
+		SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(defaultTimeout)
+	if p.cfg.URL == "" {
+		o.AddBroker("tcp://embedded").SetUsername(p.embedded.Username).SetPassword(p.embedded.Password).
+			SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return p.embedded.Dial(ctx) })
+	} else {
+		tls, err := p.cfg.tls()
+		if err != nil {
+			return err
+		}
+		o.AddBroker(p.cfg.URL).SetTLSConfig(tls)
 	}
-	o := paho.NewClientOptions().AddBroker(p.cfg.URL).SetClientID(p.cfg.ClientID).SetCleanSession(true).
-		SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(defaultTimeout).SetTLSConfig(tls)
 	if p.cfg.Username != "" {
 		o.SetUsername(p.cfg.Username)
 		if p.cfg.Password.given() {
@@ -78,7 +97,7 @@ func (p *publisher) connect(ctx context.Context) error {
 	c := paho.NewClient(o)
 	if err := p.wait(ctx, c.Connect()); err != nil {
 		c.Disconnect(0)
-		return fmt.Errorf("connect to %s: %w", p.cfg.URL, err)
+		return fmt.Errorf("connect to %s: %w", p.where(), err)
 	}
 	p.client = c
 	return nil

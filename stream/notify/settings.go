@@ -57,6 +57,10 @@ type MQTT struct {
 	Username string `yaml:"username"`
 	Password Secret `yaml:"password"`
 	CA       string `yaml:"ca"`
+	// Cert and Key are PEM files of a certificate that says who we are, read at each connection.
+	Cert       string `yaml:"cert"`
+	Key        string `yaml:"key"`
+	ServerName string `yaml:"server_name"` // that the broker's certificate is for, where it is not the URL's
 }
 
 // A Secret is read from a file or the environment each time it is needed, so that it can be changed
@@ -213,8 +217,25 @@ func (m *MQTT) check() error {
 	if strings.ContainsAny(m.Topic, "#+") || len(m.Topic) > 256 {
 		return fmt.Errorf("mqtt: topic: %.100q, want at most 256 bytes without + and #", m.Topic)
 	}
-	_, err := pool(m.CA)
+	if m.URL == "" && (m.CA != "" || m.Cert != "" || m.Key != "" || m.ServerName != "") {
+		return errors.New("mqtt: ca, cert, key and server_name are for a broker with a url; the embedded one is reached without leaving the process")
+	}
+	_, err := m.tls()
 	return err
+}
+
+// tls is how a broker is spoken to over TLS.
+func (m *MQTT) tls() (*tls.Config, error) {
+	c, err := tlsConfig(m.CA, m.ServerName)
+	if err != nil || m.Cert == "" && m.Key == "" {
+		return c, err
+	}
+	pair, err := tls.LoadX509KeyPair(m.Cert, m.Key)
+	if err != nil {
+		return nil, fmt.Errorf("mqtt: cert %s and key %s: %w", m.Cert, m.Key, err)
+	}
+	c.Certificates = []tls.Certificate{pair}
+	return c, nil
 }
 
 func loopback(host string) bool {
