@@ -103,7 +103,7 @@ func (h history) Hours(ctx context.Context, domain string, metrics []string, fro
 
 // Exceedances implements api.Rollups.
 func (h history) Exceedances(ctx context.Context, q api.ExceedancesQuery) ([]api.DeviceYear, error) {
-	by := storage.ExceedancesQuery{Devices: q.Devices, Year: q.Year, Years: q.Years, Offset: q.Offset, Until: q.Until, Least: q.Least}
+	by := storage.ExceedancesQuery{Devices: q.Devices, Metrics: q.Metrics, Year: q.Year, Offset: q.Offset, Until: q.Until, Least: q.Least}
 	for _, t := range q.Thresholds {
 		by.Thresholds = append(by.Thresholds, storage.Threshold{Metric: t.Metric, Span: storage.Span(t.Span), From: t.From})
 	}

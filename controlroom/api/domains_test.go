@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 type rollups struct {
 	hours    []Hours
 	levels   []Level
-	years    []DeviceYear
+	years    map[int][]DeviceYear
 	asked    []ExceedancesQuery
 	from, to time.Time
 	fail     error
@@ -31,7 +32,13 @@ func (r *rollups) Levels(context.Context, string, string, time.Time, time.Time, 
 
 func (r *rollups) Exceedances(_ context.Context, q ExceedancesQuery) ([]DeviceYear, error) {
 	r.asked = append(r.asked, q)
-	return r.years, r.fail
+	var out []DeviceYear
+	for _, y := range r.years[q.Year] {
+		if slices.Contains(q.Devices, y.Device) && slices.Contains(q.Metrics, y.Metric) {
+			out = append(out, y)
+		}
+	}
+	return out, r.fail
 }
 
 func (s *site) registered(d devices.Device) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -20,24 +21,23 @@ type Threshold struct {
 	From   float64
 }
 
-// An ExceedancesQuery asks how often devices passed thresholds in calendar years of standard time, Offset ahead of
-// UTC: in Year and, of metrics that Years names, in as many up to it. Nothing from Until on counts. Least is how many
-// readings an hour must have to count, by device; 1 where it says nothing.
+// An ExceedancesQuery asks how often devices passed thresholds of some metrics in a calendar year of standard time,
+// Offset ahead of UTC. Nothing from Until on counts. Least is how many readings an hour must have to count, by device;
+// 1 where it says nothing.
 type ExceedancesQuery struct {
 	Devices    []string
+	Metrics    []string
 	Thresholds []Threshold
 	Year       int
-	Years      map[string]int
 	Offset     time.Duration
 	Until      time.Time
 	Least      map[string]int
 }
 
-// A DeviceYear is what a metric of a device came to in a year: the hours and days that count, days also by their
+// A DeviceYear is what a metric of a device came to in the year: the hours and days that count, days also by their
 // running means, and how often and when last each threshold of the query was passed, those of other metrics never.
 type DeviceYear struct {
 	Device, Metric    string
-	Year              int
 	Hours, Days, Day8 uint64
 	Mean              float64 // of the hours
 	Passed            []uint64
@@ -54,20 +54,27 @@ var standardTime = time.FixedZone("CET", 3600)
 
 const (
 	firstYear    = 2000
-	maxKeptYears = 20_000 // years of stations that are kept
+	maxKeptYears = 50_000 // years of stations that are kept
+	pastFor      = 24 * time.Hour
+	yearsBack    = 3 // that are looked at: a limit's mean is over that many
 )
 
-// exceeded keeps what was worked out of stations and years within the hour, and lets one question at a time be
-// worked out: each reads a year of hours.
+// exceeded keeps what was worked out of stations and years: of the running one within the hour, of others, which late
+// readings may still change, for a day. One question at a time is worked out: each reads a year of hours.
 type exceeded struct {
-	free chan struct{} // holds one element while somebody uses what follows
-	hour time.Time
-	of   map[stationYear][]DeviceYear
+	free chan struct{} // holds one element while somebody uses of
+	of   map[stationYear]keptYear
 }
 
 type stationYear struct {
 	device string
 	year   int
+	back   bool // only the metrics whose limits look back on years
+}
+
+type keptYear struct {
+	until time.Time // worked out then
+	of    []DeviceYear
 }
 
 type exceedancesQuery struct {
@@ -131,10 +138,10 @@ type exceedancesBody struct {
 
 // exceedances are the limits of the air over a calendar year.
 func (a *api) exceedances() {
-	a.exceeded = exceeded{free: make(chan struct{}, 1), of: map[stationYear][]DeviceYear{}}
+	a.exceeded = exceeded{free: make(chan struct{}, 1), of: map[stationYear]keptYear{}}
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/environment/exceedances", Summary: "How often limits of the air were passed in a year", Tags: []string{historyTag}, Errors: []int{422, 501, 503},
 		Description: "By station and limit, for a calendar year: the hours or days above it, how many are allowed, and how much of the year was measured; and the year's means. Hours, days and the year are of standard time " +
-			"(UTC+1) all the year round. A value is above a limit when it still is once rounded to whole units. Figures are worked out once an hour. A page may have fewer stations than its limit: those without readings of the year are left out."},
+			"(UTC+1) all the year round. A value is above a limit when it still is once rounded to whole units. Figures of the running year are worked out once an hour, of others once a day. A page may have fewer stations than its limit: those without readings of the year are left out."},
 		func(c *call, in *exceedancesQuery) (*exceedancesBody, error) {
 			return a.exceedancesAt(c, in, time.Now())
 		})
@@ -167,9 +174,11 @@ func (a *api) exceedancesAt(c *call, in *exceedancesQuery, now time.Time) (*exce
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.yearsOf(c.ctx, stations, in.Year, until)
-	if err != nil {
-		return nil, c.away("rollups", err)
+	years := make([]map[string][]DeviceYear, yearsBack) // by how many years before, then by station
+	for back := range years {
+		if years[back], err = a.yearOf(c.ctx, stations, in.Year-back, back > 0, until); err != nil {
+			return nil, c.away("rollups", err)
+		}
 	}
 	b.Year, b.Next, b.Stations = in.Year, next, []exceedingStation{}
 	b.From, b.Until = live.Stamp{Time: yearBegin(in.Year).UTC()}, live.Stamp{Time: until.UTC()}
@@ -180,7 +189,11 @@ func (a *api) exceedancesAt(c *call, in *exceedancesQuery, now time.Time) (*exce
 	}
 	b.Means = yearly
 	for _, d := range stations {
-		if s := exceedingOf(d, found[d.ID], in.Year, until); len(s.Counts) > 0 {
+		of := make([][]DeviceYear, len(years))
+		for back, by := range years {
+			of[back] = by[d.ID]
+		}
+		if s := exceedingOf(d, of, in.Year, until); len(s.Counts) > 0 {
 			b.Stations = append(b.Stations, s)
 		}
 	}
@@ -207,8 +220,9 @@ func elapsed(year int, s Span, until time.Time) uint64 {
 	return uint64(over / (24 * time.Hour))
 }
 
-// yearsOf answers for stations, from what was worked out within the hour as far as there is something.
-func (a *api) yearsOf(ctx context.Context, stations []*devices.Asset, year int, until time.Time) (map[string][]DeviceYear, error) {
+// yearOf answers for stations, from what is kept as far as there is something; back wants those metrics only whose
+// limits look back on years.
+func (a *api) yearOf(ctx context.Context, stations []*devices.Asset, year int, back bool, until time.Time) (map[string][]DeviceYear, error) {
 	e := &a.exceeded
 	select {
 	case e.free <- struct{}{}:
@@ -216,19 +230,25 @@ func (a *api) yearsOf(ctx context.Context, stations []*devices.Asset, year int, 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if !e.hour.Equal(until) || len(e.of) > maxKeptYears {
-		e.hour = until
+	if len(e.of) > maxKeptYears {
 		clear(e.of)
 	}
-	q := ExceedancesQuery{Year: year, Years: map[string]int{}, Offset: time.Hour, Until: until, Least: map[string]int{}}
+	keep := time.Duration(0) // within the hour
+	if year < until.Year() {
+		keep = pastFor
+	}
+	q := ExceedancesQuery{Year: year, Offset: time.Hour, Until: until, Least: map[string]int{}}
 	for _, l := range limits {
-		if l.of != nil {
-			q.Thresholds = append(q.Thresholds, Threshold{l.Metric, l.span, passed(*l.Value)})
-			q.Years[l.Metric] = max(q.Years[l.Metric], l.years)
+		if l.of == nil {
+			continue
+		}
+		q.Thresholds = append(q.Thresholds, Threshold{l.Metric, l.span, passed(*l.Value)})
+		if (!back || l.years > 1) && !slices.Contains(q.Metrics, l.Metric) {
+			q.Metrics = append(q.Metrics, l.Metric)
 		}
 	}
 	for _, d := range stations {
-		if _, ok := e.of[stationYear{d.ID, year}]; ok {
+		if k, ok := e.of[stationYear{d.ID, year, back}]; ok && until.Sub(k.until) <= keep {
 			continue
 		}
 		q.Devices = append(q.Devices, d.ID)
@@ -241,24 +261,31 @@ func (a *api) yearsOf(ctx context.Context, stations []*devices.Asset, year int, 
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range q.Devices {
-			e.of[stationYear{id, year}] = nil
-		}
+		by := map[string][]DeviceYear{}
 		for _, y := range found {
-			key := stationYear{y.Device, year}
-			e.of[key] = append(e.of[key], y)
+			by[y.Device] = append(by[y.Device], y)
+		}
+		for _, id := range q.Devices {
+			e.of[stationYear{id, year, back}] = keptYear{until, by[id]}
 		}
 	}
 	out := map[string][]DeviceYear{}
 	for _, d := range stations {
-		out[d.ID] = e.of[stationYear{d.ID, year}]
+		out[d.ID] = e.of[stationYear{d.ID, year, back}].of
 	}
 	return out, nil
 }
 
-// exceedingOf holds what a station came to against the limits.
-func exceedingOf(d *devices.Asset, years []DeviceYear, year int, until time.Time) exceedingStation {
+// exceedingOf holds what a station came to against the limits; years are the year asked for and those before it.
+func exceedingOf(d *devices.Asset, years [][]DeviceYear, year int, until time.Time) exceedingStation {
 	s := exceedingStation{ID: d.ID, Name: d.Name, Zone: d.Zone, Lat: d.Lat, Lon: d.Lon, Counts: []exceedanceItem{}, Means: []meanItem{}}
+	of := func(back int, metric string) *DeviceYear {
+		i := slices.IndexFunc(years[back], func(y DeviceYear) bool { return y.Metric == metric })
+		if i < 0 {
+			return nil
+		}
+		return &years[back][i]
+	}
 	at := -1 // among the thresholds of the query
 	for i := range limits {
 		l := &limits[i]
@@ -266,22 +293,19 @@ func exceedingOf(d *devices.Asset, years []DeviceYear, year int, until time.Time
 			continue
 		}
 		at++
-		var own []DeviceYear
-		for _, y := range years {
-			if y.Metric == l.Metric && y.Year > year-max(l.years, 1) && y.counted(l.span) > 0 {
-				own = append(own, y)
+		if y := of(0, l.Metric); y != nil && y.counted(l.span) > 0 {
+			before := map[int]*DeviceYear{}
+			for back := 1; back < l.years; back++ {
+				if y := of(back, l.Metric); y != nil && y.counted(l.span) > 0 {
+					before[year-back] = y
+				}
 			}
-		}
-		if len(own) > 0 && own[len(own)-1].Year == year {
-			s.Counts = append(s.Counts, l.exceedance(d, own, at, until))
+			s.Counts = append(s.Counts, l.exceedance(d, y, before, at, year, until))
 		}
 	}
 	for i := range yearly {
 		l := &yearly[i]
-		for _, y := range years {
-			if y.Metric != l.Metric || y.Year != year {
-				continue
-			}
+		if y := of(0, l.Metric); y != nil {
 			m := meanItem{Index: l.Index, Value: y.Mean, Valid: y.Hours, Of: elapsed(year, EachHour, until)}
 			if l.comparable(d) {
 				m.Limit, m.Over = l.Value, y.Mean >= passed(*l.Value)
@@ -292,34 +316,34 @@ func exceedingOf(d *devices.Asset, years []DeviceYear, year int, until time.Time
 	return s
 }
 
-// exceedance is what a station came to, in years of which the last is the one asked for; at is the limit's place in
-// the query.
-func (l *limit) exceedance(d *devices.Asset, years []DeviceYear, at int, until time.Time) exceedanceItem {
-	last := years[len(years)-1]
-	it := exceedanceItem{Index: l.Index, Per: l.span.per(), Valid: last.counted(l.span), Of: elapsed(last.Year, l.span, until)}
+// exceedance is what a station came to in a year, and in those before it that the limit looks back on; at is the
+// limit's place in the query.
+func (l *limit) exceedance(d *devices.Asset, of *DeviceYear, before map[int]*DeviceYear, at, year int, until time.Time) exceedanceItem {
+	it := exceedanceItem{Index: l.Index, Per: l.span.per(), Valid: of.counted(l.span), Of: elapsed(year, l.span, until)}
 	if !l.inform {
 		it.Allowed = &l.Allowed
 	}
 	if !l.comparable(d) {
 		return it
 	}
-	it.Count = &last.Passed[at]
-	if t := last.Last[at]; !t.IsZero() {
+	it.Count = &of.Passed[at]
+	if t := of.Last[at]; !t.IsZero() {
 		it.Last = &live.Stamp{Time: t}
 	}
-	of := float64(*it.Count)
+	bounded := float64(*it.Count)
 	if l.years > 1 {
-		sum, n := 0.0, 0
-		for _, y := range years {
-			c := yearCount{y.Year, y.Passed[at], y.counted(l.span), elapsed(y.Year, l.span, until)}
+		sum, n := bounded, 1.0
+		for _, y := range slices.Sorted(maps.Keys(before)) {
+			c := yearCount{y, before[y].Passed[at], before[y].counted(l.span), elapsed(y, l.span, until)}
 			it.Years = append(it.Years, c)
-			if y.Year == last.Year || 4*c.Valid >= 3*c.Of {
+			if 4*c.Valid >= 3*c.Of {
 				sum, n = sum+float64(c.Count), n+1
 			}
 		}
-		of = sum / float64(n)
-		it.Mean = &of
+		it.Years = append(it.Years, yearCount{year, *it.Count, it.Valid, it.Of})
+		bounded = sum / n
+		it.Mean = &bounded
 	}
-	it.Over = it.Allowed != nil && of > float64(*it.Allowed)
+	it.Over = it.Allowed != nil && bounded > float64(*it.Allowed)
 	return it
 }

@@ -17,8 +17,8 @@ import (
 func TestExceedances(t *testing.T) {
 	last := time.Date(2024, 7, 9, 12, 0, 0, 0, time.UTC)
 	// of is a row whose thresholds were passed so often, in order of those of the query.
-	of := func(device, metric string, year int, hours, days, day8 uint64, mean float64, passed map[string]uint64) DeviceYear {
-		y := DeviceYear{Device: device, Metric: metric, Year: year, Hours: hours, Days: days, Day8: day8, Mean: mean}
+	of := func(device, metric string, hours, days, day8 uint64, mean float64, passed map[string]uint64) DeviceYear {
+		y := DeviceYear{Device: device, Metric: metric, Hours: hours, Days: days, Day8: day8, Mean: mean}
 		for _, l := range limits {
 			if l.of == nil {
 				continue
@@ -33,15 +33,17 @@ func TestExceedances(t *testing.T) {
 		}
 		return y
 	}
-	past := &rollups{years: []DeviceYear{
-		of("air-1", "no2", 2024, 8000, 340, 0, 40.4, map[string]uint64{"no2_1h": 19}),
-		of("air-1", "o3", 2022, 2000, 80, 80, 60, map[string]uint64{"o3_8h": 70}), // a year that hardly was
-		of("air-1", "o3", 2023, 8700, 360, 360, 60, map[string]uint64{"o3_8h": 30, "o3_1h": 4}),
-		of("air-1", "o3", 2024, 4000, 100, 100, 60, map[string]uint64{"o3_8h": 21, "o3_1h": 2}),
-		of("air-1", "pm10", 2024, 8700, 366, 0, 40.6, map[string]uint64{"pm10_24h": 35}),
-		of("air-2", "co", 2024, 8700, 366, 366, 1, map[string]uint64{"co_8h": 1}),
-		of("air-2", "pm10", 2024, 8700, 0, 0, 30, nil), // of no day there were hours enough
-		of("ppb", "no2", 2024, 8700, 366, 0, 99, map[string]uint64{"no2_1h": 999}),
+	past := &rollups{years: map[int][]DeviceYear{
+		2022: {of("air-1", "o3", 2000, 80, 80, 60, map[string]uint64{"o3_8h": 70})}, // a year that hardly was
+		2023: {of("air-1", "o3", 8700, 360, 360, 60, map[string]uint64{"o3_8h": 30, "o3_1h": 4}), of("air-1", "no2", 8700, 360, 0, 60, map[string]uint64{"no2_1h": 77})},
+		2024: {
+			of("air-1", "no2", 8000, 340, 0, 40.4, map[string]uint64{"no2_1h": 19}),
+			of("air-1", "o3", 4000, 100, 100, 60, map[string]uint64{"o3_8h": 21, "o3_1h": 2}),
+			of("air-1", "pm10", 8700, 366, 0, 40.6, map[string]uint64{"pm10_24h": 35}),
+			of("air-2", "co", 8700, 366, 366, 1, map[string]uint64{"co_8h": 1}),
+			of("air-2", "pm10", 8700, 0, 0, 30, nil), // of no day there were hours enough
+			of("ppb", "no2", 8700, 366, 0, 99, map[string]uint64{"no2_1h": 999}),
+		},
 	}}
 	s := newSite(t, func(c *Config) { c.Rollups = past })
 	for _, p := range []devices.Profile{
@@ -100,14 +102,19 @@ ppb no2_year 99 of none, over false, 8700/8784
 		t.Errorf("%+v", got)
 	}
 	q := past.asked[0]
-	if slices.Sort(q.Devices); len(past.asked) != 1 || q.Year != 2024 || q.Offset != time.Hour || q.Years["o3"] != 3 || q.Years["no2"] > 1 || q.Least["air-1"] != 7 || q.Least["air-2"] > 1 ||
+	if slices.Sort(q.Devices); len(past.asked) != 3 || q.Year != 2024 || q.Offset != time.Hour || len(q.Metrics) != 6 || q.Least["air-1"] != 7 || q.Least["air-2"] > 1 ||
 		!slices.Equal(q.Devices, []string{"air-1", "air-2", "ppb", "quiet"}) {
-		t.Errorf("asked for %+v, want a year of the stations, three of ozone, and 7 readings of an hour of air-1", past.asked)
+		t.Errorf("asked for %+v, want a year of the stations and 7 readings of an hour of air-1", past.asked)
+	}
+	for i, q := range past.asked[1:] {
+		if q.Year != 2023-i || !slices.Equal(q.Metrics, []string{"o3"}) || len(q.Thresholds) != len(past.asked[0].Thresholds) {
+			t.Errorf("asked for %+v, want ozone of the years before", q)
+		}
 	}
 	if !slices.Contains(q.Thresholds, Threshold{"pm10", EachDay, 50.5}) || !slices.Contains(q.Thresholds, Threshold{"o3", Max8h, 120.5}) || !slices.Contains(q.Thresholds, Threshold{"no2", EachHour, 200.5}) {
 		t.Errorf("thresholds %v: limits and the half that rounding needs are wanted", q.Thresholds)
 	}
-	// Page by page it is the same, and within the hour nothing is worked out twice.
+	// Page by page it is the same, and of a year that is over nothing is worked out twice.
 	paged := answer{}
 	var ids []string
 	for cursor := ""; ; cursor = paged.Next {
@@ -123,8 +130,8 @@ ppb no2_year 99 of none, over false, 8700/8784
 	if !slices.Equal(ids, []string{"air-1", "air-2", "ppb"}) {
 		t.Errorf("%v page by page", ids)
 	}
-	if n := len(past.asked); n != 1 && time.Now().Truncate(time.Hour).Equal(past.asked[0].Until) {
-		t.Errorf("asked %d times, want once an hour", n)
+	if n := len(past.asked); n != 3 {
+		t.Errorf("asked %d times, want once for each year", n)
 	}
 	wantProblem(t, s.ask("GET", "/api/v1/environment/exceedances?year=2105", ""), "/api/v1/environment/exceedances", 422, "has not begun")
 	wantProblem(t, s.ask("GET", "/api/v1/environment/exceedances?year=1999", ""), "/api/v1/environment/exceedances", 422, "year")

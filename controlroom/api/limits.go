@@ -20,7 +20,7 @@ type limit struct {
 	Source  string   `json:"source"`
 
 	of func(Hours) float64
-	// span is what is counted over a year; years is of how many the mean is held against Allowed, 1 for 0.
+	// span is what is counted over a year; years is of how many, at most yearsBack, the mean is held against Allowed, 1 for 0.
 	span  Span
 	years int
 	// inform is of a threshold from which the public is told: there is no number of times that it may be passed.

@@ -115,9 +115,21 @@ export async function indexes(signal?: AbortSignal): Promise<{ stations: Station
   return { stations, limits };
 }
 
-/** How often every station passed the limits in a calendar year, the running one unless another is asked for. */
-export async function exceedances(year: number | undefined, signal?: AbortSignal): Promise<AirYear> {
-  let answer: AirYear | undefined;
-  const stations = await pages<ExceedingStation, AirYear & { next?: string }>('/api/v1/environment/exceedances', year === undefined ? {} : { year: String(year) }, (a) => (answer = a).stations, signal, 200);
-  return { ...answer!, stations };
+/**
+ * How often every station passed the limits in a calendar year, the running one unless another is asked for. The
+ * server may have to read the year first: `each` is told what is there after each page.
+ */
+export async function exceedances(year: number | undefined, each: (soFar: AirYear) => void, signal?: AbortSignal): Promise<void> {
+  const stations: ExceedingStation[] = [];
+  await pages<ExceedingStation, AirYear & { next?: string }>(
+    '/api/v1/environment/exceedances',
+    year === undefined ? {} : { year: String(year) },
+    (a) => {
+      stations.push(...a.stations);
+      each({ ...a, stations: [...stations] });
+      return a.stations;
+    },
+    signal,
+    20,
+  );
 }
