@@ -24,6 +24,7 @@ func (db *DB) Readings(ctx context.Context, device string, from, to time.Time, l
 	}
 	var w where
 	w.equal("device", device)
+	w.slots(from, to)
 	w.times("o.time", from, to)
 	ctx, cancel := db.queryContext(ctx)
 	defer cancel()

@@ -36,6 +36,10 @@ type Rollup struct {
 	Max8h          float64 // greatest running mean of 8 hours, NaN where none has 6
 }
 
+// inOrder sums up hours as they lie in the table, by device and metric: for a week of 3,000 stations that took
+// 1.3 s of processor time where a table of all hours in memory took 3.4 s. It follows spill.
+const inOrder = ", optimize_aggregation_in_order = 1"
+
 // Rollups answers q, a row for each device and metric that has readings, in order of both.
 func (db *DB) Rollups(ctx context.Context, q RollupQuery) ([]Rollup, error) {
 	if !q.From.Before(q.To) || q.To.Sub(q.From) > MaxRollupSpan {
@@ -53,7 +57,7 @@ func (db *DB) Rollups(ctx context.Context, q RollupQuery) ([]Rollup, error) {
 		FROM (SELECT device, metric, mean, lo, hi, avg(mean) OVER w AS mean8, count() OVER w AS n8
 			FROM (SELECT device, metric, time, sum(total) / sum(n) AS mean, min(h.lo) AS lo, max(h.hi) AS hi FROM observations_1h_state AS h%s GROUP BY device, metric, time)
 			WINDOW w AS (PARTITION BY device, metric ORDER BY time RANGE BETWEEN %d PRECEDING AND CURRENT ROW))
-		GROUP BY device, metric ORDER BY device, metric`, runningLeast, w.sql(), (runningHours-1)*3600)+spill, w.args...)
+		GROUP BY device, metric ORDER BY device, metric`, runningLeast, w.sql(), (runningHours-1)*3600)+spill+inOrder, w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read rollups: %w", err)
 	}
@@ -91,6 +95,7 @@ func (db *DB) Levels(ctx context.Context, domain, metric string, from, to time.T
 	var w where
 	w.equal("domain", domain)
 	w.equal("metric", metric)
+	w.slots(from, to)
 	w.times("time", from, to)
 	rows, err := db.conn.Query(ctx, `
 		SELECT device, 10 * log10(avgIf(exp10(value / 10), day)), 10 * log10(avgIf(exp10(value / 10), NOT day))
