@@ -185,12 +185,12 @@ func (r *route) match(topic string) (domain, device string, ok bool) {
 		var level string
 		level, rest, more = strings.Cut(rest, "/")
 		switch {
+		case want != "+" && want != level, i == 0 && want == "+" && strings.HasPrefix(level, "$"):
+			return "", "", false
 		case i == r.idAt:
 			device = level
 		case i == r.domainAt:
 			domain = level
-		case want != "+" && want != level, i == 0 && want == "+" && strings.HasPrefix(level, "$"):
-			return "", "", false
 		}
 	}
 	return domain, device, !more

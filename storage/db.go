@@ -29,6 +29,9 @@ type Config struct {
 	// Least returns the least number of objects that a count may tell of for good, or in an export, by
 	// purpose; of purposes that it does not name, and where it is nil, that is privacy.DefaultK.
 	Least func() map[string]int
+	// Speakers say whose a message is that was rejected, by its topic; those with a part of the city see
+	// none without.
+	Speakers []Speaker
 
 	Log     *slog.Logger
 	Metrics prometheus.Registerer

@@ -57,7 +57,7 @@ const (
 type Export struct {
 	Table, Format string
 	From, To      time.Time
-	Within        *Within // nil: of the whole city; rejected has no other
+	Within        *Within // nil: of the whole city
 }
 
 // Check reports what is wrong with e, as a *QueryError.
@@ -71,20 +71,19 @@ func (e Export) Check() error {
 	if !e.From.IsZero() && !e.To.IsZero() && !e.From.Before(e.To) {
 		return &QueryError{fmt.Sprintf("export: from %s is not before to %s", e.From.Format(time.RFC3339), e.To.Format(time.RFC3339))}
 	}
-	if e.Within != nil && e.Table == "rejected" {
-		return &QueryError{`export: table "rejected" does not say of what part of the city a row is`}
-	}
 	return nil
 }
 
 // bound adds the part of the city.
-func (e Export) bound(cond *where) {
+func (e Export) bound(cond *where, speakers []Speaker) {
 	switch {
 	case e.Within == nil:
 	case e.Table == "events":
 		cond.events(e.Within)
 	case e.Table == "alarm_log":
 		cond.alarms("x.alarm", e.Within)
+	case e.Table == "rejected":
+		cond.rejected("x.topic", e.Within, speakers)
 	case e.Table == "detections" || e.Table == "tracks" || e.Table == "vds_counts_1m":
 		cond.among("x.camera", e.Within.Devices)
 	default:
@@ -117,7 +116,7 @@ func (db *DB) export(ctx context.Context, w io.Writer, e Export) error {
 	for _, d := range days {
 		var cond where
 		cond.times("x."+table.time, d[0], d[1])
-		e.bound(&cond)
+		e.bound(&cond, db.cfg.Speakers)
 		if table.counts {
 			cond.add("NOT (" + db.few() + ")")
 		}

@@ -132,12 +132,16 @@ type DeadLetters struct {
 	Detail        string // what was wrong with it
 }
 
-// DeadLettersSince says what was rejected since a time, by reason, the most first.
-func (db *DB) DeadLettersSince(ctx context.Context, since time.Time) ([]DeadLetters, error) {
+// DeadLettersSince says what was rejected since a time, by reason, the most first; with in, of what devices of a
+// part of the city sent.
+func (db *DB) DeadLettersSince(ctx context.Context, since time.Time, in *Within) ([]DeadLetters, error) {
 	ctx, cancel := db.queryContext(ctx)
 	defer cancel()
+	var cond where
+	cond.add("received >= ?", since)
+	cond.rejected("topic", in, db.cfg.Speakers)
 	rows, err := db.conn.Query(ctx, `SELECT reason, count() AS n, max(received), argMax(source, received), argMax(topic, received), argMax(detail, received)
-		FROM rejected WHERE received >= ? GROUP BY reason ORDER BY n DESC, reason LIMIT 200`, since)
+		FROM rejected`+cond.sql()+` GROUP BY reason ORDER BY n DESC, reason LIMIT 200`, cond.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read what was rejected: %w", err)
 	}

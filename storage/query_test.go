@@ -130,7 +130,7 @@ func TestLatestValues(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dead, err := db.DeadLettersSince(within(t), now.Add(-24*time.Hour))
+	dead, err := db.DeadLettersSince(within(t), now.Add(-24*time.Hour), nil)
 	if want := []storage.DeadLetters{{"syntax", 2, now.Add(-time.Minute).Truncate(time.Second), "mqtt", "t1", "newest"}, {"empty", 1, now.Add(-time.Minute).Truncate(time.Second), "mqtt", "t2", "one"}}; err != nil || !reflect.DeepEqual(dead, want) {
 		t.Errorf("dead letters %+v, %v; want %+v", dead, err, want)
 	}

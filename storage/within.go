@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -33,6 +34,37 @@ func (w *where) alarms(column string, in *Within) {
 	w.add(column+` IN (SELECT lower(hex(substring(SHA256(concat(rule, '\0', key)), 1, 12)))
 		FROM (SELECT rule, key, argMax(domain, (time, id)) AS domain, argMax(zone, (time, id)) AS zone, argMax(device, (time, id)) AS device FROM
 			(SELECT time, id, rule, key, domain, zone, device FROM events_log WHERE state IN ('raised', 'updated', 'cleared')) GROUP BY rule, key)`+last.sql()+`)`, last.args...)
+}
+
+// A Speaker says which level of some topics names a device: the Level-th, from 1, of topics that the regular
+// expression Topics matches; 0 for none. Of several the first that matches counts.
+type Speaker struct {
+	Topics string
+	Level  int
+}
+
+// rejected adds that what was rejected came under a topic that names a device of the part of the city. What has no
+// such topic is of nobody's part.
+func (w *where) rejected(column string, in *Within, speakers []Speaker) {
+	switch {
+	case in == nil:
+		return
+	case len(in.Devices) == 0 || len(speakers) == 0:
+		w.add("0")
+		return
+	}
+	var of strings.Builder
+	var args []any
+	for _, s := range speakers {
+		of.WriteString("match(" + column + ", ?), ")
+		args = append(args, s.Topics)
+		if s.Level > 0 {
+			of.WriteString("splitByChar('/', " + column + ")[" + strconv.Itoa(s.Level) + "], ")
+		} else {
+			of.WriteString("'', ")
+		}
+	}
+	w.add("multiIf("+of.String()+"'') IN ?", append(args, tuple(in.Devices))...)
 }
 
 // withinBytes is how long a query may be that names the devices of a part of the city; ClickHouse's own

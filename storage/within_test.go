@@ -80,8 +80,41 @@ func TestWithin(t *testing.T) {
 			}
 		}
 	}
-	if err := db.Export(within(t), &bytes.Buffer{}, storage.Export{Table: "rejected", Format: "csv", Within: &storage.Within{}}); err == nil {
-		t.Error("what was rejected was given to somebody who sees a part of the city")
+}
+
+// TestRejectedWithin asks for what was rejected of some devices, by the topics that name them.
+func TestRejectedWithin(t *testing.T) {
+	db := storagetest.NewDBOf(t, storage.Config{Speakers: []storage.Speaker{
+		{Topics: "^frigate/events$"}, {Topics: `(?s)^city/[^/]*/[^/]*/telemetry(/.*)?$`, Level: 3}, {Topics: "^v3/[^/]*/devices/[^/]*/up$", Level: 4},
+	}})
+	for i, topic := range []string{"city/lighting/lamp-1/telemetry", "city/lighting/lamp-1/telemetry/senml", "city/lighting/lamp-2/telemetry", "v3/app/devices/lamp-1/up", "frigate/events", "log/lamp-1/3", "x/lamp-1", "city/lamp-1/it's/telemetry"} {
+		if err := db.Conn().Exec(within(t), "INSERT INTO rejected (received, source, topic, reason, detail, payload) VALUES (?, 'mqtt', ?, 'syntax', ?, 'x')", time.Now().UTC(), topic, fmt.Sprint("d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	many := []string{"lamp-1", "it's"}
+	for i := range 60_000 {
+		many = append(many, fmt.Sprintf("another-device-%d", i))
+	}
+	for _, tc := range []struct {
+		within *storage.Within
+		want   uint64
+	}{{nil, 8}, {&storage.Within{Devices: many}, 4}, {&storage.Within{Devices: []string{"lamp-2"}}, 1}, {&storage.Within{}, 0}} {
+		var b bytes.Buffer
+		if err := db.Export(within(t), &b, storage.Export{Table: "rejected", Format: "jsonl", Within: tc.within}); err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(b.Bytes(), []byte("\n")); n != int(tc.want) {
+			t.Errorf("export: %d rows, want %d: %s", n, tc.want, &b)
+		}
+		dead, err := db.DeadLettersSince(within(t), time.Now().Add(-time.Hour), tc.within)
+		n := uint64(0)
+		for _, d := range dead {
+			n += d.Count
+		}
+		if err != nil || n != tc.want {
+			t.Errorf("dead letters: %+v, %v, want %d", dead, err, tc.want)
+		}
 	}
 }
 

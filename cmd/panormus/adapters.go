@@ -57,8 +57,8 @@ func (h history) Tables(ctx context.Context) ([]api.Table, error) {
 }
 
 // DeadLetters implements api.System.
-func (h history) DeadLetters(ctx context.Context, since time.Time) ([]api.DeadLetters, error) {
-	found, err := h.db.DeadLettersSince(ctx, since)
+func (h history) DeadLetters(ctx context.Context, since time.Time, in *api.Within) ([]api.DeadLetters, error) {
+	found, err := h.db.DeadLettersSince(ctx, since, (*storage.Within)(in))
 	out := make([]api.DeadLetters, len(found))
 	for i, f := range found {
 		out[i] = api.DeadLetters(f)

@@ -26,16 +26,10 @@ func (n *node) startIngest(ctx context.Context) error {
 	if !n.cfg.has("ingest") {
 		return nil
 	}
-	routes := make([]ingest.Route, 0, len(n.cfg.Ingest.Routes))
-	for _, r := range n.cfg.Ingest.Routes {
-		routes = append(routes, ingest.Route{Filter: r.Topic, Decoder: r.Decoder, Domain: r.Domain})
-	}
-	cameras := n.videoConfig()
-	video, mapped, err := cameras.decoders()
+	routes, video, err := n.routes()
 	if err != nil {
 		return err
 	}
-	routes = slices.Concat(routes, ingest.DefaultRoutes(), ingest.GatheredRoutes(), mapped, ingest.VideoRoutes())
 	radio, err := n.newRadioSide(ctx)
 	if err != nil {
 		return err
@@ -94,6 +88,17 @@ func (n *node) startIngest(ctx context.Context) error {
 		}
 	})
 	return nil
+}
+
+// routes are those of the settings and the default ones, with the decoders of video metadata that they name.
+func (n *node) routes() ([]ingest.Route, map[string]ingest.Decoder, error) {
+	routes := make([]ingest.Route, 0, len(n.cfg.Ingest.Routes))
+	for _, r := range n.cfg.Ingest.Routes {
+		routes = append(routes, ingest.Route{Filter: r.Topic, Decoder: r.Decoder, Domain: r.Domain})
+	}
+	cameras := n.videoConfig()
+	video, mapped, err := cameras.decoders()
+	return slices.Concat(routes, ingest.DefaultRoutes(), ingest.GatheredRoutes(), mapped, ingest.VideoRoutes()), video, err
 }
 
 func (n *node) embeddedBroker(ctx context.Context, pump *ingest.Pump) (*broker.Broker, error) {

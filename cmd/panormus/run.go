@@ -17,6 +17,7 @@ import (
 
 	"panormus/cmd/panormus/certs"
 	"panormus/devices"
+	"panormus/ingest"
 	"panormus/storage"
 	"panormus/storage/embedded"
 	"panormus/stream/alarms"
@@ -222,6 +223,13 @@ func (n *node) openRest(ctx context.Context) error {
 
 func (n *node) openDatabase(ctx context.Context) error {
 	cfg := storage.Config{Retention: n.cfg.Storage.TTL, Least: n.privacy.leasts, Log: n.log, Metrics: n.reg}
+	routes, _, err := n.routes()
+	if err != nil {
+		return err
+	}
+	for _, s := range ingest.Speakers(routes) {
+		cfg.Speakers = append(cfg.Speakers, storage.Speaker(s))
+	}
 	if n.engine != nil {
 		cfg.Embedded = n.engine
 		if err := n.engine.Ready(ctx); err != nil {

@@ -37,7 +37,7 @@ const (
 // theRoles are the words of the tokens, by the columns of the table of roles.
 var theRoles = map[string]string{
 	"agency": "role=agency areas=lighting share=events,cameras expires=2999-01-01", "viewer": "role=viewer", "scoped viewer": "role=viewer areas=lighting",
-	"operator": "role=operator", "domain_operator": "role=domain_operator areas=lighting", "supervisor": "role=supervisor",
+	"operator": "role=operator", "domain_operator": "role=domain_operator areas=lighting", "supervisor": "role=supervisor", "scoped supervisor": "role=supervisor areas=lighting",
 	"data_protection": "role=data_protection", "admin": "role=admin",
 }
 

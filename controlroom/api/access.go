@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -151,6 +152,27 @@ func (a *api) within(s *auth.Scope, devices bool) *Within {
 			w.Devices = append(w.Devices, d.ID)
 		case d.Camera != nil && len(s.Cameras) > 0 && !slices.Contains(s.Cameras, d.ID):
 			w.Except = append(w.Except, d.ID)
+		}
+	}
+	return w
+}
+
+// senders are whose rejected messages are told of to those who may see tracks of a part of the city, or none: devices
+// of the scope, and cameras, whose messages are about people, for the former alone. LoRaWAN devices are named by
+// their identifiers in topics.
+func (c *call) senders(s *auth.Scope) *Within {
+	w := &Within{Devices: []string{}}
+	if c.api.Registry == nil {
+		return w
+	}
+	people := auth.Of(c.ctx).May(auth.TracksRead)
+	for _, d := range c.api.Registry.All() {
+		if !sees(s, d) || d.Camera != nil && !people {
+			continue
+		}
+		w.Devices = append(w.Devices, d.ID)
+		if d.LoRaWAN != nil && d.LoRaWAN.DevEUI != "" {
+			w.Devices = append(w.Devices, strings.ToLower(d.LoRaWAN.DevEUI))
 		}
 	}
 	return w

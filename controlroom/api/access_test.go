@@ -81,7 +81,7 @@ func entrants(t *testing.T, grants map[string]string) (auth.Authenticator, map[s
 func TestRolesAtTheDoor(t *testing.T) {
 	who, secrets := entrants(t, map[string]string{
 		"viewer": "role=viewer", "scoped": "role=viewer areas=lighting", "operator": "role=operator", "domain_operator": "role=domain_operator areas=lighting",
-		"supervisor": "role=supervisor", "data_protection": "role=data_protection", "admin": "role=admin",
+		"supervisor": "role=supervisor", "supervisor of a part": "role=supervisor areas=lighting", "data_protection": "role=data_protection", "admin": "role=admin",
 		"agency": "role=agency areas=safety share=alarms expires=2999-01-01",
 	})
 	s := newSite(t, func(c *Config) { c.Who = who })
@@ -138,7 +138,7 @@ func (p *cityPast) Export(_ context.Context, w io.Writer, q ExportQuery) error {
 func TestNothingLeaks(t *testing.T) {
 	who, secrets := entrants(t, map[string]string{
 		"operator": "role=domain_operator areas=lighting@centro", "police": "role=agency areas=safety cameras=cam-1 share=events,alarms,cameras expires=2999-01-01",
-		"all": "role=admin",
+		"all": "role=admin", "lead": "role=supervisor areas=safety@centro cameras=cam-1", "whole": "role=operator",
 	})
 	p := &cityPast{}
 	book := &ledger{}
@@ -244,10 +244,36 @@ func TestNothingLeaks(t *testing.T) {
 	if q := p.export.Within; q == nil || q.Areas[0] != [2]string{"lighting", "centro"} {
 		t.Errorf("export of what happened to alarms within %+v", q)
 	}
-	for _, table := range []string{"rejected", "detections", "tracks"} {
+	for _, table := range []string{"detections", "tracks"} {
 		if w := ask("operator", "GET", "/api/v1/export?table="+table, ""); w.Code != 403 {
 			t.Errorf("export of %s: %d", table, w.Code)
 		}
+		if w := ask("lead", "GET", "/api/v1/export?table="+table, ""); w.Code != 200 || p.export.Table != table || p.export.Within == nil || !slices.Equal(p.export.Within.Devices, []string{"cam-1"}) {
+			t.Errorf("export of %s: %d within %+v", table, w.Code, p.export.Within)
+		}
+	}
+	// Of what was rejected: whose devices are one's own, of cameras for those who may see what they see.
+	for name, devices := range map[string][]string{"operator": {"lamp-1"}, "lead": {"cam-1"}, "whole": {"bin-1", "gw-a", "gw-b", "lamp-1", "lamp-2"}} {
+		p.export = ExportQuery{}
+		if w := ask(name, "GET", "/api/v1/export?table=rejected", ""); w.Code != 200 || p.export.Within == nil || !slices.Equal(p.export.Within.Devices, devices) {
+			t.Errorf("%s: export of rejected: %d within %+v, want %v", name, w.Code, p.export.Within, devices)
+		}
+	}
+	if w := ask("all", "GET", "/api/v1/export?table=rejected", ""); w.Code != 200 || p.export.Within != nil {
+		t.Errorf("an admin's export of rejected: %d within %+v", w.Code, p.export.Within)
+	}
+	for path, status := range map[string]int{"/api/v1/cameras/cam-1/tracks": 501, "/api/v1/cameras/cam-2/tracks": 404, "/api/v1/audit": 403, "/api/v1/plates/lists": 403, "/api/v1/claims": 403, "/api/v1/notify/routes": 403} {
+		if w := ask("lead", "GET", path, ""); w.Code != status && !(status == 404 && w.Code == 501) {
+			t.Errorf("a supervisor of a part: %s: %d %s, want %d", path, w.Code, w.Body, status)
+		}
+	}
+	for _, change := range []string{"/api/v1/rules/x", "/api/v1/maintenance/x"} {
+		if w := ask("lead", "PUT", change, "{}"); w.Code != 403 {
+			t.Errorf("a supervisor of a part: PUT %s: %d", change, w.Code)
+		}
+	}
+	if w := ask("lead", "POST", "/api/v1/rules/x/backtest", `{"from":"2026-03-01T00:00:00Z","to":"2026-03-02T00:00:00Z","rule":{"on":"detections","when":"score > 0.5"}}`); w.Code != 200 || tried == nil || !slices.Equal(tried.Devices, []string{"cam-1"}) {
+		t.Errorf("a supervisor's backtest: %d %s, within %+v", w.Code, w.Body, tried)
 	}
 	for _, path := range []string{"/api/v1/gateways", "/api/v1/gateways/gw-b", "/api/v1/radio/devices", "/api/v1/radio/devices?gateway=gw-b", "/api/v1/radio/devices/lamp-1"} {
 		heard.asked, heard.in = RadioQuery{}, nil

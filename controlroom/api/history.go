@@ -153,9 +153,8 @@ type exportQuery struct {
 	Format string `query:"format" enum:"csv,parquet,arrow,jsonl" default:"csv"`
 }
 
-// personalTables tell of persons and vehicles one by one. What was rejected may be anybody's, and nobody with a
-// scope may see tracks: so it is never asked of what part of the city it is, which it could not say.
-var personalTables = map[string]bool{"detections": true, "tracks": true, "rejected": true}
+// personalTables tell of persons and vehicles one by one.
+var personalTables = map[string]bool{"detections": true, "tracks": true}
 
 var exportTypes = map[string]string{
 	"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet",
@@ -284,6 +283,10 @@ func (a *api) export(c *call, in *exportQuery) (*huma.StreamResponse, error) {
 		return nil, problem.New(http.StatusForbidden, "table %s needs the permission %s, which role %s has not got", in.Table, auth.TracksRead, p.Role)
 	}
 	q := ExportQuery{Table: in.Table, Format: in.Format, Within: a.within(scope, in.Table != "events" && in.Table != "alarm_log")}
+	// What was rejected holds messages as they came: those of whoever is not known may be about anybody.
+	if in.Table == "rejected" && !(scope.Whole() && auth.Of(c.ctx).May(auth.TracksRead)) {
+		q.Within = c.senders(scope)
+	}
 	var err error
 	if q.From, q.To, err = span(in.From, in.To); err != nil {
 		return nil, err

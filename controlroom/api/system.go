@@ -15,8 +15,9 @@ import (
 type System interface {
 	// Tables returns what each table of the database holds.
 	Tables(ctx context.Context) ([]Table, error)
-	// DeadLetters returns what was rejected since a time, by reason, the most first.
-	DeadLetters(ctx context.Context, since time.Time) ([]DeadLetters, error)
+	// DeadLetters returns what was rejected since a time, by reason, the most first; with in, of what those devices
+	// sent.
+	DeadLetters(ctx context.Context, since time.Time, in *Within) ([]DeadLetters, error)
 }
 
 // A Table is one of the database's, in bytes on disk.
@@ -51,8 +52,8 @@ type systemBody struct {
 	Body struct {
 		Version     string     `json:"version"`
 		Started     live.Stamp `json:"started"`
-		Tables      []Table    `json:"tables"`
-		DeadLetters []deadItem `json:"dead_letters" doc:"of the last 24 hours, the most first"`
+		Tables      []Table    `json:"tables" doc:"none for those who see a part of the city"`
+		DeadLetters []deadItem `json:"dead_letters" doc:"of the last 24 hours, the most first; of the part of the city that is seen"`
 	}
 }
 
@@ -60,16 +61,22 @@ type systemBody struct {
 func (a *api) system() {
 	started := time.Now().UTC()
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/system", Summary: "What the system holds, and what it could not take", Tags: []string{"ingest"}, Errors: []int{501, 503},
-		Description: "Sizes of the database's tables, and what was rejected in the last 24 hours by reason. Rates, lags and counters are at /metrics and /api/v1/stats."},
+		Description: "Sizes of the database's tables, and what was rejected in the last 24 hours by reason. Whoever sees a part of the city is told of what its devices sent, cameras but for those who may see tracks, and not what the tables hold. Rates, lags and counters are at /metrics and /api/v1/stats."},
 		func(c *call, _ *struct{}) (*systemBody, error) {
 			if a.System == nil {
 				return nil, missing("system")
 			}
-			tables, err := a.System.Tables(c.ctx)
-			if err != nil {
-				return nil, c.away("system", err)
+			scope, tables := c.scope(), []Table{}
+			var in *Within
+			var err error
+			if scope.Whole() {
+				if tables, err = a.System.Tables(c.ctx); err != nil {
+					return nil, c.away("system", err)
+				}
+			} else {
+				in = c.senders(scope)
 			}
-			dead, err := a.System.DeadLetters(c.ctx, time.Now().Add(-deadSpan))
+			dead, err := a.System.DeadLetters(c.ctx, time.Now().Add(-deadSpan), in)
 			if err != nil {
 				return nil, c.away("system", err)
 			}

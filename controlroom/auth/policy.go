@@ -25,6 +25,8 @@ type Rule struct {
 	Need  Permission
 	Reach Reach
 	Note  string
+	// Else says what those with a scope can ask in place of what is Whole; "" for nothing.
+	Else string
 	// Lasts is of a connection that ends when what let it in does. Its handler answers for its scope itself.
 	Lasts bool
 }
@@ -40,7 +42,7 @@ const PageRoute = "page"
 var routes = map[string]Rule{
 	PageRoute:                             {Need: Self, Reach: Free},
 	"GET /status":                         {Need: Public, Reach: Free},
-	"GET /metrics":                        {Need: MetricsRead},
+	"GET /metrics":                        {Need: MetricsRead, Else: "/api/v1/system and /api/v1/stats tell what can be told of a part"},
 	"GET /openapi.json":                   {Need: Self, Reach: Free},
 	"GET /openapi.yaml":                   {Need: Self, Reach: Free},
 	"GET /openapi-3.0.json":               {Need: Self, Reach: Free},
@@ -72,7 +74,7 @@ var routes = map[string]Rule{
 	"POST /api/v1/claims":                 {Need: ClaimsWrite}, // noted with their number
 	"DELETE /api/v1/claims/{id}":          {Need: ClaimsWrite, Note: "claim.deleted"},
 	"POST /api/v1/claims/redeem":          {Need: Public, Reach: Free}, // noted with the device
-	"GET /api/v1/system":                  {Need: MetricsRead},
+	"GET /api/v1/system":                  {Need: MetricsRead, Reach: Scoped},
 	"GET /api/v1/stats":                   {Need: StateRead, Reach: Free},
 	"GET /api/v1/state":                   {Need: StateRead, Reach: Scoped},
 	"GET /api/v1/domains/{domain}/groups": {Need: StateRead, Reach: Scoped},
@@ -198,7 +200,11 @@ func (r Rule) Lets(p *Principal) string {
 	case !p.May(r.Need):
 		return "it needs the permission " + string(r.Need) + ", which role " + string(p.Role) + " has not got"
 	case r.Reach == Whole && !p.Scope.Whole():
-		return "it tells of the whole city, and you see a part of it"
+		why := "it tells of the whole city, or is done to it, and you see a part of it"
+		if r.Else != "" {
+			why += "; " + r.Else
+		}
+		return why
 	}
 	return ""
 }

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // people are one of each role, and those who see a part of the city.
 func people() map[string]Principal {
 	part := &Scope{Areas: []Place{{Domain: "lighting"}}}
-	out := map[string]Principal{"nobody": {}, "scoped viewer": {Name: "v", Grant: Grant{Role: Viewer, Scope: part}}}
+	out := map[string]Principal{"nobody": {}, "scoped viewer": {Name: "v", Grant: Grant{Role: Viewer, Scope: part}}, "scoped supervisor": {Name: "s", Grant: Grant{Role: Supervisor, Scope: part}}}
 	for _, role := range Roles() {
 		g := Grant{Role: role}
 		switch role {
@@ -37,7 +37,7 @@ func people() map[string]Principal {
 // TestRoleMatrix holds what every role may do of everything there is; what changes there is to be seen.
 func TestRoleMatrix(t *testing.T) {
 	everybody := people()
-	columns := []string{"nobody", "agency", "viewer", "scoped viewer", "operator", "domain_operator", "supervisor", "data_protection", "admin"}
+	columns := []string{"nobody", "agency", "viewer", "scoped viewer", "operator", "domain_operator", "supervisor", "scoped supervisor", "data_protection", "admin"}
 	if len(columns) != len(everybody) {
 		t.Fatalf("%d columns for %d kinds of people", len(columns), len(everybody))
 	}

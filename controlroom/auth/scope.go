@@ -154,8 +154,8 @@ func (g Grant) Check() error {
 		return fmt.Errorf("scope.share: it is for agencies, not for role %s", g.Role)
 	case g.Scope != nil && g.Scope.empty():
 		return errors.New("scope: an empty one; leave it out for the whole city")
-	case g.Scope != nil && (g.Role == Admin || g.Role == DataProtection || g.Role == Supervisor):
-		return fmt.Errorf("scope: role %s is of the whole city; viewers, operators and agencies have scopes", g.Role)
+	case g.Scope != nil && (g.Role == Admin || g.Role == DataProtection):
+		return fmt.Errorf("scope: role %s is of the whole city; viewers, operators, supervisors and agencies have scopes", g.Role)
 	}
 	return nil
 }

@@ -81,9 +81,13 @@ func NewServer(t testing.TB) *embedded.Server {
 }
 
 // NewDB runs an embedded database until the test ends and opens it.
-func NewDB(t testing.TB) *storage.DB {
+func NewDB(t testing.TB) *storage.DB { return NewDBOf(t, storage.Config{}) }
+
+// NewDBOf is NewDB with settings.
+func NewDBOf(t testing.TB, cfg storage.Config) *storage.DB {
 	t.Helper()
-	db, err := storage.Open(t.Context(), storage.Config{Embedded: NewServer(t)})
+	cfg.Embedded = NewServer(t)
+	db, err := storage.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
