@@ -247,7 +247,7 @@ func (b *Book) put(a *Alarm, seq uint64) {
 // changed takes note that an alarm is now another than old, which is nil for a new one; neither is kept. The
 // caller holds the lock.
 func (b *Book) changed(h *held, old, now *Alarm) {
-	b.rows[h.row] = rowOf(h, now)
+	b.rows[h.row] = rowOf(h, now, &b.cfg)
 	if !sameStand(old, now) {
 		if old != nil {
 			b.stands.remove(old)

@@ -13,7 +13,7 @@ func TestHealthOfAPart(t *testing.T) {
 	add := func(id, domain string, n int) {
 		h := &held{version: &version{base: &Alarm{ID: id, Domain: domain, Severity: "major", Active: true, Confirmed: true, Raised: at.Add(-time.Minute), Since: at.Add(-time.Minute)}}}
 		b.records[id] = h
-		b.rows = append(b.rows, rowOf(h, h.alarm()))
+		b.rows = append(b.rows, rowOf(h, h.alarm(), &b.cfg))
 		for range n {
 			b.history.raises = append(b.history.raises, raise{at.Add(-time.Minute), id, "major", true})
 		}

@@ -221,7 +221,11 @@ func (s standing) other(k string, a *Alarm) bool {
 // caller holds the lock.
 func (b *Book) holdOf(a *Alarm, now time.Time, parent func(device string) string, more standing) Hold {
 	var found Hold
-	for _, place := range []string{"zone " + a.Zone, "device " + a.Device, "rule " + a.Rule} {
+	var places []string
+	if len(b.windowsOf) > 0 {
+		places = []string{"zone " + a.Zone, "device " + a.Device, "rule " + a.Rule}
+	}
+	for _, place := range places {
 		for _, w := range b.windowsOf[place] {
 			if h := w.hold(now); h.State != "" {
 				found = stronger(found, h)

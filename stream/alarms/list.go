@@ -36,6 +36,7 @@ func (a *Alarm) Mark() Mark { return Mark{a.Raised, a.ID} }
 // memory, for it is done over all of them.
 type row struct {
 	raised, since                        int64 // ms
+	due                                  int64 // ms: when time does something next, or a normal one may be forgotten; 0: never
 	state                                State
 	chattering                           bool
 	severity, domain, zone, device, rule string
@@ -43,8 +44,19 @@ type row struct {
 	h                                    *held
 }
 
-func rowOf(h *held, a *Alarm) row {
-	return row{a.Raised.UnixMilli(), a.Since.UnixMilli(), a.State(), a.Chattering, a.Severity, a.Domain, a.Zone, a.Device, a.Rule, h.base.ID, h}
+func rowOf(h *held, a *Alarm, cfg *Config) row {
+	state, due := a.State(), a.due(cfg)
+	if forget := a.Changed.Add(cfg.Keep); state == Normal && (due.IsZero() || forget.Before(due)) {
+		due = forget
+	}
+	r := row{
+		raised: a.Raised.UnixMilli(), since: a.Since.UnixMilli(), state: state, chattering: a.Chattering,
+		severity: a.Severity, domain: a.Domain, zone: a.Zone, device: a.Device, rule: a.Rule, id: h.base.ID, h: h,
+	}
+	if !due.IsZero() {
+		r.due = due.UnixMilli()
+	}
+	return r
 }
 
 // compare puts the newest first, as a list does.
@@ -124,4 +136,23 @@ func (b *Book) List(q Query) (page []Record, more bool, total int) {
 		page[i] = best[i].row.h.record()
 	}
 	return page, more, total
+}
+
+// rowsAtOnce is how many rows are looked at before operators have their turn.
+const rowsAtOnce = 2048
+
+// eachRow calls do for the rows, with the lock for some of them at a time: who waits for it does not wait for all.
+// What is removed meanwhile may hide another one until the next time.
+func (b *Book) eachRow(do func(*row)) {
+	for from := 0; ; from += rowsAtOnce {
+		b.mu.RLock()
+		for i := from; i < min(from+rowsAtOnce, len(b.rows)); i++ {
+			do(&b.rows[i])
+		}
+		over := from+rowsAtOnce >= len(b.rows)
+		b.mu.RUnlock()
+		if over {
+			return
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -282,18 +283,20 @@ func (r *run) tick(ctx context.Context, now time.Time) error {
 	b := r.book
 	var due, old []string
 	var look view
-	b.mu.RLock()
-	for id, h := range b.records {
-		rec := look.of(h.version)
+	ms := now.UnixMilli()
+	b.eachRow(func(w *row) {
+		if w.due == 0 || ms < w.due {
+			return
+		}
+		rec := look.of(w.h.version)
 		if at := rec.due(&b.cfg); !at.IsZero() && !now.Before(at) {
-			due = append(due, id)
+			due = append(due, w.id)
 		}
 		// Not before the position is past its newest event, whose replay would raise it anew.
-		if rec.State() == Normal && now.Sub(rec.Changed) > b.cfg.Keep && rec.At.Seq <= r.kept && h.seq <= b.logged && len(h.acts) == 0 {
-			old = append(old, id)
+		if w.state == Normal && now.Sub(rec.Changed) > b.cfg.Keep && rec.At.Seq <= r.kept && w.h.seq <= b.logged && len(w.h.acts) == 0 {
+			old = append(old, w.id)
 		}
-	}
-	b.mu.RUnlock()
+	})
 	err := failure(b.edit(ctx, due, func(_ int, a *Alarm) (*Alarm, error) {
 		if a == nil || !a.tick(now, &b.cfg) {
 			return nil, nil
@@ -377,17 +380,21 @@ func (r *run) review(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	var look view
-	for id, h := range b.records {
-		rec := look.of(h.version)
-		if !rec.Active {
-			continue
-		}
-		if h := b.holdOf(rec, now, r.cfg.Parent, nil); h != rec.Hold {
-			ids, holds = append(ids, id), append(holds, h)
-		}
-	}
 	b.mu.RUnlock()
+	var look view
+	b.eachRow(func(w *row) {
+		if w.state == Normal || w.state == Returned {
+			return // no condition holds
+		}
+		about := &Alarm{ID: w.id, Rule: w.rule, Domain: w.domain, Device: w.device, Zone: w.zone}
+		h := b.holdOf(about, now, r.cfg.Parent, nil)
+		if h.State == "" && (w.state == Unacked || w.state == Acked) {
+			return // nor was it held
+		}
+		if rec := look.of(w.h.version); rec.Active && h != rec.Hold {
+			ids, holds = append(ids, w.id), append(holds, h)
+		}
+	})
 	r.reviewed = changes
 	return failure(b.edit(ctx, ids, func(i int, a *Alarm) (*Alarm, error) {
 		if a == nil || !a.hold(holds[i], now) {
@@ -445,14 +452,23 @@ func (r *run) writeLog(ctx context.Context) error {
 	var rows []batch.AlarmRow
 	b.mu.RLock()
 	upTo, logged := b.watched, b.logged
-	for id := range b.unlogged {
-		for _, e := range b.records[id].base.Pending {
-			if e.N > r.published[id] {
-				rows = append(rows, batch.AlarmRow{Time: e.Time, Alarm: id, N: e.N, Action: e.Action, By: e.By, State: string(e.State), Severity: e.Severity, Note: e.Note})
+	ids := slices.AppendSeq(make([]string, 0, len(b.unlogged)), maps.Keys(b.unlogged))
+	b.mu.RUnlock()
+	for some := range slices.Chunk(ids, rowsAtOnce) {
+		b.mu.RLock()
+		for _, id := range some {
+			h := b.records[id]
+			if h == nil {
+				continue // forgotten since
+			}
+			for _, e := range h.base.Pending {
+				if e.N > r.published[id] {
+					rows = append(rows, batch.AlarmRow{Time: e.Time, Alarm: id, N: e.N, Action: e.Action, By: e.By, State: string(e.State), Severity: e.Severity, Note: e.Note})
+				}
 			}
 		}
+		b.mu.RUnlock()
 	}
-	b.mu.RUnlock()
 	if len(rows) == 0 && upTo == logged {
 		return nil
 	}
@@ -485,13 +501,17 @@ func (r *run) writeLog(ctx context.Context) error {
 	}
 	b.mu.Lock()
 	b.logged = max(b.logged, upTo)
-	for id := range b.unlogged {
-		if b.records[id].seq <= upTo {
-			delete(b.unlogged, id)
-			delete(r.published, id)
-		}
-	}
 	b.mu.Unlock()
+	for some := range slices.Chunk(ids, rowsAtOnce) {
+		b.mu.Lock()
+		for _, id := range some {
+			if h := b.records[id]; h == nil || h.seq <= upTo {
+				delete(b.unlogged, id)
+				delete(r.published, id)
+			}
+		}
+		b.mu.Unlock()
+	}
 	return nil
 }
 
