@@ -42,27 +42,19 @@ func (s *shard) tick(now int64) {
 			s.remove(d, now, "the device was removed from the registry")
 			continue
 		}
-		s.frameOf(d, due)
+		s.frameOfSilence(d, r, due)
+		again := timer{at: r.lastAsked(due, now) + r.askAgain(), dev: d, rule: t.rule}
 		if d.tuned != 0 && r.exempt(&s.frame) {
-			s.silence.push(timer{at: now + r.absent, dev: d, rule: t.rule})
+			s.silence.push(again)
 			continue
 		}
-		if r.asks() { // nothing else runs while the clock ticks
-			s.frame.board = s.e.shared.board
-			s.frame.lat, s.frame.lon = s.frame.placed()
-		}
-		if r.when != nil {
-			c := &s.count.rules[r.global]
-			c.evaluations++
-			s.frame.failed, s.frame.why = false, ""
-			if v := r.when(&s.frame); v != yes {
-				if v == undecided {
-					c.undecided(&s.frame)
-				}
-				s.silence.push(timer{at: now + r.absent, dev: d, rule: t.rule}) // asked again later
+		if r.when != nil && s.silent(d, r, due) != yes {
+			last := r.lastAsked(due, now)
+			if last == due || s.silent(d, r, last) != yes {
+				s.silence.push(again)
 				continue
 			}
-			c.matches++
+			due = last
 		}
 		if r.Schedule != nil {
 			due = max(due, s.frame.stretch(r, now).from)
@@ -72,6 +64,38 @@ func (s *shard) tick(now int64) {
 		s.emit(d, r, "raised", d.received, due, "")
 	}
 }
+
+// silent asks a rule, as of a time, of a device that has said nothing for long enough.
+func (s *shard) silent(d *device, r *bound, at int64) tri {
+	s.frameOfSilence(d, r, at)
+	c := &s.count.rules[r.global]
+	c.evaluations++
+	s.frame.failed, s.frame.why = false, ""
+	v := r.when(&s.frame)
+	switch v {
+	case undecided:
+		c.undecided(&s.frame)
+	case yes:
+		c.matches++
+	}
+	return v
+}
+
+// frameOfSilence is the frame of a device at a time, with the board for a rule that asks others.
+func (s *shard) frameOfSilence(d *device, r *bound, at int64) {
+	s.frameOf(d, at)
+	if r.asks() { // nothing else runs while the clock ticks
+		s.frame.board = s.e.shared.board
+		s.frame.lat, s.frame.lon = s.frame.placed()
+	}
+}
+
+// askAgain is after how long, ms, a device that is silent, but of which the rule did not hold, is asked again.
+func (r *bound) askAgain() int64 { return min(r.absent, 60_000) }
+
+// lastAsked is the last time by now at which a device is asked that is silent long enough since due. It depends on
+// no timer, so a restart does not move it.
+func (r *bound) lastAsked(due, now int64) int64 { return due + (now-due)/r.askAgain()*r.askAgain() }
 
 // heard ends the silence of a device.
 func (s *shard) heard(d *device, r *bound, ep *episode) {
