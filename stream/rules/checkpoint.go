@@ -2,10 +2,8 @@ package rules
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -105,15 +103,6 @@ func (w *Worker) partitions() []int {
 	return all
 }
 
-// openEpisode is a raised event of the log whose end the log does not have.
-type openEpisode struct {
-	event   batch.Event
-	episode string
-	since   int64
-	// corrected: its end may have been told, and taken back, before.
-	corrected bool
-}
-
 // restore brings the engine to its last checkpoint and reads which events came after it.
 func (r *run) restore(ctx context.Context) error {
 	objects, err := r.cfg.Log.Objects(ctx, Consumer)
@@ -165,44 +154,14 @@ func (r *run) restore(ctx context.Context) error {
 
 // readEvents notes which events the log has after a sequence.
 func (r *run) readEvents(ctx context.Context, after uint64) error {
-	r.open = map[string]openEpisode{}
+	r.open = openings{}
 	return r.known(ctx, after, func(seq uint64, err error) {
 		r.cfg.Logger.Error("a batch of events cannot be read", "sequence", seq, "error", err)
 	}, func(ev *batch.Event) {
-		var c struct {
-			Since, Episode string
-			Correction     int
+		if r.judges(ev) {
+			r.open.note(ev)
 		}
-		if json.Unmarshal(ev.Context, &c) != nil || c.Episode == "" || !r.judges(ev) {
-			return // not one of ours
-		}
-		if strings.TrimPrefix(ev.State, batch.ShadowState) == "cleared" {
-			delete(r.open, c.Episode)
-			return
-		}
-		since, err := time.Parse(time.RFC3339, c.Since)
-		if err != nil {
-			return
-		}
-		r.open[c.Episode] = openEpisode{event: *ev, episode: c.Episode, since: since.UnixMilli(), corrected: c.Correction > 0}
 	})
-}
-
-// closes notes what a replay ends that the log has as raised.
-func (r *run) closes(events []batch.Event) {
-	for i := range events {
-		if len(r.open) == 0 {
-			return
-		}
-		ev := &events[i]
-		if _, known := r.have[ev.ID]; known || strings.TrimPrefix(ev.State, batch.ShadowState) != "cleared" {
-			continue
-		}
-		var c struct{ Episode string }
-		if json.Unmarshal(ev.Context, &c) == nil {
-			delete(r.open, c.Episode)
-		}
-	}
 }
 
 // judges reports whether an event is, or may have been, this worker's: one of a rule about rows is not.
@@ -222,74 +181,6 @@ func (r *run) judges(ev *batch.Event) bool {
 		return !spans && slices.Contains(r.cfg.Partitions, partition(ev.Device, r.cfg.Log.Partitions()))
 	}
 	return true
-}
-
-// reopen takes up the silences that were raised after the checkpoint: no replay of messages can
-// bring back what was raised because there were none.
-func (e *Engine) reopen(open map[string]openEpisode) {
-	for _, o := range open {
-		rule := e.prog.set.Rule(o.event.Rule)
-		if rule == nil || rule.Absent == 0 || rule.Disabled {
-			continue
-		}
-		pl := e.prog.plan(o.event.Domain)
-		i := slices.IndexFunc(pl.rules, func(b *bound) bool { return b.ID == rule.ID })
-		if i < 0 {
-			continue
-		}
-		s := e.shards[partition(o.event.Device, len(e.shards))]
-		d := s.device(o.event.Device, o.event.Domain)
-		if d.received > o.since || d.episode(i) != nil {
-			continue
-		}
-		d.received = o.since
-		d.episodes.add(episode{rule: int32(i), state: raised, start: o.since})
-		s.arm(d)
-	}
-}
-
-// endLost ends what the log has as raised and the engine, after the replay, does not hold: raised by
-// the worker's clock where the replay, which has only messages, came to another end.
-func (r *run) endLost(now int64) []batch.Event {
-	if len(r.open) == 0 {
-		return nil
-	}
-	held := r.engine.openEpisodes()
-	var out []batch.Event
-	for _, o := range r.open {
-		ev := o.event
-		state := "cleared"
-		if ev.Shadow() {
-			state = batch.ShadowState + state
-		}
-		id := eventID(ev.Rule, ev.Key, o.since, state)
-		if o.corrected {
-			id = eventID(ev.Rule, o.episode, o.since, state+" after "+ev.ID)
-		}
-		if _, done := r.have[id]; done || held[o.episode] {
-			continue
-		}
-		context := map[string]any{}
-		if json.Unmarshal(ev.Context, &context) != nil {
-			continue
-		}
-		context["reason"] = "not confirmed after a restart"
-		raw, err := json.Marshal(context)
-		if err != nil {
-			continue
-		}
-		ev.ID, ev.State, ev.Context = id, state, raw
-		ev.Time, ev.Received = time.UnixMilli(now).UTC(), time.UnixMilli(now).UTC()
-		out = append(out, ev)
-	}
-	slices.SortFunc(out, func(a, b batch.Event) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
-	r.open = nil
-	return out
 }
 
 // openEpisodes names the episodes that are raised now.

@@ -377,9 +377,6 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 	default:
 		p.compileRule(r, at, before)
 	}
-	if r.Absent > 0 && r.asksOn(OnCounts) {
-		p.failAt(at["absent"], "absent: beside counts of cameras is not supported: what was raised by the clock alone is not found again after a restart where several kinds are read; want a window, or counts in a rule on events about this one's")
-	}
 	if slices.Contains(r.names(), r.ID) {
 		p.failAt(cmp.Or(at["when"], n), "when: %s is the rule itself, which would feed on its own events; want others", r.ID)
 	}

@@ -18,6 +18,23 @@ func (e *Engine) Restarted(seq uint64) (*Engine, error) {
 	return next, nil
 }
 
+// Restarted is the same of an engine of rows.
+func (e *RowEngine) Restarted() (*RowEngine, error) {
+	state, err := e.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	next := NewRowEngine(e.cfg, e.on, e.set)
+	if err := next.Restore(state); err != nil {
+		return nil, err
+	}
+	if e.joins != nil {
+		was, is := e.joins.engine, next.joins.engine
+		is.since, is.census, is.known = was.since, was.census, was.known
+	}
+	return next, nil
+}
+
 // Partition is the one that a device's batches belong to.
 func (e *Engine) Partition(device string) int { return partition(device, len(e.shards)) }
 

@@ -21,9 +21,15 @@ func (r *backtest) rows(ctx context.Context, rule *Rule) (*RowEngine, int64, err
 			return nil, 0, err
 		}
 	}
-	n := 0
+	n, tick := 0, int64(0)
 	apply := func(row *Row) {
 		r.out.Readings++
+		if rule.Absent > 0 && row.Time >= tick+1000 { // once a second, as the worker's clock
+			tick = row.Time
+			if e.flushJoins(); e.joins.engine.nextSilence() <= tick {
+				e.TickAsking(tick)
+			}
+		}
 		e.Apply(uint64(r.out.Readings), row)
 		if n++; n%4096 == 0 {
 			r.note(e.Settle())
@@ -125,7 +131,7 @@ func (r *backtest) readRows(ctx context.Context, on string, past Past, each func
 	if r.Rule.On == onObservations {
 		maps.Copy(wanted, c.shows)
 	}
-	if past.Metrics = slices.Sorted(maps.Keys(wanted)); r.Rule.takes(on) && (c.counts || len(c.readsOn(on)) == 0) {
+	if past.Metrics = slices.Sorted(maps.Keys(wanted)); r.Rule.takes(on) && (c.counts || r.Rule.Absent > 0 || len(c.readsOn(on)) == 0) {
 		past.Metrics = nil
 	}
 	return r.Read(ctx, past, func(o *batch.Observations) error {

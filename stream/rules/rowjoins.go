@@ -140,6 +140,10 @@ func (j *rowJoins) takeMessage(row *Row) {
 		}
 		j.held.Append(h, metric, o.Value[i], o.Text.At(i), o.Quality[i])
 	}
+	if i := row.message.first; !begun && len(pl.absent) > 0 { // the device is heard, whatever it says
+		h = j.held.Begin(o.Time[i], o.Received[i], row.Domain, row.Device)
+		j.held.Append(h, o.Metric.At(i), o.Value[i], o.Text.At(i), o.Quality[i])
+	}
 }
 
 // flushJoins has the engine within judge what it was not given yet.
@@ -161,8 +165,13 @@ func (e *RowEngine) settleJoins() {
 	}
 }
 
-// tickJoins moves the clock of the engine within.
-func (e *RowEngine) tickJoins(now int64) {
+// TickAsking moves the clock of rules on observations that ask for counts, silence among it; now is processing
+// time, Unix ms. Call it only with all that the log holds of every kind applied: a count that is yet to come would
+// be nobody.
+func (e *RowEngine) TickAsking(now int64) {
+	if e.joins == nil {
+		return
+	}
 	e.flushJoins()
 	e.joins.engine.Tick(now)
 	e.settleJoins()
@@ -176,7 +185,7 @@ type joinsState struct {
 }
 
 func (j *rowJoins) state() *joinsState {
-	if j.order == 0 && len(j.engine.shared.board.values) == 0 {
+	if j.order == 0 && len(j.engine.shared.board.values) == 0 && j.engine.Devices() == 0 {
 		return nil
 	}
 	return &joinsState{j.order, j.engine.Snapshot(-1, j.order), j.engine.Snapshot(0, j.order)}

@@ -422,6 +422,7 @@ func (e *RowEngine) Tick(now int64) {
 	for on := range e.programs {
 		e.TickOn(on, now)
 	}
+	e.TickAsking(now)
 }
 
 // TickOn moves the clock of one of several kinds.
@@ -431,7 +432,7 @@ func (e *RowEngine) TickOn(on string, now int64) {
 		c.ticked(now)
 	}
 	if e.joins != nil && on == onObservations {
-		e.tickJoins(now)
+		e.flushJoins()
 	}
 	e.ticked[on] = now
 	for on, p := range e.programs { // the clock is that of the last of those that rules are about

@@ -136,7 +136,8 @@ type rowRun struct {
 	eventSink
 	engine   *RowEngine
 	inputs   []*rowInput
-	repeats  uint64 // the position of events that a further replay needs, until this one is over
+	raised   openings // silences beside counts, which the clock raises
+	repeats  uint64   // the position of events that a further replay needs, until this one is over
 	replayed bool
 }
 
@@ -191,9 +192,18 @@ func (r *rowRun) restore(ctx context.Context) error {
 	if err := r.setPositions(ctx, c); err != nil { // from now on the log keeps what a replay will need
 		return err
 	}
-	return r.known(ctx, c.Events, func(seq uint64, err error) {
+	r.raised = openings{}
+	err = r.known(ctx, c.Events, func(seq uint64, err error) {
 		r.cfg.Logger.Error("a batch of events cannot be read", "sequence", seq, "error", err)
-	}, func(*batch.Event) {})
+	}, func(ev *batch.Event) {
+		if rule := r.engine.set.Rule(ev.Rule); rule != nil && rule.inner() && rule.Absent > 0 {
+			r.raised.note(ev)
+		}
+	})
+	if err == nil && r.engine.joins != nil {
+		r.engine.joins.engine.reopen(r.raised)
+	}
+	return err
 }
 
 func (r *rowRun) setPositions(ctx context.Context, c rowCheckpoint) error {
@@ -260,7 +270,7 @@ func (r *rowRun) loop(ctx context.Context) (again bool, err error) {
 // replace makes the rules in force those of the engine; again where they are about other kinds.
 func (r *rowRun) replace(ctx context.Context) (again bool, err error) {
 	r.engine.Replace(r.cfg.Rules.Set(), time.Now().UnixMilli())
-	if err := r.publish(ctx, r.engine.Settle()); err != nil {
+	if err := r.settle(ctx); err != nil {
 		return false, err
 	}
 	if slices.EqualFunc(r.inputs, r.engine.Inputs(), func(in *rowInput, on string) bool { return in.on == on }) {
@@ -297,7 +307,7 @@ func (r *rowRun) round(ctx context.Context, all []rowMessage) error {
 		r.metrics.matches.Add(float64(r.engine.matched - matched))
 	}
 	r.metrics.episodes.Set(float64(len(r.engine.episodes) + len(r.engine.keyed)))
-	if err := r.publish(ctx, r.engine.Settle()); err != nil {
+	if err := r.settle(ctx); err != nil {
 		return err
 	}
 	for i := range all {
@@ -314,9 +324,17 @@ func (r *rowRun) round(ctx context.Context, all []rowMessage) error {
 	return nil
 }
 
-// tick ends what nothing keeps up, of each kind of which everything is evaluated.
+// settle publishes what the engine made, but for what the log has already.
+func (r *rowRun) settle(ctx context.Context) error {
+	events := r.engine.Settle()
+	r.raised.closes(events, r.have)
+	return r.publish(ctx, events)
+}
+
+// tick ends what nothing keeps up, of each kind of which everything is evaluated, and looks who is silent where
+// that is so of all.
 func (r *rowRun) tick(ctx context.Context) error {
-	caughtUp := true
+	caughtUp, began := true, time.Now().UnixMilli()
 	for _, in := range r.inputs {
 		now := time.Now().UnixMilli()
 		last, err := r.cfg.Log.LastSeq(ctx, in.kind)
@@ -334,8 +352,15 @@ func (r *rowRun) tick(ctx context.Context) error {
 	}
 	if caughtUp {
 		r.replayed, r.remember = true, false
+		if len(r.raised) > 0 {
+			if err := r.publish(ctx, r.raised.lost(r.have, r.engine.joins.engine.openEpisodes(), began)); err != nil {
+				return err
+			}
+			r.raised = nil
+		}
+		r.engine.TickAsking(began)
 	}
-	return r.publish(ctx, r.engine.Settle())
+	return r.settle(ctx)
 }
 
 // keep writes a checkpoint: first the state with its place, then the positions, which let go of what

@@ -184,6 +184,69 @@ func TestJoinedWorkerKilled(t *testing.T) {
 	})
 }
 
+// A silence beside counts that was raised after the last checkpoint stands after a kill, and ends with the
+// device's next message.
+func TestJoinedSilenceKilled(t *testing.T) {
+	l := logtest.New(t, nil)
+	rules := mustParse(t, `{id: dark, domain: lab, absent: 1s, when: 'of("cam-1", "seen", "person") > 5'}`)
+	at := time.Now().Add(-time.Second).Truncate(time.Millisecond).UTC()
+	data, err := batch.EncodeCounts([]batch.Count{{Time: at.Add(-time.Minute), Received: at, Camera: "cam-1", Class: "person", Seen: 9}})
+	if err == nil {
+		_, err = l.Publish(within(t), batch.KindCounts, 0, "", data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	speak := func(at int64) {
+		t.Helper()
+		o := &batch.Observations{}
+		o.Append(o.Begin(at, at, "lab", "lamp"), "power_w", 1, "", 0)
+		data, err := o.Encode()
+		if err == nil {
+			_, err = l.Publish(within(t), batch.KindObservations, 0, "", data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(until string) {
+		t.Helper()
+		w := NewRowWorker(RowWorkerConfig{Log: l, Rules: &changing{set: rules, changed: make(chan struct{})}, On: OnJoined, Checkpoint: time.Hour})
+		w.every = 5 * time.Millisecond
+		kill := errors.New("killed")
+		w.hook = func(step string) error {
+			if step == "checkpoint" {
+				return kill
+			}
+			return nil
+		}
+		ctx, cancel := context.WithCancel(within(t))
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		for !strings.Contains(strings.Join(rowEvents(t, l), "\n"), until) {
+			if ctx.Err() != nil {
+				t.Fatalf("no %q: %v", until, rowEvents(t, l))
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, kill) {
+			t.Fatalf("a kill ended with %v", err)
+		}
+	}
+	speak(at.UnixMilli())
+	run(" dark raised lamp ")
+	again := time.Now().UnixMilli()
+	speak(again)
+	run(" dark cleared lamp ")
+	got := rowEvents(t, l)
+	want := fmt.Sprintf(" dark cleared lamp %d", again)
+	if len(got) < 2 || !strings.Contains(got[0], " dark raised lamp ") || !strings.HasSuffix(got[1], want) {
+		t.Errorf("%v; want it raised, then %q", got, want)
+	}
+}
+
 // A worker of sequences over several kinds reads those that its rules are about, as they change.
 func TestJoinedWorkerFollowsItsRules(t *testing.T) {
 	l := logtest.New(t, nil)

@@ -185,11 +185,11 @@ type run struct {
 	engine   *Engine
 	restored []uint64 // by partition: what its snapshot holds already
 	from     uint64
-	seq      uint64                 // applied up to here
-	repeats  uint64                 // the position of events that a further replay needs, until this one is over
-	replayed bool                   // what came before the start is evaluated, and the clock has moved since
-	open     map[string]openEpisode // raised before the last end, not cleared, by episode
-	liveAt   int64                  // processing time when everything was caught up; 0: not yet
+	seq      uint64 // applied up to here
+	repeats  uint64 // the position of events that a further replay needs, until this one is over
+	replayed bool   // what came before the start is evaluated, and the clock has moved since
+	open     openings
+	liveAt   int64 // processing time when everything was caught up; 0: not yet
 
 	behind   uint64 // the log's end at the last tick
 	behindAt int64
@@ -327,7 +327,7 @@ func (r *run) round(ctx context.Context, all []streamlog.Message) error {
 // settle publishes what the engine made, but for what the log has already.
 func (r *run) settle(ctx context.Context) error {
 	events := r.engine.Settle()
-	r.closes(events)
+	r.open.closes(events, r.have)
 	return r.publish(ctx, events)
 }
 
@@ -363,8 +363,11 @@ func (r *run) tick(ctx context.Context, idle bool) error {
 	if r.liveAt == 0 {
 		r.liveAt, r.remember = at, false
 		r.engine.Live(at)
-		if err := r.publish(ctx, r.endLost(at)); err != nil {
-			return err
+		if len(r.open) > 0 {
+			if err := r.publish(ctx, r.open.lost(r.have, r.engine.openEpisodes(), at)); err != nil {
+				return err
+			}
+			r.open = nil
 		}
 	}
 	if at-r.liveAt > haveForMs {

@@ -171,12 +171,7 @@ func (s *script) restart() error {
 	}
 	s.engine = next
 	for on, e := range s.rows {
-		state, err := e.Snapshot()
-		if err != nil {
-			return err
-		}
-		s.rows[on] = rules.NewRowEngine(s.config(), on, s.engine.Set())
-		if err := s.rows[on].Restore(state); err != nil {
+		if s.rows[on], err = e.Restarted(); err != nil {
 			return err
 		}
 	}
