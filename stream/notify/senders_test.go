@@ -3,11 +3,17 @@ package notify
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"mime/quotedprintable"
 	"net"
 	"net/http"
@@ -159,8 +165,8 @@ func TestMailIsNotSentInClear(t *testing.T) {
 	}
 }
 
-// startMosquitto starts a real broker on a free port.
-func startMosquitto(t *testing.T) string {
+// startMosquitto starts a real broker on a free port, with further settings of the listener.
+func startMosquitto(t *testing.T, settings ...string) string {
 	path, err := exec.LookPath("mosquitto")
 	if err != nil {
 		if path = "/usr/sbin/mosquitto"; exec.Command(path, "-h").Err != nil {
@@ -174,8 +180,11 @@ func startMosquitto(t *testing.T) string {
 	addr := l.Addr().String()
 	_ = l.Close() // mosquitto takes no port 0, so it is given one that was free just now
 	_, port, _ := net.SplitHostPort(addr)
+	if os.Getuid() == 0 {
+		settings = append(settings, "user root") // another could not read the files of a test
+	}
 	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, "listener %s 127.0.0.1\nallow_anonymous true\n", port), 0o600); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, "listener %s 127.0.0.1\nallow_anonymous true\n%s\n", port, strings.Join(settings, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(path, "-c", conf)
@@ -190,6 +199,76 @@ func startMosquitto(t *testing.T) string {
 		} else if time.Now().After(deadline) {
 			t.Fatalf("mosquitto does not answer: %v", err)
 		}
+	}
+}
+
+// testPair is a certificate for 127.0.0.1, of a server and of a client, that signed itself, and its key.
+func testPair(t *testing.T) (cert, key string) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "control room"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	signed, err := x509.CreateCertificate(rand.Reader, about, about, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: signed}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+// TestMQTTOverTLS publishes at a real broker that asks for a certificate, under each name that its address may have.
+func TestMQTTOverTLS(t *testing.T) {
+	cert, key := testPair(t)
+	other, otherKey := testPair(t)
+	at := strings.TrimPrefix(startMosquitto(t, "cafile "+cert, "certfile "+cert, "keyfile "+key, "require_certificate true"), "tcp://")
+	for _, tc := range []struct {
+		name string
+		cfg  MQTT
+		err  string // "" where it arrives, "any" where the broker says no in words of its own
+	}{
+		{"ssl", MQTT{URL: "ssl://" + at, CA: cert, Cert: cert, Key: key}, ""},
+		{"mqtts", MQTT{URL: "mqtts://" + at, CA: cert, Cert: cert, Key: key}, ""},
+		{"who signed it is not known", MQTT{URL: "ssl://" + at, Cert: cert, Key: key}, "certificate"},
+		{"it was signed by another", MQTT{URL: "ssl://" + at, CA: other, Cert: cert, Key: key}, "certificate"},
+		{"it is another's", MQTT{URL: "ssl://" + at, CA: cert, Cert: cert, Key: key, ServerName: "elsewhere"}, "elsewhere"},
+		{"without a certificate of ours", MQTT{URL: "ssl://" + at, CA: cert}, "any"},
+		{"with one that the broker does not know", MQTT{URL: "ssl://" + at, CA: cert, Cert: other, Key: otherKey}, "any"},
+		{"without TLS", MQTT{URL: "tcp://" + at}, "any"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if err := tc.cfg.check(); err != nil {
+				t.Fatal(err)
+			}
+			tc.cfg.ClientID = "sender"
+			p := &publisher{cfg: tc.cfg}
+			t.Cleanup(func() { _ = p.Close() })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			err := p.Send(ctx, testMessage("bus", Notice{ID: "1", Domain: "water", State: "raised"})) // at QoS 1: it has arrived
+			switch {
+			case tc.err == "" && err != nil:
+				t.Errorf("send: %v", err)
+			case tc.err != "" && err == nil:
+				t.Error("it was sent")
+			case tc.err != "any" && err != nil && !strings.Contains(err.Error(), tc.err):
+				t.Errorf("send: %v, want %q in it", err, tc.err)
+			}
+		})
 	}
 }
 

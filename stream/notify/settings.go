@@ -51,7 +51,7 @@ type Email struct {
 
 // An MQTT is published the message as JSON, in one topic for each domain, with QoS 1.
 type MQTT struct {
-	URL      string `yaml:"url"`   // tcp://host:1883, ssl://host:8883; empty: the embedded broker
+	URL      string `yaml:"url"`   // tcp://host:1883, ssl://host:8883 or mqtts://host:8883; empty: the embedded broker
 	Topic    string `yaml:"topic"` // default panormus/alarms/{domain}
 	ClientID string `yaml:"client_id"`
 	Username string `yaml:"username"`
@@ -209,9 +209,9 @@ func (m *MQTT) check() error {
 			return errors.New("mqtt: url: want one such as ssl://host:8883, without a password in it")
 		}
 		switch u.Scheme {
-		case "tcp", "ssl", "ws", "wss":
+		case "tcp", "mqtt", "ssl", "mqtts", "ws", "wss":
 		default:
-			return fmt.Errorf("mqtt: url: scheme %q, want tcp, ssl, ws or wss", u.Scheme)
+			return fmt.Errorf("mqtt: url: scheme %q, want tcp or mqtt, ssl or mqtts, ws or wss", u.Scheme)
 		}
 	}
 	if strings.ContainsAny(m.Topic, "#+") || len(m.Topic) > 256 {
