@@ -67,6 +67,7 @@ type groupItem struct {
 	Key     string               `json:"key" doc:"empty: devices without"`
 	Devices int                  `json:"devices"`
 	Heard   int                  `json:"heard" doc:"that ever spoke"`
+	Silent  int                  `json:"silent" doc:"that never spoke, or not for three times the period that their profile lets expect and 5 minutes; their values are left out"`
 	Alarms  map[string]int       `json:"alarms" doc:"devices by the severity of their gravest open episode"`
 	Values  map[string]*groupSum `json:"values" doc:"by metric, now"`
 }
@@ -113,7 +114,7 @@ func (a *api) groups(c *call, in *groupsQuery) (*groupsBody, error) {
 	case "profile":
 		key = func(d *devices.Asset) string { return d.Device.Profile }
 	}
-	groups := a.State.Groups(in.Domain, in.Metric, key, seesState(c.scope()))
+	groups := a.State.Groups(in.Domain, in.Metric, key, seesState(c.scope()), time.Now())
 	out := &groupsBody{}
 	var err error
 	if groups, out.Body.Next, err = cut(in.Page, groups, func(g live.Group) string { return g.Key }, nil); err != nil {
@@ -155,7 +156,7 @@ func (a *api) groups(c *call, in *groupsQuery) (*groupsBody, error) {
 }
 
 func groupOf(g live.Group) groupItem {
-	it := groupItem{Key: g.Key, Devices: len(g.Devices), Heard: g.Heard, Alarms: g.Alarms, Values: map[string]*groupSum{}}
+	it := groupItem{Key: g.Key, Devices: len(g.Devices), Heard: g.Heard, Silent: g.Silent, Alarms: g.Alarms, Values: map[string]*groupSum{}}
 	for metric, s := range g.Values {
 		v := &groupSum{N: s.N, Texts: s.Texts}
 		if s.N > 0 {

@@ -99,6 +99,26 @@ func TestGroups(t *testing.T) {
 	if len(got.Groups) != 1 || got.Groups[0].Key != "north" && got.Groups[0].Devices != 4 || got.Next != "" {
 		t.Errorf("by zone: %+v", got)
 	}
+	// What a device said that is silent now is not of now.
+	if err := s.registry.PutProfile(context.Background(), devices.Profile{ID: "bus", Domain: "mobility", ExpectedPeriod: devices.Duration(10 * time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.registry.PutProfile(context.Background(), devices.Profile{ID: "fast", Domain: "mobility", ExpectedPeriod: devices.Duration(time.Second)}); err != nil {
+		t.Fatal(err)
+	}
+	o = &batch.Observations{}
+	for id, ago := range map[string]time.Duration{"on-time": 20 * time.Minute, "gone": 40 * time.Minute, "fast": 2 * time.Minute, "any": 24 * time.Hour} {
+		s.registered(devices.Device{ID: id, Domain: "mobility", Profile: map[string]string{"on-time": "bus", "gone": "bus", "fast": "fast"}[id]})
+		at := time.Now().Add(-ago).UnixMilli()
+		o.Append(o.Begin(at, at, "mobility", id), "delay_s", map[string]float64{"on-time": 1, "gone": 1000, "fast": 10, "any": 100}[id], "", 0)
+	}
+	s.registered(devices.Device{ID: "never", Domain: "mobility", Profile: "bus"})
+	s.state.Apply(o)
+	s.state.SyncRegistry()
+	s.get("/api/v1/domains/mobility/groups?metric=delay_s", &got)
+	if len(got.Groups) != 1 || got.Groups[0].Devices != 5 || got.Groups[0].Heard != 4 || got.Groups[0].Silent != 2 || got.Groups[0].Values["delay_s"].N != 3 || *got.Groups[0].Values["delay_s"].Sum != 111 {
+		t.Errorf("%+v, want 3 of 5 devices summed up to 111: one never spoke and one is silent", got.Groups)
+	}
 	wantProblem(t, s.ask("GET", "/api/v1/domains/lighting/groups?over=40d", ""), "/api/v1/domains/lighting/groups", 422, "query.over")
 	wantProblem(t, s.ask("GET", "/api/v1/domains/Lighting/groups", ""), "/api/v1/domains/Lighting/groups", 422, "domain")
 	past.fail = errors.New("no database")

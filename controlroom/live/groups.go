@@ -3,6 +3,7 @@ package live
 import (
 	"math"
 	"slices"
+	"time"
 
 	"panormus/devices"
 )
@@ -15,6 +16,7 @@ type Group struct {
 	Key     string
 	Devices []string       // ids
 	Heard   int            // that ever spoke
+	Silent  int            // that are silent, or never spoke; their values are left out
 	Alarms  map[string]int // by severity, those that are abnormal
 	Values  map[string]*Sum
 }
@@ -26,9 +28,25 @@ type Sum struct {
 	Texts         map[string]int // devices by what they say, of a metric that is a text
 }
 
+// A device is silent that has not been heard for silentPeriods of the period that its profile lets expect, and for
+// leastSilence: less is what messages may be late by. Of one without a period nobody can say.
+const (
+	silentPeriods = 3
+	leastSilence  = 5 * time.Minute
+)
+
+// silentAt reports whether the device is silent at a time. The caller holds d.mu.
+func (d *Device) silentAt(now time.Time) bool {
+	if d.seen == 0 {
+		return true
+	}
+	return d.asset != nil && d.asset.Period > 0 && now.Sub(time.UnixMilli(d.seen)) > max(silentPeriods*time.Duration(d.asset.Period), leastSilence)
+}
+
 // Groups sums up the devices of a domain by key, in order of the keys; a device of which key makes ""
-// is in the group without a key. Only the metrics named are summed up, of devices that sees sees; nil: all.
-func (s *State) Groups(domain string, metrics []string, key func(*devices.Asset) string, sees Sees) []Group {
+// is in the group without a key. Only the metrics named are summed up, of devices that sees sees; nil: all. What a
+// device said that is silent now is nothing of the present: it would burn, drive and stand empty for ever.
+func (s *State) Groups(domain string, metrics []string, key func(*devices.Asset) string, sees Sees, now time.Time) []Group {
 	names := s.names.all()
 	found := map[string]*Group{}
 	for _, d := range s.inOrder() {
@@ -43,7 +61,7 @@ func (s *State) Groups(domain string, metrics []string, key func(*devices.Asset)
 				g = &Group{Key: k, Alarms: map[string]int{}, Values: map[string]*Sum{}}
 				found[k] = g
 			}
-			g.add(d, names, metrics)
+			g.add(d, names, metrics, now)
 		}
 		d.mu.Unlock()
 	}
@@ -64,13 +82,17 @@ func (s *State) Groups(domain string, metrics []string, key func(*devices.Asset)
 }
 
 // add counts d in. The caller holds d.mu.
-func (g *Group) add(d *Device, names []name, metrics []string) {
+func (g *Group) add(d *Device, names []name, metrics []string, now time.Time) {
 	g.Devices = append(g.Devices, d.id)
 	if d.seen != 0 {
 		g.Heard++
 	}
 	if d.alarm != Normal {
 		g.Alarms[d.alarm.String()]++
+	}
+	if d.silentAt(now) {
+		g.Silent++
+		return
 	}
 	for i := range d.metrics {
 		m := &d.metrics[i]

@@ -6,7 +6,7 @@ export function groups(list, by) {
   for (const d of list) {
     const key = String(d[by] ?? '');
     let g = found.get(key);
-    if (!g) found.set(key, (g = { key, devices: 0, heard: 0, alarms: {}, values: {} }));
+    if (!g) found.set(key, (g = { key, devices: 0, heard: 0, silent: 0, alarms: {}, values: {} }));
     g.devices++;
     g.heard++;
     if (d.alarm) g.alarms[d.alarm] = (g.alarms[d.alarm] ?? 0) + 1;

@@ -16,6 +16,8 @@ export interface Group {
   key: string;
   devices: number;
   heard: number;
+  /** their values are not in the sums */
+  silent: number;
   alarms: Record<string, number>;
   values: Record<string, GroupSum>;
 }

@@ -3,12 +3,12 @@ import type { Group } from '../api/domains';
 import { domainOf, shaped, sorted, together } from './domains';
 import { metres, tour } from './tour';
 
-const group = (key: string, values: Group['values'], rest: Partial<Group> = {}): Group => ({ key, devices: 2, heard: 2, alarms: {}, values, ...rest });
+const group = (key: string, values: Group['values'], rest: Partial<Group> = {}): Group => ({ key, devices: 2, heard: 2, silent: 0, alarms: {}, values, ...rest });
 
 describe('groups', () => {
   it('are taken together by their devices, not by their means', () => {
     const all = together([
-      group('a', { speed_kmh: { n: 1, sum: 50, avg: 50, min: 50, max: 50 }, status: { n: 0, sum: null, avg: null, min: null, max: null, texts: { ok: 2 } } }, { alarms: { warning: 1 } }),
+      group('a', { speed_kmh: { n: 1, sum: 50, avg: 50, min: 50, max: 50 }, status: { n: 0, sum: null, avg: null, min: null, max: null, texts: { ok: 2 } } }, { alarms: { warning: 1 }, silent: 1 }),
       group('b', { speed_kmh: { n: 3, sum: 30, avg: 10, min: 5, max: 15, growth: 2 }, status: { n: 0, sum: null, avg: null, min: null, max: null, texts: { ok: 1, lamp_failure: 1 } } }, { alarms: { warning: 2, info: 1 } }),
     ]);
     expect(all.devices).toBe(4);
@@ -19,6 +19,7 @@ describe('groups', () => {
     expect(figure('out')).toBe(1);
     expect(figure('power')).toBeNull();
     expect(figure('abnormal')).toBe(4);
+    expect(figure('silent')).toBe(1);
   });
 
   it('have figures of any domain', () => {

@@ -51,7 +51,7 @@ const zone = { key: 'zone', label: 'asset.zone' } as const;
 const street = { key: 'street', label: 'domains.street' } as const;
 const devices: Figure = { key: 'devices', label: 'domains.devices', shape: 'count', of: (g) => g.devices };
 const abnormal: Figure = { key: 'abnormal', label: 'domains.abnormal', shape: 'count', of: (g) => Object.values(g.alarms).reduce((a, b) => a + b, 0) };
-const silent: Figure = { key: 'silent', label: 'domains.silent', shape: 'count', of: (g) => g.devices - g.heard };
+const silent: Figure = { key: 'silent', label: 'domains.silent', shape: 'count', of: (g) => g.silent };
 
 /** Those of a status that is not ok; null where none tells one. */
 function broken(g: Group): number | null {
@@ -72,6 +72,7 @@ const known: Record<string, Domain> = {
       { key: 'power', label: 'domains.power', unit: 'kW', shape: 'measure', of: (g) => over(g.values.power_w?.sum, 1000) },
       { key: 'hours', label: 'domains.hours', unit: 'h', shape: 'measure', of: (g) => over(g.values.on?.hours, g.devices), wide: true },
       { key: 'energy', label: 'domains.energy', unit: 'kWh', shape: 'measure', of: (g) => g.values.energy_kwh?.growth ?? null, wide: true },
+      silent,
       abnormal,
     ],
     lists: [
@@ -102,6 +103,7 @@ const known: Record<string, Domain> = {
       { key: 'delay', label: 'domains.delay', shape: 'minutes', of: avg('delay_s') },
       { key: 'latest', label: 'domains.latest', shape: 'minutes', of: max('delay_s'), wide: true },
       { key: 'passengers', label: 'domains.passengers', shape: 'count', of: sum('passengers'), wide: true },
+      silent,
       abnormal,
     ],
     lists: [
@@ -139,6 +141,7 @@ const known: Record<string, Domain> = {
       { key: 'fill', label: 'domains.fillMean', shape: 'percent', of: avg('filling_level') },
       { key: 'fullest', label: 'domains.fillMax', shape: 'percent', of: max('filling_level') },
       { key: 'battery', label: 'domains.batteryMin', shape: 'percent', of: (g) => g.values.battery_level?.min ?? null, wide: true },
+      silent,
       abnormal,
     ],
     lists: [
@@ -164,6 +167,7 @@ const known: Record<string, Domain> = {
       { key: 'free', label: 'domains.free', shape: 'count', of: sum('available_spot_number') },
       { key: 'places', label: 'domains.places', shape: 'count', of: sum('total_spot_number') },
       { key: 'freeShare', label: 'domains.freeShare', shape: 'percent', of: (g) => over(g.values.available_spot_number?.sum, g.values.total_spot_number?.sum) },
+      silent,
       abnormal,
     ],
     lists: [
@@ -191,11 +195,12 @@ export const domainOf = (name: string): Domain => known[name] ?? withMore[name] 
 
 /** All groups as one: the domain. */
 export function together(groups: readonly Group[]): Group {
-  const all: Group = { key: '', devices: 0, heard: 0, alarms: {}, values: {} };
+  const all: Group = { key: '', devices: 0, heard: 0, silent: 0, alarms: {}, values: {} };
   const plus = (a: number | null | undefined, b: number | null | undefined) => (a == null ? (b ?? null) : a + (b ?? 0));
   for (const g of groups) {
     all.devices += g.devices;
     all.heard += g.heard;
+    all.silent += g.silent;
     for (const [severity, n] of Object.entries(g.alarms)) all.alarms[severity] = (all.alarms[severity] ?? 0) + n;
     for (const [metric, v] of Object.entries(g.values)) {
       const s = (all.values[metric] ??= { n: 0, sum: null, avg: null, min: null, max: null });
