@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"panormus/devices"
+	"panormus/storage"
+	"panormus/storage/storagetest"
 	"panormus/stream/batch"
+	"panormus/stream/log/logtest"
 )
 
 func TestReadings(t *testing.T) {
@@ -49,5 +52,46 @@ func TestReadings(t *testing.T) {
 	}
 	if _, err := db.Readings(within(t), "", start, start.Add(time.Hour), 10); !isQueryError(err) {
 		t.Errorf("of no device: %v, want a QueryError", err)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	start := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
+	db := storagetest.NewDBOf(t, storage.Config{Speakers: []storage.Speaker{{Topics: "^city/[^/]*/[^/]*/telemetry$", Level: 3}, {Topics: "^application/", Level: 4}}})
+	l := logtest.New(t, nil)
+	data, err := batch.EncodeRejected([]batch.Rejected{
+		{Received: start, Source: "mqtt", Topic: "city/waste/it's 1/telemetry", Reason: "syntax", Detail: "no JSON", Payload: []byte(strings.Repeat("x", 5000))},
+		{Received: start.Add(time.Second), Source: "mqtt", Topic: "application/a/device/0a0b/event/up", Reason: "codec", Payload: []byte("{")},
+		{Received: start.Add(2 * time.Second), Source: "mqtt", Topic: "city/waste/it's 10/telemetry", Reason: "syntax"},
+		{Received: start.Add(time.Hour), Source: "mqtt", Topic: "city/waste/it's 1/telemetry", Reason: "late"},
+	})
+	publish(t, l, batch.KindRejected, data, err)
+	w, stop := running(t, db, l, storage.WriterConfig{MaxWait: 10 * time.Millisecond})
+	caughtUp(t, w)
+	stop()
+	for _, tc := range []struct {
+		names []string
+		to    time.Duration
+		limit int
+		want  string
+	}{
+		{[]string{"it's 1", "0a0b"}, time.Hour, 10, "codec { 1; syntax " + strings.Repeat("x", 4096) + " 5000"},
+		{[]string{"it's 1"}, 2 * time.Hour, 1, "late  0"},
+		{[]string{"nobody"}, 2 * time.Hour, 10, ""},
+	} {
+		found, err := db.Refused(within(t), tc.names, start, start.Add(tc.to), tc.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range found {
+			got = append(got, fmt.Sprintf("%s %s %d", r.Reason, r.Payload, r.Bytes))
+		}
+		if got := strings.Join(got, "; "); got != tc.want {
+			t.Errorf("%q: %.200s, want %.200s", tc.names, got, tc.want)
+		}
+	}
+	if _, err := db.Refused(within(t), nil, start, start.Add(time.Hour), 10); !isQueryError(err) {
+		t.Errorf("of nobody: %v, want a QueryError", err)
 	}
 }

@@ -76,6 +76,16 @@ func (h history) Readings(ctx context.Context, device string, from, to time.Time
 	return out, err
 }
 
+// Refused implements api.System.
+func (h history) Refused(ctx context.Context, names []string, from, to time.Time, limit int) ([]api.Refused, error) {
+	found, err := h.db.Refused(ctx, names, from, to, limit)
+	out := make([]api.Refused, len(found))
+	for i, r := range found {
+		out[i] = api.Refused(r)
+	}
+	return out, err
+}
+
 // Series implements api.Series.
 func (h history) Series(ctx context.Context, q api.SeriesQuery) ([]api.Point, error) {
 	points, err := h.db.Series(ctx, storage.SeriesQuery{

@@ -203,6 +203,7 @@ func newAPI(cfg Config) *api {
 	a.changes()
 	a.camerasAt()
 	a.readings()
+	a.refused()
 	a.history()
 	a.alarms()
 	a.alarmHealth()

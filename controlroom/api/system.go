@@ -18,6 +18,9 @@ type System interface {
 	// DeadLetters returns what was rejected since a time, by reason, the most first; with in, of what those devices
 	// sent.
 	DeadLetters(ctx context.Context, since time.Time, in *Within) ([]DeadLetters, error)
+	// Refused returns what was rejected in from <= received < to of a device that topics name by one of names, newest
+	// first, at most limit.
+	Refused(ctx context.Context, names []string, from, to time.Time, limit int) ([]Refused, error)
 }
 
 // A Table is one of the database's, in bytes on disk.

@@ -86,6 +86,7 @@ var routes = map[string]Rule{
 	"GET /api/v1/devices":                 {Need: RegistryRead, Reach: Scoped},
 	"POST /api/v1/devices":                {Need: RegistryWrite, Note: "devices.put"},
 	"GET /api/v1/devices/{id}/readings":   {Need: StateRead, Reach: Scoped},
+	"GET /api/v1/devices/{id}/refused":    {Need: StateRead, Reach: Scoped}, // noted with what they said
 	"GET /api/v1/devices/{id}":            {Need: RegistryRead, Reach: Scoped},
 	"PUT /api/v1/devices/{id}":            {Need: RegistryWrite, Note: "device.put"},
 	"GET /api/v1/profiles":                {Need: RegistryRead, Reach: Free},

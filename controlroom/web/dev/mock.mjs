@@ -167,6 +167,7 @@ export async function startMock(options = {}) {
         const of = ([metric, v], i) => ({ time: stamp(now() - 60_000 * i), received: stamp(now() - 60_000 * i + 400), metric, value: v, quality: i === 1 ? ['late', 'range'] : [] });
         return send(200, { device: id, readings: Object.entries(d.values).map(of) });
       }
+      if (kind === 'devices' && part === 'refused') return send(200, { device: id, refused: [{ received: stamp(now() - 90_000), reason: 'syntax', bytes: 41, topic: `city/lighting/${id}/telemetry`, detail: 'offset 17: no JSON' }] });
       if (kind === 'devices' && id) return city.has(id) ? send(200, device(city.get(id))) : missing('no such device');
       if (kind === 'devices') {
         const text = (q.get('q') ?? '').toLowerCase();

@@ -16,6 +16,9 @@ export async function once(browser, { eventText }) {
   await v.appears('[data-testid=row]', 'the table is there too');
   v.check(v.path() === '/replay', 'the address stays');
   await v.look('replay');
+  await page.getByTestId('replay-cameras').click();
+  await v.appears('[data-testid=cameras-total]', 'and the cameras as they were');
+  v.check(v.path() === '/replay' && (await page.locator('[data-testid=replay]').count()) === 1, 'still in the past');
   // On the map the last hours are there too, and leaving them needs no new page.
   await page.getByTestId('replay-map').click();
   await v.page.evaluate(() => (globalThis.samePage = true));

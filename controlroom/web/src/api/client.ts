@@ -120,6 +120,26 @@ export interface Reading {
   quality: string[];
 }
 
+/** A message that was rejected; what it was about is told to those who may export, what it said to those who asked for it. */
+export interface RefusedMessage {
+  received: string;
+  reason: string;
+  bytes: number;
+  topic?: string;
+  detail?: string;
+  payload?: string;
+}
+
+/** The way of one object through a camera's view. */
+export interface Track {
+  id: string;
+  class: string;
+  start: string;
+  end: string;
+  duration_s: number;
+  zones: string[];
+}
+
 export interface Camera {
   id: string;
   name: string;
@@ -296,8 +316,17 @@ export const api = {
 
   camera: (id: string, signal?: AbortSignal) => optional<Camera>(`/api/v1/cameras/${enc(id)}`, signal),
 
-  counts: (id: string, from: Date, to: Date, signal?: AbortSignal) =>
-    get<Counts>(`/api/v1/cameras/${enc(id)}/counts`, { from: from.toISOString(), to: to.toISOString() }, signal),
+  /** The step goes by the length of the time unless it is given. */
+  counts: (id: string, from: Date, to: Date, signal?: AbortSignal, step?: Step) =>
+    get<Counts>(`/api/v1/cameras/${enc(id)}/counts`, { from: from.toISOString(), to: to.toISOString(), step }, signal),
+
+  /** The last ways through a camera's view; each look is noted. */
+  tracks: async (id: string, from: Date, to: Date, limit: number, signal?: AbortSignal): Promise<Track[]> =>
+    (await get<{ tracks: Track[] }>(`/api/v1/cameras/${enc(id)}/tracks`, { from: from.toISOString(), to: to.toISOString(), limit }, signal)).tracks,
+
+  /** What an asset said that was rejected, newest first; with what it said, each look is noted. */
+  refused: async (id: string, payloads: boolean, to?: Date, signal?: AbortSignal): Promise<RefusedMessage[]> =>
+    (await get<{ refused: RefusedMessage[] }>(`/api/v1/devices/${enc(id)}/refused`, { payloads: payloads ? 'true' : undefined, to: to?.toISOString() }, signal)).refused,
 
   zoneSums: (id: string, from: Date, to: Date, signal?: AbortSignal) =>
     get<ZoneSums>(`/api/v1/cameras/${enc(id)}/zones`, { from: from.toISOString(), to: to.toISOString() }, signal),

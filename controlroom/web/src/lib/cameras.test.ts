@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Camera, CameraState, CountPoint } from '../api/client';
-import { align, busiest, cameraMetric, cone, healthRank, heatShade, sortCameras, pastState } from './cameras';
+import { align, busiest, cameraMetric, cameraThen, cone, healthRank, heatShade, hourly, sortCameras, pastState } from './cameras';
 import { mercatorX, mercatorY } from '../feed/table';
 
 const camera = (id: string, change: Partial<Camera> = {}, state: CameraState = 'ok', seen: string | null = null, frames: number | null = null): Camera => ({
@@ -74,6 +74,31 @@ describe('a camera of the past', () => {
     for (const frames of [undefined, null, 0]) expect(pastState({ ...then, frames })).toBe('silent');
     expect(pastState({ ...then, unlawful: true })).toBe('unlawful');
   });
+});
+
+describe('a camera of the past', () => {
+  const now = camera('c', { now: { people_present: 9, vehicles_in: 3 }, hidden: ['vehicles_present'], alarm: 'major' }, 'tampered', '2026-01-31T12:00:00Z', 9);
+  it('is as it was, and nothing of it is of now', () => {
+    const was = cameraThen(now, { people_present: 4, vehicles_present: '<5', people_in: null, frames_per_s: 11, tampered: 0 }, Date.UTC(2026, 0, 30));
+    expect(was.health).toMatchObject({ state: 'ok', frames_per_s: 11, seen: '2026-01-30T00:00:00.000Z' });
+    expect(was.now).toEqual({ people_present: 4, frames_per_s: 11, tampered: 0 });
+    expect(was.hidden).toEqual(['vehicles_present']);
+    expect(was.alarm).toBeNull();
+  });
+  it('is silent where nothing was heard', () => {
+    expect(cameraThen(now, undefined, 0)).toMatchObject({ now: {}, hidden: [], health: { state: 'silent', seen: null, frames_per_s: null } });
+    expect(cameraThen(camera('u', {}, 'unlawful'), undefined, 0).health.state).toBe('unlawful');
+  });
+});
+
+it('hours of a camera are told newest first, of its whole view', () => {
+  const point = (time: string, n: number | null, hidden?: boolean) => ({ time, hidden, in: n, out: n, present: n, present_max: n, dwell_s: null, speed_mps: null, queue_max: null });
+  const series = [
+    { zone: '', class: 'person', points: [point('2026-01-31T10:00:00Z', 7), point('2026-01-31T11:00:00Z', null, true)] },
+    { zone: 'gate', class: 'person', points: [point('2026-01-31T11:00:00Z', 99)] },
+    { zone: '', class: 'car', points: [point('2026-01-31T11:00:00Z', 12)] },
+  ];
+  expect(hourly(series).map((h) => `${new Date(h.time).getUTCHours()} ${h.class} ${h.hidden ? '<k' : h.in}`)).toEqual(['11 car 12', '11 person <k', '10 person 7']);
 });
 
 describe('cameras', () => {

@@ -54,6 +54,37 @@ export function pastState(then: { unlawful: boolean; lost: unknown; tampered: un
   return typeof then.frames === 'number' && then.frames > 0 ? 'ok' : 'silent';
 }
 
+/** A camera as it was at a moment of the past: of what the list says only who and where it is is not of now. */
+export function cameraThen(c: Camera, values: Record<string, unknown> | undefined, seen: number): Camera {
+  const now: Record<string, number> = {};
+  const hidden: string[] = [];
+  for (const [name, v] of Object.entries(values ?? {})) {
+    if (typeof v === 'number') now[name] = v;
+    else if (typeof v === 'string') hidden.push(name); // of too few to be told
+  }
+  const state = pastState({ unlawful: c.health.state === 'unlawful', lost: values?.signal_loss, tampered: values?.tampered, frames: values?.frames_per_s });
+  const frames = typeof values?.frames_per_s === 'number' ? values.frames_per_s : null;
+  return { ...c, alarm: null, now, hidden, health: { ...c.health, state, seen: seen > 0 ? new Date(seen).toISOString() : null, silent: false, frames_per_s: frames } };
+}
+
+/** What a camera counted in an hour, of a class; in, out and most are null where they are not known or of too few. */
+export interface CameraHour {
+  time: number;
+  class: string;
+  hidden?: boolean;
+  in: number | null;
+  out: number | null;
+  most: number | null;
+}
+
+/** The hours of a camera's whole view, the newest first, in each the classes by name. */
+export function hourly(series: readonly CountSeries[]): CameraHour[] {
+  return series
+    .filter((s) => s.zone === '')
+    .flatMap((s) => s.points.map((p) => ({ time: Date.parse(p.time), class: s.class, hidden: p.hidden, in: p.in, out: p.out, most: p.present_max })))
+    .sort((a, b) => b.time - a.time || a.class.localeCompare(b.class));
+}
+
 export type CameraSort = 'state' | 'id' | 'zone' | 'seen' | 'frames' | 'people' | 'vehicles';
 
 /** A sorted copy. What is not known stands last in either direction; equals are in order of name. */
