@@ -67,7 +67,15 @@ func TestSettle(t *testing.T) {
 	someDays(t, db, today)
 	settle := func(at time.Time, want int) {
 		t.Helper()
-		if n, err := db.Settle(within(t), at); err != nil || n != want {
+		ctx := within(t)
+		n, err := db.Settle(ctx, at)
+		for err == nil && n < want && ctx.Err() == nil { // a day in which the engine merges meanwhile is left for later
+			time.Sleep(10 * time.Millisecond)
+			var more int
+			more, err = db.Settle(ctx, at)
+			n += more
+		}
+		if err != nil || n != want {
 			t.Errorf("%d days settled, %v; want %d", n, err, want)
 		}
 	}
