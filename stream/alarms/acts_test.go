@@ -355,6 +355,34 @@ func TestLaterVersion(t *testing.T) {
 	b.want(map[string]State{"a": Acked, "b": Acked})
 }
 
+// TestLoggedIsForgotten: of what is on the log nothing stays in memory, and what comes after it is on the log once.
+func TestLoggedIsForgotten(t *testing.T) {
+	b := newBench(t, Config{Escalate: []Escalation{}}, nil)
+	b.publish(event("hot", "a", "major", "raised", 0))
+	if err := b.work(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		b.act("a", Act{Action: "comment", By: "ada", Note: fmt.Sprint(i)})
+		b.act("a", Act{Action: "comment", By: "bea", Note: fmt.Sprint(i)})
+		b.tick(t0)
+		b.book.mu.RLock()
+		h := b.book.records[ID("hot", "a")]
+		held, waiting := len(h.base.Pending), len(b.book.unlogged)
+		b.book.mu.RUnlock()
+		if held+waiting != 0 {
+			t.Errorf("%d entries of %d alarms are held after they were logged", held, waiting)
+		}
+		if rows, again := b.rows(); len(rows) != 3+2*i || again != 0 {
+			t.Errorf("%d rows on the log, %d again; want the raise and %d comments once", len(rows), again, 2*i+2)
+		}
+	}
+	r, _ := b.book.Get(ID("hot", "a"))
+	if r.Note != "2" || r.N != 7 || r.Last.By != "bea" {
+		t.Errorf("%+v", r.Alarm)
+	}
+}
+
 // TestManyRooms acts from two control rooms at once on a real bucket, while events come and the worker is
 // killed over and over: nobody is told what is not so, and the log has every act once.
 func TestManyRooms(t *testing.T) {

@@ -182,6 +182,17 @@ func (b *Book) await(ctx context.Context, rev uint64) error {
 	}
 }
 
+// forgetLogged lets go of entries that are on the log: those of a hundred thousand alarms on which operators acted
+// twenty times are a quarter of a gigabyte, and memory that is short makes everybody wait. The caller holds the lock.
+func (h *held) forgetLogged() {
+	if len(h.base.Pending) == 0 {
+		return
+	}
+	base := *h.base
+	base.Pending = nil
+	h.version = &version{base: &base, acts: h.acts, rev: h.rev}
+}
+
 // index takes what the bucket holds under a key. The caller holds the lock.
 func (b *Book) index(e streamlog.Entry) {
 	if strings.HasPrefix(e.Key, actPrefix) {
@@ -241,6 +252,9 @@ func (b *Book) put(a *Alarm, seq uint64) {
 		b.changed(h, nil, h.alarm())
 	case old.rev != h.rev: // else only where it is written has changed
 		b.changed(h, old.alarm(), h.alarm())
+	}
+	if seq <= b.logged {
+		h.forgetLogged()
 	}
 }
 

@@ -505,9 +505,14 @@ func (r *run) writeLog(ctx context.Context) error {
 	for some := range slices.Chunk(ids, rowsAtOnce) {
 		b.mu.Lock()
 		for _, id := range some {
-			if h := b.records[id]; h == nil || h.seq <= upTo {
-				delete(b.unlogged, id)
-				delete(r.published, id)
+			h := b.records[id]
+			if h != nil && h.seq > upTo {
+				continue
+			}
+			delete(b.unlogged, id)
+			delete(r.published, id)
+			if h != nil {
+				h.forgetLogged()
 			}
 		}
 		b.mu.Unlock()
