@@ -199,8 +199,12 @@ func (l *Log) positions(ctx context.Context, kind batch.Kind) (map[string]Positi
 	return out, nil
 }
 
+// objectsPrefix begins the names of buckets of objects on the server.
+const objectsPrefix = "panormus_"
+
 // Objects is a bucket for larger durable values, checkpoints say.
 type Objects struct {
+	log    *Log
 	name   string
 	bucket jetstream.ObjectStore
 }
@@ -208,24 +212,60 @@ type Objects struct {
 // Objects opens the bucket of objects called name and makes it if it is missing.
 func (l *Log) Objects(ctx context.Context, name string) (*Objects, error) {
 	b, err := l.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket: "panormus_" + name, Storage: jetstream.FileStorage, Replicas: l.cfg.Replicas, Compression: true,
+		Bucket: objectsPrefix + name, Storage: jetstream.FileStorage, Replicas: l.cfg.Replicas, Compression: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open objects %s: %w", name, err)
 	}
-	return &Objects{name: name, bucket: b}, nil
+	return &Objects{log: l, name: name, bucket: b}, nil
 }
 
-// Get returns the object called name, and false if there is none.
+// Get returns the object called name, and false if there is none, or none that is whole: the client library
+// removes the pieces of one whose writing it gave up for a slow answer, though it may be there, and whoever
+// waits for them waits for ever. That is logged; who kept its state there begins without.
 func (o *Objects) Get(ctx context.Context, name string) ([]byte, bool, error) {
-	b, err := o.bucket.GetBytes(ctx, name)
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil, false, nil
-	}
-	if err != nil {
+	torn := ""
+	for {
+		info, err := o.bucket.GetInfo(ctx, name)
+		if errors.Is(err, jetstream.ErrObjectNotFound) {
+			return nil, false, nil
+		}
+		pieces := uint64(0)
+		if err == nil {
+			pieces, err = o.pieces(ctx, info.NUID)
+		}
+		switch {
+		case err != nil:
+		case pieces < uint64(info.Chunks) && info.NUID == torn:
+			o.log.cfg.Log.Error("an object lacks pieces and is taken for none", "name", name, "objects", o.name, "pieces", pieces, "want", info.Chunks, "written", info.ModTime)
+			return nil, false, nil
+		case pieces < uint64(info.Chunks): // or it was replaced in this moment
+			torn = info.NUID
+			continue
+		default:
+			var b []byte
+			if b, err = o.bucket.GetBytes(ctx, name); err == nil {
+				return b, true, nil
+			}
+		}
 		return nil, false, fmt.Errorf("get %s from objects %s: %w", name, o.name, err)
 	}
-	return b, true, nil
+}
+
+// pieces is how many there are of an object.
+func (o *Objects) pieces(ctx context.Context, nuid string) (n uint64, err error) {
+	s, err := o.log.js.Stream(ctx, "OBJ_"+objectsPrefix+o.name)
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter("$O."+objectsPrefix+o.name+".C."+nuid))
+	if err != nil {
+		return 0, err
+	}
+	for _, of := range info.State.Subjects {
+		n += of
+	}
+	return n, nil
 }
 
 // Put replaces the object called name, whole or not at all.
