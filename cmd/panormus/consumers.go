@@ -11,6 +11,7 @@ import (
 	"panormus/stream/alarms"
 	streamlog "panormus/stream/log"
 	"panormus/stream/notify"
+	"panormus/stream/roster"
 	"panormus/stream/rules"
 	"panormus/stream/tracks"
 	"panormus/stream/watch"
@@ -32,6 +33,7 @@ type parts struct {
 	// tagged are the buckets of what can be changed by its ETag.
 	tagged []*streamlog.KV
 	broker *broker.Broker // the embedded one
+	roster *roster.Roster
 	// What parts of this process log in with at the embedded broker; empty where nobody has to.
 	simulatedUser, simulatedSecret string
 	noticesUser, noticesSecret     string

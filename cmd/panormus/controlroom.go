@@ -63,7 +63,7 @@ func (n *node) startControlRoom(ctx context.Context) error {
 		Limits: api.Limits{PerMinute: n.cfg.Web.Limits.PerMinute, Local: n.cfg.Web.Limits.Local}, Origins: n.cfg.Web.Origins,
 		Contact: n.cfg.Web.Contact, Terms: n.cfg.Web.Terms, Log: n.log,
 	}
-	cfg.Unchanged = n.unchanged
+	cfg.Unchanged, cfg.Processes = n.unchanged, n.processes
 	cfg.Backtest, cfg.RuleStats = n.backtest, n.ruleStats
 	if n.parts.pump != nil {
 		cfg.Replay = n.replayRejected

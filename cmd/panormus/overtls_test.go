@@ -123,6 +123,20 @@ notify:
 		}
 		return nil
 	})
+	var system struct {
+		Processes []struct {
+			Version, Share string
+			Roles          []string
+			Quiet, Holds   bool
+		}
+	}
+	c.eventually("the process is in the list", func() error {
+		err := c.decode("/api/v1/system", &system)
+		if err == nil && (len(system.Processes) != 1 || len(system.Processes[0].Roles) != 4 || system.Processes[0].Share != "all" || !system.Processes[0].Holds || system.Processes[0].Quiet) {
+			err = fmt.Errorf("%+v", system)
+		}
+		return err
+	})
 	if err := c.stop(); err != nil {
 		t.Error(err)
 	}

@@ -212,6 +212,9 @@ func (n *node) openRest(ctx context.Context) error {
 	if err := n.startConsumers(ctx); err != nil {
 		return err
 	}
+	if err := n.startRoster(ctx); err != nil {
+		return err
+	}
 	if n.cfg.has("controlroom") {
 		if err := n.startControlRoom(ctx); err != nil {
 			return err

@@ -84,6 +84,8 @@ type Config struct {
 	LoginPage func() string
 	Claims    *claims.Desk // codes by which devices are let in; nil: 501
 
+	// Processes are those of the city; nil: none are known.
+	Processes func() []Process
 	// Unchanged, where not nil, returns a context with which nothing is changed that somebody has changed since,
 	// in whatever process: log.ErrChanged is then the answer. What was changed before is known here.
 	Unchanged func(context.Context) (context.Context, error)

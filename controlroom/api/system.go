@@ -38,6 +38,22 @@ type DeadLetters struct {
 	Source, Topic, Detail string
 }
 
+// A Process is one of the city's, as it describes itself.
+type Process struct {
+	ID      string     `json:"id" doc:"the same after a restart"`
+	Host    string     `json:"host"`
+	Version string     `json:"version"`
+	Roles   []string   `json:"roles" doc:"ingest, writer, rules, controlroom"`
+	Started live.Stamp `json:"started"`
+	Heard   live.Stamp `json:"heard" doc:"when it last said that it is there, by its own clock; each does every 10 s"`
+	Quiet   bool       `json:"quiet" doc:"it has said nothing for longer than one that runs does"`
+	// What of the rules is its.
+	Share      string           `json:"share,omitempty" doc:"part of the rules, as rules.share has it"`
+	Partitions []int            `json:"partitions,omitempty" doc:"of the log, that its share has; all where there are none and the share is all"`
+	Holds      bool             `json:"holds" doc:"it evaluates its share; another with the same waits for it"`
+	Lag        map[string]int64 `json:"lag" doc:"batches that wait, by what reads them; -1 where it could not say"`
+}
+
 // deadSpan is how far dead letters are looked back for.
 const deadSpan = 24 * time.Hour
 
@@ -55,6 +71,7 @@ type systemBody struct {
 	Body struct {
 		Version     string     `json:"version"`
 		Started     live.Stamp `json:"started"`
+		Processes   []Process  `json:"processes" doc:"of the city; one that stopped with a word is gone, one that was killed stays a day"`
 		Tables      []Table    `json:"tables" doc:"none for those who see a part of the city"`
 		DeadLetters []deadItem `json:"dead_letters" doc:"of the last 24 hours, the most first; of the part of the city that is seen"`
 	}
@@ -86,6 +103,10 @@ func (a *api) system() {
 			out := &systemBody{}
 			b := &out.Body
 			b.Version, b.Started.Time, b.Tables, b.DeadLetters = a.Version, started, tables, make([]deadItem, len(dead))
+			b.Processes = []Process{}
+			if a.Processes != nil {
+				b.Processes = append(b.Processes, a.Processes()...)
+			}
 			samples := auth.Of(c.ctx).May(auth.Export)
 			for i, d := range dead {
 				b.DeadLetters[i] = deadItem{Reason: d.Reason, Count: d.Count, Last: live.Stamp{Time: d.Last}}

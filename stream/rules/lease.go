@@ -165,9 +165,14 @@ func (x *lease) hold(ctx context.Context) error {
 	}
 }
 
+// Holds reports whether the worker evaluates its share, and does not wait for another's lease of it.
+func (w *Worker) Holds() bool { return w.holds.Load() }
+
 // leased runs a worker's work while it has the lease of what it evaluates, and waits for that before.
 func (w *Worker) leased(ctx context.Context, work func(context.Context) error) error {
 	if w.cfg.Lease <= 0 {
+		w.holds.Store(true)
+		defer w.holds.Store(false)
 		return work(ctx)
 	}
 	x, err := takeLease(ctx, w.cfg.Log, w.leases(), w.cfg.Lease)
@@ -184,7 +189,9 @@ func (w *Worker) leased(ctx context.Context, work func(context.Context) error) e
 			cancel(err)
 		}
 	})
+	w.holds.Store(true)
 	err = work(ctx)
+	w.holds.Store(false)
 	cancel(nil)
 	holding.Wait()
 	if lost := context.Cause(ctx); errors.Is(lost, errLeaseLost) {

@@ -67,6 +67,7 @@ type Worker struct {
 	engine  atomic.Pointer[Engine]
 	applied atomic.Uint64 // everything up to this sequence of observations is evaluated and its events published
 	pending atomic.Uint64 // batches of its partitions behind the last one, when that was delivered
+	holds   atomic.Bool   // the lease of its share
 	metrics *metrics
 
 	// Tests set these. hook is told of every step and may end the worker there, as a kill would.

@@ -4,6 +4,11 @@
 export const about = (now) => ({
   version: '1.0.0',
   started: stamp(now - 9 * 86_400_000),
+  processes: [
+    { id: 'sala-1-4be1f0aa', host: 'sala-1', version: '1.0.0', roles: ['ingest', 'writer', 'rules', 'controlroom'], started: stamp(now - 9 * 86_400_000), heard: stamp(now - 4_000), quiet: false, share: '1/2', partitions: [0, 2, 4, 6], holds: true, lag: { writer: 0, rules: 1 } },
+    { id: 'sala-2-07c2d511', host: 'sala-2', version: '1.0.0', roles: ['rules'], started: stamp(now - 2 * 86_400_000), heard: stamp(now - 7_000), quiet: false, share: '1/2', partitions: [0, 2, 4, 6], holds: false, lag: { rules: 3 } },
+    { id: 'sala-3-91ab33de', host: 'sala-3', version: '1.0.0', roles: ['ingest', 'writer'], started: stamp(now - 3 * 86_400_000), heard: stamp(now - 5 * 3_600_000), quiet: true, holds: false, lag: { writer: -1 } },
+  ],
   tables: [
     { name: 'alarm_log_rows', rows: 2_310, bytes: 91_200 },
     { name: 'events_log', rows: 48_211, bytes: 3_120_400 },
