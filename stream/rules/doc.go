@@ -30,12 +30,13 @@
 // once, and what it comes to is the same whatever the order of arrival, the batches, partitions and restarts. The
 // clock is the one of windows whose keys span partitions. The price is a second evaluation and 150 bytes a message
 // of the last 30 s, of these rules alone; Config.MaxPast / 4 messages are held, and what there is no room for is given
-// on before its time and counted (uncorrected).
+// on before its time and counted (uncorrected). Rules about rows, and those on observations that ask cameras, are judged
+// twice likewise (rowSettler). Of rules that know only the row in hand those rows alone are held that matter to them; of
+// those with functions of columns, or that ask other devices, all. Config.MaxPast / 8 rows are held.
 //
 // Windows are judged when event time passes their end and corrected, sequences wait for the lateness. Silence runs on
-// processing time. The order of arrival still counts for rules about rows that have no window and no sequence (see
-// Rows), for what windows and sequences ask of other devices, for messages of one device that have the same time, and
-// beyond the lateness.
+// processing time. The order of arrival still counts for what windows and sequences ask of other devices and for
+// functions within them, for messages or rows of one device that have the same time, and beyond the lateness.
 //
 // `for`: the condition must hold that long. A reading stands until the device's next one, but for at
 // most three of its profile's expected periods: a lamp that reported once and then fell silent
@@ -170,7 +171,10 @@
 // `clear` is true of a row of its key, or when nothing has matched for `hold` of event time (1 minute,
 // 150 s on counts). With `for`, rows must go on matching that long without a gap longer than `hold`. A
 // state that a camera only tells again is no row. An uplink that several gateways heard is as many rows.
-// Rows are judged in the log's order by one worker a kind.
+// Rows are judged in the log's order by one worker a kind, and again in the order of their times when the lateness
+// is over, of events 90 s later: see Time. What that changes of what was told is told: see Corrections. `clear` is
+// asked where an episode of the key stands; of a row of which both are true it ends one, or `when` begins one. A change
+// of rules judges what is held then; what comes later still, though inside the lateness, is judged as it comes.
 //
 // Windows and sequences of rows are as those of messages; they hold Config.MaxKeys keys a rule. A function
 // of a column and a time is of the rows of one thing: a camera's track (detections), class (tracks) or zone

@@ -17,6 +17,8 @@ type ledger struct {
 	fresh    map[groupKey]*account // that are to be compared
 	count    func(r *bound, corrections int)
 	emit     emitFunc
+	// lasts reports whether a key's sure evaluation has an episode since a time, raised or not yet.
+	lasts func(k groupKey, since int64) bool
 }
 
 // account is a key's episodes: as they were told, and as they are sure. Both keep what stands and what ended after
@@ -83,18 +85,22 @@ func (a *account) stands() *telling {
 }
 
 // early takes what is said early. Of a time that is sure already it counts for nothing, and so does what does not
-// go with what was told, which was put right meanwhile.
+// go with what was told, which was put right meanwhile, and what began in such a time and is not sure: the name of such
+// an episode may be another's, which was told and is forgotten.
 func (l *ledger) early(v verdict) {
 	k := groupKey{v.rule.ID, v.key}
 	if a := l.accounts[k]; v.at <= l.until || v.rule.Waits || (a != nil && a.stands() != nil) == v.raised {
+		return
+	}
+	if v.raised && v.start <= l.until && l.lasts != nil && !l.lasts(k, v.start) {
 		return
 	}
 	a := l.account(v.rule, v.key)
 	switch {
 	case !v.raised:
 		t := a.stands()
-		t.end, t.to, t.why = v.at, v.evidence, v.reason
-		t.tell(&a.winState, toldCleared, v.at, v.evidence, v.reason, false, l.emit)
+		t.end, t.to, t.why = max(v.at, t.began), v.evidence, v.reason // a row that ends it may be older than the one that raised it
+		t.tell(&a.winState, toldCleared, t.end, v.evidence, v.reason, false, l.emit)
 	default:
 		a.begin(v.start, v.at, v.evidence, v.reason, l.emit)
 	}
@@ -136,6 +142,9 @@ func (l *ledger) settle(until int64) {
 	clear(l.fresh)
 }
 
+// keepWithdrawnMs is how often it is asked whether an episode that was withdrawn may still be.
+const keepWithdrawnMs = 60_000
+
 // compare tells what is sure where it was told otherwise. What was said early of the time after stays as it is.
 func (l *ledger) compare(a *account) {
 	all := slices.Clone(a.sure)
@@ -155,6 +164,10 @@ func (l *ledger) compare(a *account) {
 	last := int64(0)
 	a.told = slices.DeleteFunc(a.told, func(t telling) bool {
 		if t.end == 0 && !t.gone {
+			return false
+		}
+		if l.lasts != nil && l.lasts(groupKey{a.rule.ID, a.key}, t.id) { // withdrawn, and may be raised after all
+			last = max(last, l.until+keepWithdrawnMs)
 			return false
 		}
 		at := max(t.id, t.end, t.at) // by its id too, which another may not have

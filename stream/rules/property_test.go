@@ -259,25 +259,12 @@ func againstReference(t *testing.T, seed uint64) bool {
 		{"in any order, in partitions, with restarts", 7, 29_000, false, true, 10},
 	} {
 		got := c.run(t, set, registry, d, rand.New(rand.NewPCG(seed, uint64(i))))
-		var wrong []string
-		for k := range got {
-			if !want[k] {
-				wrong = append(wrong, "too many: "+k)
-			}
-		}
-		for k := range want {
-			if !got[k] {
-				wrong = append(wrong, "missing:  "+k)
-			}
-		}
+		wrong := got.differ(want)
 		if len(wrong) == 0 && t.Failed() {
 			t.Logf("seed %d, %s", seed, d.name)
 			return false
 		}
 		if len(wrong) > 0 {
-			slices.SortFunc(wrong, func(a, b string) int {
-				return strings.Compare(a[strings.LastIndex(a, "at "):], b[strings.LastIndex(b, "at "):])
-			})
 			first := c.rule(strings.SplitN(wrong[0], ": ", 2)[1])
 			t.Errorf("seed %d, %s, of %d events %d differ, period %v:\n%s\n%s", seed, d.name, len(want), len(wrong), c.period, first.written(), strings.Join(wrong[:min(len(wrong), 8)], "\n"))
 			return false

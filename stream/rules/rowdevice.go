@@ -1,5 +1,11 @@
 package rules
 
+import (
+	"slices"
+
+	"panormus/devices"
+)
+
 // What rows are of: a device, with the values of the row in hand in the slots of its plan.
 
 // rowOwner is a device among those of a kind of rows.
@@ -14,7 +20,13 @@ type rowProgram struct {
 }
 
 // rowSlots say where the values of a plan's slots are: in a column of the row, or, below 0, none.
-type rowSlots struct{ nums, texts []int }
+type rowSlots struct {
+	nums, texts []int
+	columns     []int    // all that is looked at, to hold a row
+	others      []string // what is no column
+	// settles says that the second engine has rules of the plan, settlesAll that it needs all rows for them.
+	settles, settlesAll bool
+}
 
 func newRowProgram(set *Set, engine, on string) *rowProgram {
 	p := &rowProgram{program: newProgramOf(set, engine, on, false), kind: rowKinds[on], slots: map[*plan]*rowSlots{}}
@@ -31,9 +43,36 @@ func newRowProgram(set *Set, engine, on string) *rowProgram {
 		return out
 	}
 	for _, pl := range p.all() {
-		p.slots[pl] = &rowSlots{place(pl.nums), place(pl.texts)}
+		s := &rowSlots{nums: place(pl.nums), texts: place(pl.texts)}
+		s.hold(p.kind, pl, engine == OnJoined && on == OnCounts)
+		p.slots[pl] = s
 	}
 	return p
+}
+
+// hold notes what of a row is looked at: what the rules read, and by what keys, zones and things are told apart.
+func (s *rowSlots) hold(k *rowKind, pl *plan, all bool) {
+	if k == nil {
+		return
+	}
+	look := func(i int) {
+		if i >= 0 && !slices.Contains(s.columns, i) {
+			s.columns = append(s.columns, i)
+		}
+	}
+	for _, i := range slices.Concat(s.nums, s.texts, k.of) {
+		look(i)
+	}
+	for i, name := range k.names {
+		if all || name == "zone" || name == "key" {
+			look(i)
+		}
+	}
+	for _, name := range slices.Concat(pl.nums, pl.texts) {
+		if _, ok := k.place[name]; !ok && !slices.Contains(s.others, name) {
+			s.others = append(s.others, name)
+		}
+	}
 }
 
 // newRowDevice has a home and a more that it shares with no other.
@@ -56,13 +95,14 @@ func (e *RowEngine) device(on, id, domain string) *device {
 		}
 		e.devices[owner] = d
 	}
-	if r := e.cfg.Registry; r != nil {
-		if v := uint32(r.Version()); d.asset == nil || d.version != v {
-			if d.asset, d.version = r.Lookup(id), v; d.asset != nil && domain == "" {
-				d.domain = d.asset.Domain
-			}
-			d.tuned = overridesHash(d.asset)
-			d.plan = nil
+	if r := e.cfg.Registry; e.given != nil && e.given.device == id {
+		if d.asset != e.given.asset || d.plan == nil {
+			d.know(e.given.asset, domain)
+		}
+	} else if r != nil {
+		if v := uint32(r.Version()); d.asset == nil || d.version != v && !e.second {
+			d.version = v
+			d.know(r.Lookup(id), domain)
 		}
 	}
 	if d.plan == nil {
@@ -70,6 +110,15 @@ func (e *RowEngine) device(on, id, domain string) *device {
 		d.empty()
 	}
 	return d
+}
+
+// know gives a device its entry of the registry, which says the domain where a row does not.
+func (d *device) know(a *devices.Asset, domain string) {
+	if d.asset = a; a != nil && domain == "" {
+		d.domain = a.Domain
+	}
+	d.tuned = overridesHash(a)
+	d.plan = nil
 }
 
 // fill puts the row's values into the device's slots.

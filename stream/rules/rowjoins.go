@@ -123,11 +123,10 @@ func (e *RowEngine) takeRow(row *Row, at int64) {
 
 // takeMessage copies of a message what the engine within has a use for.
 func (j *rowJoins) takeMessage(row *Row) {
-	pl := j.engine.prog.plan(row.Domain)
-	if len(pl.rules) == 0 && !pl.posts {
+	pl, every := j.wants(row.Domain)
+	if pl == nil {
 		return
 	}
-	every := slices.ContainsFunc(slices.Concat(pl.always, pl.counting), func(w uint64) bool { return w != 0 })
 	o, begun, h := row.message.o, false, batch.Header{}
 	for i := row.message.first; i < row.message.end; i++ {
 		metric := o.Metric.At(i)
@@ -144,6 +143,14 @@ func (j *rowJoins) takeMessage(row *Row) {
 		h = j.held.Begin(o.Time[i], o.Received[i], row.Domain, row.Device)
 		j.held.Append(h, o.Metric.At(i), o.Value[i], o.Text.At(i), o.Quality[i])
 	}
+}
+
+// wants is the plan of a domain, nil where there is none, and whether every message counts, whatever it says.
+func (j *rowJoins) wants(domain string) (pl *plan, every bool) {
+	if pl = j.engine.prog.plan(domain); len(pl.rules) == 0 && !pl.posts {
+		return nil, false
+	}
+	return pl, slices.ContainsFunc(slices.Concat(pl.always, pl.counting), func(w uint64) bool { return w != 0 })
 }
 
 // flushJoins has the engine within judge what it was not given yet.

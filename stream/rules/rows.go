@@ -40,7 +40,13 @@ type RowEngine struct {
 	tardy    []tardy
 	chains   map[rowKey][]string // of those on events
 	series   rowSeries
-	joins    *rowJoins        // of OnJoined
+	joins    *rowJoins   // of OnJoined
+	twice    bool        // see settler
+	settler  *rowSettler // nil where no rule is judged twice
+	second   bool        // it is the engine of a settler: rows come in the order of their times,
+	given    *heldRow    // this one now
+	hear     func(received int64, v verdict)
+	telling  int64            // receipt of what is told next is of
 	ticked   map[string]int64 // processing time of the last tick, by kind
 	late     int64            // how far the event clock stays behind, ms
 
@@ -68,12 +74,22 @@ type rowEpisode struct {
 
 // NewRowEngine makes an engine without state for the rules on one of the kinds of rows.
 func NewRowEngine(cfg Config, on string, set *Set) *RowEngine {
+	e := newRowEngine(cfg, on, set)
+	e.twice = true
+	e.settleWith(0)
+	return e
+}
+
+// newRowEngine makes one of rows that come in the order of their times.
+func newRowEngine(cfg Config, on string, set *Set) *RowEngine {
 	e := &RowEngine{
 		on: on, cfg: cfg.withDefaults(), devices: map[rowOwner]*device{},
 		episodes: map[rowKey]*rowEpisode{}, keys: map[string]int{}, next: math.MaxInt64,
 		keyed: map[rowKey]*winState{}, clocks: map[string]*windowClock{}, chains: map[rowKey][]string{},
 	}
-	e.cfg.faults = newFaults()
+	if e.cfg.faults == nil {
+		e.cfg.faults = newFaults()
+	}
 	e.counts.Store(newCounts(set, nil))
 	e.frame = frame{cfg: &e.cfg, sun: &e.sun}
 	e.windows.lateness = e.lateness(rowKinds[on])
@@ -121,14 +137,20 @@ func (e *RowEngine) Apply(seq uint64, row *Row) {
 		return
 	}
 	e.seq, e.received = seq, max(e.received, row.Received)
-	now := min(row.Time, row.Received+maxAheadMs)
 	at := min(row.Time, row.Received)
 	if e.joins != nil {
 		e.takeRow(row, at)
 	}
-	if p.asked {
-		return
+	concerns := !p.asked && e.judge(p, row)
+	if e.settler != nil {
+		e.keep(p, row, at, concerns)
+		e.settleTo(at - e.settler.late)
 	}
+}
+
+// judge evaluates the rules about a row, and reports whether it matched one or would end what one has raised.
+func (e *RowEngine) judge(p *rowProgram, row *Row) (concerns bool) {
+	now, at := min(row.Time, row.Received+maxAheadMs), min(row.Time, row.Received)
 	e.advance(at-e.late, row.Received)
 	if e.windowed {
 		e.windowClockOf(row.On).moved(at-e.lateness(p.kind), row.Received)
@@ -136,7 +158,7 @@ func (e *RowEngine) Apply(seq uint64, row *Row) {
 	}
 	d := e.device(row.On, row.Device, row.Domain)
 	if len(d.plan.rules) == 0 || len(row.chain) >= maxChain {
-		return
+		return false
 	}
 	row.fill(d, p.slots[d.plan])
 	f := &e.frame
@@ -159,12 +181,13 @@ func (e *RowEngine) Apply(seq uint64, row *Row) {
 			e.takeWindow(r, row, at)
 			f.now = now
 		default:
-			e.evaluate(r, row, now)
+			concerns = e.evaluate(r, row, now) || concerns
 		}
 	}
 	if len(e.tardy) > 0 {
 		e.correctWindows()
 	}
+	return concerns
 }
 
 // maxAheadMs is how far ahead of receipt an event time counts.
@@ -172,13 +195,17 @@ const maxAheadMs = 60_000
 
 // lateness is how far the clock of a kind stays behind, in ms.
 func (e *RowEngine) lateness(k *rowKind) int64 {
-	if k == nil {
+	switch {
+	case e.second:
+		return 1 // others of the same time may be to come
+	case k == nil:
 		return e.cfg.Lateness.Milliseconds()
 	}
 	return (e.cfg.Lateness + k.late).Milliseconds()
 }
 
-func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
+// evaluate judges a rule on the row, and reports whether it matches or would end an episode.
+func (e *RowEngine) evaluate(r *bound, row *Row, now int64) (concerns bool) {
 	e.evaluated++
 	c := &e.counts.Load().rules[r.global]
 	if c.evaluations.Add(1)%sampleEvery == 0 {
@@ -190,27 +217,35 @@ func (e *RowEngine) evaluate(r *bound, row *Row, now int64) {
 	f := &e.frame
 	f.failed, f.why = false, ""
 	if f.dev.tuned != 0 && r.exempt(f) {
-		return // what is open ends by itself
+		return false // what is open ends by itself
 	}
-	if r.clear != nil && e.keys[r.ID] > 0 && r.clear(f) == yes {
+	if r.clear != nil && (e.settler != nil || e.keys[r.ID] > 0) && r.clear(f) == yes {
+		concerns = true // of the second engine too, where there may be an episode to end
 		if key, ok := e.keyOf(r, row); ok {
 			k := rowKey{r.ID, key}
 			if ep := e.episodes[k]; ep != nil && ep.State == raised && now >= ep.Start {
 				ep.Chain = row.chained(ep.Chain)
 				e.end(r, k, ep, max(now, ep.Start), row.Received, "")
+				return true
 			}
 		}
-		return
 	}
 	switch r.when(f) {
 	case undecided:
 		c.undecided(f)
-		return
+		return concerns
 	case no:
-		return
+		return concerns
 	}
 	e.matched++
 	c.matches.Add(1)
+	e.takeMatch(r, row, now)
+	return true
+}
+
+// takeMatch raises the episode of a row that matches, or keeps it up.
+func (e *RowEngine) takeMatch(r *bound, row *Row, now int64) {
+	f := &e.frame
 	key, ok := e.keyOf(r, row)
 	if !ok {
 		return
@@ -388,9 +423,12 @@ func (e *RowEngine) leave(rule string) {
 }
 
 func (e *RowEngine) emit(r *bound, k rowKey, ep *rowEpisode, state string, at, received int64, reason string) {
-	ev := r.event(state, k.Key, ep.Start, at, received, evidence{text: ep.Text, values: ep.Values, chain: r.chain(ep.Chain)}, 0, reason)
-	ev.Domain, ev.Device, ev.Zone = ep.Domain, ep.Camera, ep.Zone
-	e.put(ev)
+	e.say(received, verdict{rule: r, key: k.Key, raised: state == "raised", start: ep.Start, at: at, reason: reason, evidence: ep.said(r)})
+}
+
+// said is what the episode's events say.
+func (ep *rowEpisode) said(r *bound) evidence {
+	return evidence{text: ep.Text, values: ep.Values, chain: r.chain(ep.Chain), of: &whose{Domain: ep.Domain, Device: ep.Camera, Zone: ep.Zone}}
 }
 
 // put notes an event for the next Settle.
@@ -442,6 +480,12 @@ func (e *RowEngine) TickOn(on string, now int64) {
 	}
 	e.advance(now-e.late, e.received)
 	e.closeWindows()
+	if st := e.settler; st != nil {
+		for on := range e.programs {
+			now = min(now, e.ticked[on])
+		}
+		e.settleTo(now - st.late)
+	}
 }
 
 // Inputs are the kinds of rows that the rules are about now.

@@ -20,6 +20,7 @@ type rowState struct {
 	Chains   []rowChain          `json:"chains,omitempty"`
 	Series   []byte              `json:"series,omitempty"`
 	Joins    *joinsState         `json:"joins,omitempty"`
+	Settled  *settledRowState    `json:"settled,omitempty"`
 }
 
 type rowEpisodeOfRule struct {
@@ -56,6 +57,10 @@ func (e *RowEngine) Snapshot() ([]byte, error) {
 	if e.joins != nil {
 		s.Joins = e.joins.state()
 	}
+	var err error
+	if s.Settled, err = e.settledState(); err != nil {
+		return nil, err
+	}
 	b, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("write the state of rules on %s: %w", e.on, err)
@@ -89,30 +94,9 @@ func (e *RowEngine) Restore(b []byte) error {
 		e.chains[c.rowKey] = c.Chain
 	}
 	for _, ep := range s.Episodes {
-		r := e.rule(ep.Rule, ep.Domain)
-		if e.episodes[ep.rowKey] != nil {
-			continue
+		if e.episodes[ep.rowKey] == nil {
+			e.restoreEpisode(ep, s.Settled != nil)
 		}
-		kept := ep.rowEpisode
-		if r == nil {
-			if kept.State == raised {
-				on := e.on
-				if rowKinds[on] == nil {
-					on = ""
-				}
-				gone := &bound{Rule: &Rule{ID: ep.Rule, On: on, Key: "device", Severity: "warning", Shadow: kept.Shadow}}
-				e.emit(gone, ep.rowKey, &kept, "cleared", max(e.clock, kept.Start), kept.Received, changeReason(nil))
-			}
-			continue
-		}
-		if kept.State == raised && kept.Shadow != r.Shadow { // it ends as what it was raised as
-			was, rule := *r, *r.Rule
-			rule.Shadow, was.Rule = kept.Shadow, &rule
-			e.emit(&was, ep.rowKey, &kept, "cleared", max(e.clock, kept.Start), kept.Received, "the rule was changed")
-			continue
-		}
-		e.episodes[ep.rowKey] = &kept
-		e.keys[ep.Rule]++
 	}
 	if s.Joins != nil && e.joins != nil {
 		if err := e.joins.restore(s.Joins); err != nil {
@@ -133,9 +117,40 @@ func (e *RowEngine) Restore(b []byte) error {
 		}
 	}
 	if s.Series != nil {
-		return e.readSeries(&reader{b: s.Series, version: s.Version})
+		if err := e.readSeries(&reader{b: s.Series, version: s.Version}); err != nil {
+			return err
+		}
 	}
-	return nil
+	return e.readSettled(&s)
+}
+
+// restoreEpisode takes an episode up again; told says that a ledger has what was told of it, and ends it there where its
+// rule does not run any more.
+func (e *RowEngine) restoreEpisode(ep rowEpisodeOfRule, told bool) {
+	r := e.rule(ep.Rule, ep.Domain)
+	kept := ep.rowEpisode
+	switch {
+	case r == nil || kept.Shadow != r.Shadow && kept.State == raised:
+		if kept.State != raised || told || e.second {
+			return
+		}
+		was := &bound{Rule: &Rule{ID: ep.Rule, On: e.on, Key: "device", Severity: "warning"}}
+		if rowKinds[e.on] == nil {
+			was.On = ""
+		}
+		if r != nil { // it ends as what it was raised as
+			rule := *r.Rule
+			*was = *r
+			was.Rule = &rule
+		}
+		was.Shadow = kept.Shadow
+		ev := was.event("cleared", ep.Key, kept.Start, max(e.clock, kept.Start), kept.Received, kept.said(was), 0, changeReason(r))
+		ev.Domain, ev.Device, ev.Zone = kept.Domain, kept.Camera, kept.Zone
+		e.put(ev)
+	default:
+		e.episodes[ep.rowKey] = &kept
+		e.keys[ep.Rule]++
+	}
 }
 
 func (e *RowEngine) restoreWindow(w *winState) {
@@ -154,6 +169,7 @@ func (e *RowEngine) restoreWindow(w *winState) {
 // Replace makes set the rules that run. Episodes of rules that went, or whose logic is another now,
 // end; the next Settle returns that.
 func (e *RowEngine) Replace(set *Set, now int64) {
+	e.settleAll(now)
 	e.counts.Load().take(&e.count) // by place in the set, which changes
 	rules := map[rowKey]*bound{}   // as they were
 	for k, ep := range e.episodes {
@@ -194,5 +210,6 @@ func (e *RowEngine) Replace(set *Set, now int64) {
 		}
 	}
 	e.series.adopt(e)
+	e.resettle(now, ended)
 	e.counts.Store(newCounts(e.set, e.counts.Load()))
 }

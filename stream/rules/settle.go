@@ -113,6 +113,7 @@ func (s *shared) settleWith(set *Set, next *program) {
 	if st == nil {
 		st = &settler{limit: max(s.e.cfg.MaxPast/4, 1), counts: &s.count}
 		st.ledger = newLedger(s.emitAccount, func(r *bound, n int) { s.count.rules[r.global].corrected += uint64(n) })
+		st.lasts = func(k groupKey, since int64) bool { return st.engine.shared.lasts(k, since) }
 		s.settler = st
 		st.begin(s.e.cfg, NewSet())
 	}
@@ -355,6 +356,12 @@ func (e *Engine) passTo(to, received int64, order uint64) {
 	s.seq, s.live = order, false
 	s.advance(to)
 	s.clocks = append(s.clocks, clockMove{seq: order, at: to, received: received})
+}
+
+// lasts reports whether a key has an episode since a time, raised or not yet.
+func (s *shared) lasts(k groupKey, since int64) bool {
+	g := s.groups[k]
+	return g != nil && g.state != closed && g.start == since
 }
 
 func (s *shared) emitAccount(w *winState, n news) {

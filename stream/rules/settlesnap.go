@@ -1,11 +1,8 @@
 package rules
 
 import (
-	"encoding/json"
 	"math"
 	"slices"
-
-	"panormus/devices"
 )
 
 // write writes the settler behind all else of the shared shard.
@@ -42,25 +39,9 @@ func (st *settler) write(w *writer) {
 		w.uint(uint64(m.n))
 		w.texts([]string{m.domain, m.device, m.reason})
 		w.uint(uint64(m.kind))
-		w.text(string(st.known(m)))
-		w.uint(uint64(len(m.says)))
-		for _, h := range m.says {
-			w.text(h.metric)
-			w.number(h.value)
-			w.text(h.text)
-			w.uint(uint64(h.quality))
-		}
+		w.text(string(knownThen(m.asset, m.device, st.engine.cfg.Registry)))
+		w.says(m.says)
 	}
-}
-
-// known is the entry of a message's device, nil where it is the registry's still; without its secrets.
-func (st *settler) known(m *heldMessage) json.RawMessage {
-	if m.asset == nil || st.engine.cfg.Registry.Lookup(m.device) == m.asset {
-		return nil
-	}
-	a := &devices.Asset{Device: m.asset.Public(), Period: m.asset.Period, Overrides: m.asset.Overrides}
-	a.LoRaWAN, a.Camera, a.Certificate = nil, nil, ""
-	return plainJSON(a)
 }
 
 // readSettler reads what write wrote. Where other rules run than then, the second engine begins anew.
@@ -90,16 +71,7 @@ func (s *shared) readSettler(r *reader) {
 			r.bad = true
 			return
 		}
-		if raw := r.text(); raw != "" {
-			if err := json.Unmarshal([]byte(raw), &m.asset); err != nil {
-				r.bad = true
-			}
-		} else if s.e.cfg.Registry != nil {
-			m.asset = s.e.cfg.Registry.Lookup(m.device)
-		}
-		for range r.count() {
-			m.says = append(m.says, heldReading{r.text(), r.number(), r.text(), uint8(r.uint())})
-		}
+		m.asset, m.says = r.knownThen(m.device, s.e.cfg.Registry), r.says()
 		held.push(m)
 	}
 	if r.bad {
@@ -110,7 +82,7 @@ func (s *shared) readSettler(r *reader) {
 	if st == nil {
 		return
 	}
-	l.count = st.count
+	l.count, l.lasts = st.count, st.lasts
 	st.ledger = l
 	var now []string
 	for _, rule := range st.engine.Set().Rules {

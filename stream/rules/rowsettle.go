@@ -1,0 +1,386 @@
+package rules
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"panormus/devices"
+	"panormus/stream/batch"
+)
+
+// Rules about rows without a window are judged twice, as rules of many devices are (settler): row by row as they come,
+// and by a second RowEngine, which gets the same rows in the order of their times when the lateness is over. What the
+// second says decides; where the first said otherwise that is told as corrections (ledger). What a row says is the
+// same whenever it comes, so of rules that know only the row in hand those alone are held that match or end
+// something; with functions of columns, and other devices, all are.
+
+// settlesRows reports whether a rule is judged twice by the engine of a kind of rows.
+func (r *Rule) settlesRows(engine string) bool {
+	return r.engine() == engine && !r.windowed() && r.Absent == 0
+}
+
+// rowSettler is the second engine, and the rows that it has not been given yet.
+type rowSettler struct {
+	ledger
+	engine *RowEngine
+	held   heap[*heldRow]
+	limit  int // rows held
+	order  uint64
+	clock  int64 // Unix ms: what was before has been judged
+	late   int64 // ms that the clock is behind the newest row
+	muted  bool  // what the second engine says counts for nothing
+}
+
+// heldRow is a row that rules which are judged twice have a use for.
+type heldRow struct {
+	order              uint64 // of arrival
+	at, time, received int64  // at is time, but not after receipt
+	on, device, domain string
+	asset              *devices.Asset // as it was
+	rule               string         // of an event, as chain
+	chain              []string
+	says               []heldReading // columns, or the metrics of a message
+}
+
+// before is by time, and of one time by device, so that the order of arrival makes no difference.
+func (h *heldRow) before(o *heldRow) bool {
+	return cmp.Or(cmp.Compare(h.at, o.at), strings.Compare(h.device, o.device), strings.Compare(h.domain, o.domain), strings.Compare(h.on, o.on),
+		cmp.Compare(h.order, o.order)) < 0
+}
+
+// settledRows are the rules of a set that an engine judges twice, all others out of force, at their places.
+func settledRows(set *Set, engine string) (out *Set, some bool) {
+	out = &Set{Version: set.Version}
+	for _, r := range set.Rules {
+		if r.settlesRows(engine) {
+			some = some || !r.Disabled
+		} else if !r.Disabled {
+			off := *r
+			off.Disabled = true
+			r = &off
+		}
+		out.Rules = append(out.Rules, r)
+	}
+	return out, some
+}
+
+// settleWith has the rules judged twice that are to be.
+func (e *RowEngine) settleWith(now int64) {
+	within, some := settledRows(e.set, e.on)
+	st := e.settler
+	if !e.twice || st == nil && !some {
+		return
+	}
+	if st == nil {
+		st = &rowSettler{limit: max(e.cfg.MaxPast/8, 1)}
+		st.ledger = newLedger(e.emitAccount, func(r *bound, n int) { e.count.rules[r.global].corrected += uint64(n) })
+		st.lasts = st.has
+		st.engine = newRowEngine(e.cfg, e.on, within)
+		st.engine.secondly(st)
+		if e.settler = st; e.joins != nil {
+			e.joins.engine.shared.hear = func(_ uint64, received int64, v verdict) { e.say(received, v) }
+		}
+	} else {
+		st.muted = true // whose keys ended
+		st.engine.Replace(within, now)
+		e.takeSure()
+		st.muted = false
+	}
+	st.late = 0
+	for on, p := range e.programs {
+		st.late = max(st.late, e.lateness(p.kind))
+		second := st.engine.programs[on]
+		for _, pl := range p.all() {
+			if second == nil {
+				continue
+			}
+			slots, then := p.slots[pl], second.plan(pl.domain)
+			slots.settles = len(then.rules) > 0
+			slots.settlesAll = slots.settles && (len(then.series) > 0 || then.joins)
+		}
+	}
+}
+
+// secondly makes an engine without state the second of a settler.
+func (e *RowEngine) secondly(st *rowSettler) {
+	e.second = true
+	e.hear = func(_ int64, v verdict) {
+		if !st.muted {
+			st.surely(v)
+		}
+	}
+	if e.late = 1; e.joins != nil {
+		e.joins.engine.shared.hear = func(_ uint64, received int64, v verdict) { e.hear(received, v) }
+	}
+}
+
+// has reports whether the second engine has an episode of a key since a time, raised or not yet.
+func (st *rowSettler) has(k groupKey, since int64) bool {
+	e := st.engine
+	if ep := e.episodes[rowKey{k.rule, k.key}]; ep != nil {
+		return ep.State != closed && ep.Start == since
+	}
+	return e.joins != nil && e.joins.engine.shared.lasts(k, since)
+}
+
+// say tells what an episode comes to.
+func (e *RowEngine) say(received int64, v verdict) {
+	switch {
+	case e.hear != nil:
+		e.hear(received, v)
+	case e.settler != nil && v.rule.settlesRows(e.on):
+		e.telling = received
+		e.settler.early(v)
+	default:
+		of := v.evidence.of
+		ev := v.rule.event(stateOf(v.raised), v.key, v.start, v.at, received, v.evidence, of.Devices, v.reason)
+		ev.Domain, ev.Device, ev.Zone = of.Domain, of.Device, of.Zone
+		e.put(ev)
+	}
+}
+
+func stateOf(raised bool) string {
+	if raised {
+		return "raised"
+	}
+	return "cleared"
+}
+
+// emitAccount puts out what is told of an account.
+func (e *RowEngine) emitAccount(w *winState, n news) {
+	of := n.evidence.of
+	ev := w.rule.event(n.state, w.key, n.id, n.at, e.telling, n.evidence, of.Devices, n.reason)
+	ev.Domain, ev.Device, ev.Zone = of.Domain, of.Device, of.Zone
+	e.put(ev)
+}
+
+// keep holds a row that has been judged early, if the second engine has a use for it; concerns says whether it matched
+// a rule or ended what one raised.
+func (e *RowEngine) keep(p *rowProgram, row *Row, at int64, concerns bool) {
+	d := e.device(row.On, row.Device, row.Domain)
+	slots := p.slots[d.plan]
+	asked := e.joins != nil && (row.On == onObservations || row.On == OnCounts && row.column("zone") == "")
+	if !asked && !(slots.settles && (concerns || slots.settlesAll)) {
+		return
+	}
+	var says []heldReading
+	if row.On == onObservations {
+		if says = e.joins.says(row); says == nil {
+			return
+		}
+	} else {
+		says = slots.says(p.kind, row)
+	}
+	st := e.settler
+	st.order++
+	st.held.push(&heldRow{
+		order: st.order, at: at, time: row.sent(), received: row.Received, on: row.On, asset: d.asset, says: says,
+		device: strings.Clone(row.Device), domain: strings.Clone(row.Domain), rule: strings.Clone(row.rule), chain: slices.Clone(row.chain),
+	})
+}
+
+// sent is the time that the log has for the row.
+func (row *Row) sent() int64 {
+	if row.On == onObservations {
+		return row.message.o.Time[row.message.first]
+	}
+	return row.Time
+}
+
+// says is what a message says of metrics that the engine within has a use for.
+func (j *rowJoins) says(row *Row) (out []heldReading) {
+	pl, every := j.wants(row.Domain)
+	if pl == nil {
+		return nil
+	}
+	for o, i := row.message.o, row.message.first; i < row.message.end; i++ {
+		if metric := o.Metric.At(i); every || pl.metrics[metric] != nil {
+			out = append(out, heldReading{strings.Clone(metric), o.Value[i], strings.Clone(o.Text.At(i)), o.Quality[i]})
+		}
+	}
+	return out
+}
+
+// says is what a row says of the columns that are looked at.
+func (s *rowSlots) says(k *rowKind, row *Row) (out []heldReading) {
+	for _, i := range s.columns {
+		r := heldReading{metric: k.names[i], value: nan}
+		if k.columns[r.metric] == kindNum {
+			r.value = row.num(i)
+		} else {
+			r.text = strings.Clone(row.text(i))
+		}
+		out = append(out, r)
+	}
+	for _, name := range s.others {
+		v, text := row.other(name)
+		out = append(out, heldReading{metric: name, value: v, text: strings.Clone(text)})
+	}
+	return out
+}
+
+// row is the row again.
+func (h *heldRow) row() *Row {
+	if h.on == onObservations {
+		o := &batch.Observations{}
+		at := o.Begin(h.time, h.received, h.domain, h.device)
+		for _, r := range h.says {
+			o.Append(at, r.metric, r.value, r.text, r.quality)
+		}
+		var row Row
+		Messages(o, func(r *Row) { row = *r })
+		return &row
+	}
+	says := func(name, missing string) heldReading {
+		if i := slices.IndexFunc(h.says, func(r heldReading) bool { return r.metric == name }); i >= 0 {
+			return h.says[i]
+		}
+		return heldReading{value: nan, text: missing}
+	}
+	names := rowKinds[h.on].names
+	return &Row{
+		On: h.on, Device: h.device, Domain: h.domain, Time: h.time, Received: h.received, rule: h.rule, chain: h.chain,
+		num:   func(i int) float64 { return says(names[i], "").value },
+		text:  func(i int) string { return says(names[i], "").text },
+		other: func(name string) (float64, string) { r := says(name, unknownText); return r.value, r.text },
+	}
+}
+
+// settleTo judges surely what was before a time, after which nothing can come any more.
+func (e *RowEngine) settleTo(clock int64) {
+	st := e.settler
+	if clock = max(clock, st.clock); !st.wants(clock) {
+		st.clock = clock
+		return
+	}
+	if e.joins != nil {
+		e.passJoins(clock) // what is said early of the time until then is said now
+	}
+	st.clock, e.telling = clock, e.received
+	last := clock - 1
+	for len(st.held) > 0 && (st.held[0].at < clock || len(st.held) > st.limit) {
+		if st.held[0].at >= clock { // before its time, for want of room
+			last = max(last, st.held[0].at)
+			e.count.uncorrected++
+		}
+		st.judgeNext()
+	}
+	second := st.engine
+	second.received = max(second.received, e.received)
+	second.passTo(last)
+	e.takeSure()
+	st.settle(last)
+}
+
+// takeSure takes what the second engine has made beside what it has said.
+func (e *RowEngine) takeSure() {
+	second := e.settler.engine
+	if second.joins != nil {
+		second.flushJoins()
+		second.settleJoins()
+	}
+	for i := range second.out {
+		e.put(second.out[i].Event)
+	}
+	second.out = second.out[:0]
+}
+
+// wants reports whether there is anything to do until a time.
+func (st *rowSettler) wants(clock int64) bool {
+	second := st.engine
+	return len(st.held) > 0 && (st.held[0].at < clock || len(st.held) > st.limit) || len(st.due) > 0 && st.due[0].at < clock ||
+		len(st.fresh) > 0 || second.next < clock || second.joins != nil && clock > st.until+settleEveryMs
+}
+
+// settleEveryMs is how often time passes for rules that ask other devices, of which schedules and `for` may end.
+const settleEveryMs = 100
+
+// judgeNext gives the second engine the rows of one time: first what they say to those who ask, then all are judged.
+func (st *rowSettler) judgeNext() {
+	e := st.engine
+	at := st.held[0].at
+	if e.joins != nil {
+		e.passTo(at - 1)
+	}
+	var rows []*heldRow
+	for len(st.held) > 0 && st.held[0].at == at {
+		rows = append(rows, st.held.pop())
+	}
+	if e.joins != nil {
+		for _, h := range rows {
+			e.given = h
+			e.takeRow(h.row(), h.at)
+		}
+	}
+	for _, h := range rows {
+		e.given = h
+		if p, row := e.programs[h.on], h.row(); p != nil && !p.asked {
+			e.received = max(e.received, row.Received)
+			e.judge(p, row)
+		}
+	}
+	e.given = nil
+}
+
+// passTo moves the clock of a second engine.
+func (e *RowEngine) passTo(to int64) {
+	e.advance(to, e.received)
+	if e.joins != nil {
+		e.passJoins(to)
+	}
+}
+
+// passJoins moves the clock of the engine within.
+func (e *RowEngine) passJoins(to int64) {
+	j := e.joins
+	e.flushJoins()
+	j.order++
+	j.engine.passTo(to, e.received, j.order)
+	e.settleJoins()
+}
+
+// settleAll judges surely what is held, before other rules run. Those that have failed say nothing any more.
+func (e *RowEngine) settleAll(now int64) {
+	st := e.settler
+	if st == nil {
+		return
+	}
+	e.telling = now
+	for _, k := range slices.SortedFunc(maps.Keys(st.accounts), groupKey.compare) {
+		if r := st.accounts[k].rule.Rule; e.cfg.faults.of(r) != "" {
+			st.end(k, now, e.cfg.faults.reason(r))
+		}
+	}
+	st.engine.adopt(e.cfg.faults.without(st.engine.set))
+	for len(st.held) > 0 {
+		st.clock = max(st.clock, st.held[0].at+1)
+		st.judgeNext()
+	}
+	e.takeSure()
+	st.settle(st.clock - 1)
+}
+
+// resettle takes the rules that run now: keys of those that are gone, or mean something else, end.
+func (e *RowEngine) resettle(now int64, reason func(r *Rule, or string) string) {
+	if st := e.settler; st != nil {
+		if e.joins != nil {
+			e.settleJoins()
+		}
+		e.telling = now
+		for _, k := range slices.SortedFunc(maps.Keys(st.accounts), groupKey.compare) {
+			a := st.accounts[k]
+			next, why := e.any(k.rule), "the rule was changed or removed"
+			if a.rule.inner() {
+				why = changeReason(next)
+			}
+			if next == nil || !next.sameKeys(a.rule.Rule) || next.logic != a.rule.logic && !next.inner() {
+				st.end(k, now, reason(a.rule.Rule, why))
+			} else {
+				a.rule = next
+			}
+		}
+	}
+	e.settleWith(now)
+}
