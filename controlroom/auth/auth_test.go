@@ -3,11 +3,14 @@ package auth
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestCheckListeners(t *testing.T) {
@@ -169,4 +172,30 @@ func TestPagesInClear(t *testing.T) {
 			t.Errorf("%+v: %d", tc, w.Code)
 		}
 	}
+}
+
+// TestLentConnectionEndsAtItsTime has a connection of somebody who is let in until a time, between two looks.
+func TestLentConnectionEndsAtItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		token, line, err := NewToken("police")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lasts := 2*stillEvery + stillEvery/4
+		tokens, err := ReadTokens(strings.NewReader(line + " role=agency areas=safety share=events expires=" + time.Now().Add(lasts).UTC().Format(time.RFC3339Nano)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		g := Guard{Who: tokens, Rule: func(*http.Request) Rule { return Rule{Need: Self, Reach: Scoped, Lasts: true} }}
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Host = "localhost"
+		r.Header.Set("Authorization", "Bearer "+token)
+		g.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			if took := time.Since(began); took != lasts || !errors.Is(context.Cause(r.Context()), ErrEnded) {
+				t.Errorf("it ended after %v for %v, want %v", took, context.Cause(r.Context()), lasts)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), r)
+	})
 }

@@ -147,9 +147,18 @@ func (g *Guard) hold(ctx context.Context, p *Principal) (context.Context, func()
 	go func() {
 		tick := time.NewTicker(stillEvery)
 		defer tick.Stop()
+		var ends <-chan time.Time // what is lent until a time ends then, not at the next look
+		if !p.Expires.IsZero() {
+			end := time.NewTimer(time.Until(p.Expires))
+			defer end.Stop()
+			ends = end.C
+		}
 		for {
 			select {
 			case <-ctx.Done():
+				return
+			case <-ends:
+				cancel(ErrEnded)
 				return
 			case <-tick.C:
 				if !g.Who.Still(p) {
