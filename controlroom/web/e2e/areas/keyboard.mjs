@@ -26,5 +26,19 @@ export async function once(browser) {
   await page.locator('[data-testid=map] canvas').focus();
   await page.keyboard.press('Enter');
   await v.appears('[data-testid=asset]', 'Enter on the map opens what is in its middle');
+  // What had the focus went with its view: the next key is the new view's. What a button opened gives it back.
+  if (await page.getByTestId('districts-table').count()) {
+    await page.getByTestId('districts-table').focus();
+    await page.keyboard.press('Enter');
+    await page.getByTestId('districts-close').focus();
+    await page.keyboard.press('Escape');
+    await v.until(() => document.activeElement?.dataset.testid === 'districts-table', null, 'Escape closes the districts and gives the focus back');
+  }
+  await page.getByTestId('nav-domains').focus();
+  await page.keyboard.press('Enter');
+  await v.appears('[data-testid=domain-row] a', 'the domains are listed');
+  await page.locator('[data-testid=domain-row] a').first().focus();
+  await page.keyboard.press('Enter');
+  await v.until(() => document.activeElement?.id === 'main', null, 'Enter on a domain goes on in its view');
   await v.close();
 }
