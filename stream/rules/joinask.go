@@ -153,7 +153,7 @@ func (s *shared) answer(a *ask) {
 	c := &s.count.rules[r.global]
 	key, ok := r.keyOf(f)
 	if ok {
-		w := &winState{rule: r, key: key, domain: a.dev.domain}
+		w := newWinState(r, key, a.dev.domain)
 		w.add(f, a.now, hashText(a.dev.id))
 		s.asked = append(s.asked, asked{a.seq, w})
 	}

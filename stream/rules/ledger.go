@@ -68,7 +68,7 @@ func (l *ledger) account(r *bound, key string) *account {
 	k := groupKey{r.ID, key}
 	a := l.accounts[k]
 	if a == nil {
-		a = &account{winState: winState{rule: r, key: key}}
+		a = &account{winState: *newWinState(r, key, "")}
 		l.accounts[k] = a
 	}
 	return a

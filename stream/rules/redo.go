@@ -378,7 +378,7 @@ func (d *device) story(r *bound) *story {
 
 // state is the story as one of windows.
 func (st *story) state(d *device) *winState {
-	return &winState{rule: st.rule, key: d.id, dev: d, told: st.told}
+	return &winState{rule: st.rule, dev: d, winMore: &winMore{told: st.told}}
 }
 
 // trim forgets what no late reading changes any more.

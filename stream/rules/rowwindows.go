@@ -49,7 +49,7 @@ func (e *RowEngine) takeWindow(r *bound, row *Row, at int64) {
 			e.count.keysRefused++
 			return
 		}
-		w = &winState{key: key, domain: f.dev.domain}
+		w = newWinState(r, key, f.dev.domain)
 	}
 	w.rule = r // as it is bound for the row's domain
 	taken := w.add(f, at, f.dev.hashed())

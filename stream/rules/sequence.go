@@ -62,12 +62,12 @@ type progress struct {
 func (w *windows) runSequence(s *winState, f *frame, counts []ruleCounts, emit emitFunc) {
 	p := s.rule.window.sequence
 	if s.progress == nil {
-		s.progress = &progress{chains: make([][]int64, len(p.names))}
+		s.own().progress = &progress{chains: make([][]int64, len(p.names))}
 	}
 	g := s.progress
 	n := 0
-	for ; n < len(s.panes) && s.panes[n] < w.clock; n++ {
-		at, bits := s.panes[n], uint64(s.cells[n])
+	for ; n < int(s.n) && s.number(n) < w.clock; n++ {
+		at, bits := s.number(n), uint64(s.cells(n)[0])
 		w.passTime(s, at, f, emit)
 		counts[s.rule.global].evaluations++
 		if s.raised && p.clears && bits>>p.clearBit()&1 == 1 {
@@ -157,8 +157,8 @@ func (s *winState) dueSequence() int64 {
 			next = at + 1
 		}
 	}
-	if len(s.panes) > 0 {
-		sooner(s.panes[0])
+	if s.n > 0 {
+		sooner(s.number(0))
 	}
 	g := s.progress
 	if g == nil {
@@ -184,20 +184,20 @@ func (s *winState) addOccurrence(f *frame, at int64) bool {
 	if bits == 0 {
 		return false
 	}
-	if len(s.panes) >= maxOccurrences {
-		s.dropped++
+	if s.n >= maxOccurrences {
+		s.own().dropped++
 		return false
 	}
-	i := s.pane(at)
-	s.cells[i] = float64(uint64(s.cells[i]) | bits)
+	c := s.cells(s.pane(at))
+	c[0] = float64(uint64(c[0]) | bits)
 	return true
 }
 
 // makeRoom leaves out of p, what a round's messages came to, the last ones that s has no room for.
 func (s *winState) makeRoom(p *winState) {
-	if over := len(s.panes) + len(p.panes) - maxOccurrences; over > 0 {
-		s.dropped += uint64(over)
-		p.drop(len(p.panes)-over, len(p.panes))
+	if over := int(s.n+p.n) - maxOccurrences; over > 0 {
+		s.own().dropped += uint64(over)
+		p.drop(int(p.n)-over, int(p.n))
 	}
 }
 

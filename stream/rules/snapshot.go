@@ -261,7 +261,7 @@ func (s *shard) write(w *writer) {
 	var open []*winState
 	for _, d := range all {
 		for _, state := range d.windows {
-			if state != nil && (len(state.told) > 0 || len(state.panes) > 0 || state.progress != nil) {
+			if state != nil && (len(state.told) > 0 || state.n > 0 || state.progress != nil) {
 				open = append(open, state)
 			}
 		}
@@ -456,7 +456,7 @@ func (s *shared) write(w *writer) {
 		open = append(open, state)
 	}
 	slices.SortFunc(open, func(a, b *winState) int {
-		return cmp.Or(strings.Compare(a.rule.ID, b.rule.ID), strings.Compare(a.key, b.key))
+		return cmp.Or(strings.Compare(a.rule.ID, b.rule.ID), strings.Compare(a.name(), b.name()))
 	})
 	w.windows(open)
 	w.board(s.board)

@@ -118,7 +118,7 @@ func (s *shared) emitOf(seq uint64) emitFunc {
 
 func (s *shared) takePartial(k groupKey, p *winState, seq uint64) {
 	r := s.rules[k.rule]
-	if r == nil || len(p.panes) == 0 {
+	if r == nil || p.n == 0 {
 		return
 	}
 	w := s.keyed[k]
@@ -128,11 +128,11 @@ func (s *shared) takePartial(k groupKey, p *winState, seq uint64) {
 			return
 		}
 		s.keys[k.rule]++
-		w = &winState{rule: r, key: k.key, domain: p.domain}
+		w = newWinState(r, k.key, p.domain)
 		s.keyed[k] = w
 	}
-	for i := len(p.panes) - 1; i >= 0; i-- { // what came after its window was judged: the worker's clock had passed it
-		at := p.panes[i]
+	for i := int(p.n) - 1; i >= 0; i-- { // what came after its window was judged: the worker's clock had passed it
+		at := p.number(i)
 		if r.window.gap == 0 {
 			at *= r.window.every
 		}
@@ -148,7 +148,8 @@ func (s *shared) takePartial(k groupKey, p *winState, seq uint64) {
 	w.take(p)
 	s.count.rules[r.global].takeDropped(w)
 	tardy := int64(math.MaxInt64)
-	for i, n := range p.panes {
+	for i := range int(p.n) {
+		n := p.number(i)
 		due := n + 1
 		switch {
 		case r.window.gap > 0:

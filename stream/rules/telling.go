@@ -59,13 +59,14 @@ func (t *telling) tell(s *winState, state int, at int64, v evidence, reason stri
 // tell moves a key's episode at the window that is judged first, and puts it out.
 func (w *windows) tell(s *winState, state string, at int64, reason string, f *frame, emit emitFunc) {
 	if state == "raised" {
-		s.raised, s.start = true, at
-		s.told = append(s.told, telling{id: at, start: at, from: s.rule.evidence(f, s.key, at)})
+		m := s.own()
+		s.raised, m.start = true, at
+		m.told = append(m.told, telling{id: at, start: at, from: s.rule.evidence(f, s.name(), at)})
 		s.tellBegun(at, reason, emit)
 		return
 	}
 	t := s.newest()
-	t.end, t.to, t.why = at, s.rule.evidence(f, s.key, s.start), reason
+	t.end, t.to, t.why = at, s.rule.evidence(f, s.name(), s.start), reason
 	s.raised = false
 	t.tell(s, toldCleared, at, t.to, reason, false, emit)
 }
@@ -76,7 +77,7 @@ func (s *winState) begin(start, at int64, v evidence, reason string, emit emitFu
 		s.amend(math.MinInt64, append(s.standing(), telling{start: start, began: at, from: v}), emit)
 		return
 	}
-	s.told = append(s.told, telling{id: start, start: start, began: at, from: v})
+	s.own().told = append(s.told, telling{id: start, start: start, began: at, from: v})
 	s.tellBegun(at, reason, emit)
 }
 
@@ -122,14 +123,16 @@ func (w *windows) correct(s *winState, from int64, f *frame, counts []ruleCounts
 		s.judged = max(s.judged, end)
 		w.step(s, end, &st, f, counts, func(state string, at int64, reason string) {
 			if state == "raised" {
-				all = append(all, telling{start: at, from: s.rule.evidence(f, s.key, at)})
+				all = append(all, telling{start: at, from: s.rule.evidence(f, s.name(), at)})
 				return
 			}
 			t := &all[len(all)-1]
-			t.end, t.to, t.why = at, s.rule.evidence(f, s.key, t.start), reason
+			t.end, t.to, t.why = at, s.rule.evidence(f, s.name(), t.start), reason
 		})
 	}
-	s.raised, s.start = st.raised, st.start
+	if s.raised = st.raised; st.start != s.start {
+		s.own().start = st.start
+	}
 	counts[s.rule.global].corrected += uint64(s.amend(from, all, emit))
 }
 
@@ -214,7 +217,9 @@ func (s *winState) amend(from int64, all []telling, emit emitFunc) (corrections 
 		}
 	}
 	slices.SortStableFunc(next, func(a, b telling) int { return cmp.Compare(a.start, b.start) })
-	s.told = next
+	if len(next) > 0 || s.told != nil {
+		s.own().told = next
+	}
 	s.affirm(last, emit)
 	return corrections
 }
@@ -261,6 +266,7 @@ func (s *winState) final(clock int64) {
 	})
 	if len(s.told) == 0 {
 		s.told = nil
+		s.slim()
 	}
 }
 

@@ -38,28 +38,62 @@ type boundLet struct {
 	cond    boolFunc // counts where true
 }
 
-// winState is what is known of one key's windows. It holds only panes with readings. What every reading and
-// every window looks at comes first.
+// winState is what is known of one key's windows. It holds only panes with readings. There is one for each of
+// many devices, which every reading and every window looks at: it is a line of memory, and what few have is in
+// winMore.
 type winState struct {
-	rule     *bound
-	dev      *device // nil for keys that span partitions
-	panes    []int64 // numbers of panes, sorted; of sessions, when each began
-	cells    []float64
-	back     []float64
-	front    int32 // so many panes hold what they and those behind them in front come to: see running
-	merged   int32 // so many panes are in front or in back
-	armed    int64 // when it is looked at next; 0: not
-	judged   int64 // the newest end of a window that was judged, Unix ms
-	raised   bool
-	gone     bool
+	rule          *bound
+	dev           *device  // nil for keys that span partitions
+	mem           *float64 // of the panes: see block
+	*winMore               // never nil; see own
+	armed         int64    // when it is looked at next; 0: not
+	judged        int64    // the newest end of a window that was judged, Unix ms
+	head, n, size uint32   // of the ring of panes: where the first is, how many there are and may be
+	raised        bool
+	gone          bool
+}
+
+// winMore is what the windows of a device that raise nothing have not.
+type winMore struct {
 	told     []telling // what late readings may still change, and what stands, which is last
 	start    int64     // the window's end that raised, Unix ms
 	tails    []int64   // of sessions, when each had its last reading
 	values   [][]kept
-	key      string
+	key      string    // "": the device's id
 	domain   string    // of keys that span partitions, the first by name
 	progress *progress // of a sequence; nil: none yet
 	dropped  uint64    // messages of a sequence that there was no room for, not counted yet
+}
+
+// noWinMore is that of keys with nothing of it; it is never written.
+var noWinMore = &winMore{}
+
+// newWinState is one of a key that has nothing yet.
+func newWinState(r *bound, key, domain string) *winState {
+	return &winState{rule: r, winMore: &winMore{key: key, domain: domain}}
+}
+
+// own gives the key a winMore of its own.
+func (s *winState) own() *winMore {
+	if s.winMore == noWinMore {
+		s.winMore = &winMore{}
+	}
+	return s.winMore
+}
+
+// slim lets go of a winMore of a device in which there is nothing any more.
+func (s *winState) slim() {
+	if m := s.winMore; s.dev != nil && m.key == "" && m.told == nil && m.tails == nil && m.values == nil && m.progress == nil && m.dropped == 0 {
+		s.winMore = noWinMore
+	}
+}
+
+// name is the key.
+func (s *winState) name() string {
+	if s.key == "" && s.dev != nil {
+		return s.dev.id
+	}
+	return s.key
 }
 
 func floorDiv(a, b int64) int64 {
@@ -87,32 +121,24 @@ func (s *winState) pane(at int64) int {
 	if w.gap > 0 {
 		return s.session(at, at)
 	}
-	n := floorDiv(at, w.every)
-	i := len(s.panes)
-	for i > 0 && s.panes[i-1] > n {
+	return s.paneOf(floorDiv(at, w.every))
+}
+
+// paneOf is the same for the number of a pane.
+func (s *winState) paneOf(n int64) int {
+	i := int(s.n)
+	for i > 0 {
+		last := s.number(i - 1)
+		if last == n {
+			return i - 1
+		}
+		if last < n {
+			break
+		}
 		i--
-	}
-	if i > 0 && s.panes[i-1] == n {
-		return i - 1
 	}
 	s.open(i, n)
 	return i
-}
-
-// open makes an empty pane at place i.
-func (s *winState) open(i int, n int64) {
-	w := s.rule.window
-	s.cells = slices.Grow(s.cells, w.width)[:len(s.cells)+w.width]
-	if i == len(s.panes) {
-		s.panes = append(s.panes, n)
-	} else {
-		s.panes = slices.Insert(s.panes, i, n)
-		copy(s.cells[(i+1)*w.width:], s.cells[i*w.width:])
-	}
-	for range w.samples {
-		s.values = slices.Insert(s.values, i*w.samples, nil)
-	}
-	w.start(s.cells[i*w.width : (i+1)*w.width])
 }
 
 // start empties the cells of a pane.
@@ -125,71 +151,32 @@ func (w *windowPlan) start(c []float64) {
 	}
 }
 
-// fromFront is the place of the first pane from number n on, which is among the first as a rule.
-func fromFront(panes []int64, n int64) int {
-	near := min(len(panes), 8)
-	for i, p := range panes[:near] {
-		if p >= n {
-			return i
-		}
-	}
-	i, _ := slices.BinarySearch(panes[near:], n)
-	return near + i
-}
-
-// fromBack is the same where it is among the last.
-func fromBack(panes []int64, n int64) int {
-	near := max(len(panes)-8, 0)
-	for i := len(panes); i > near; i-- {
-		if panes[i-1] < n {
-			return i
-		}
-	}
-	i, _ := slices.BinarySearch(panes[:near], n)
-	return i
-}
-
 // session returns the place of the session that has [first, last], joined of all that it touches.
 func (s *winState) session(first, last int64) int {
 	w := s.rule.window
 	i := 0
-	for i < len(s.panes) && s.tails[i]+w.gap <= first {
+	for i < int(s.n) && s.tails[i]+w.gap <= first {
 		i++
 	}
-	if i == len(s.panes) || last+w.gap <= s.panes[i] {
+	if i == int(s.n) || last+w.gap <= s.number(i) {
 		s.open(i, first)
-		s.tails = slices.Insert(s.tails, i, last)
+		s.own().tails = slices.Insert(s.tails, i, last)
 		return i
 	}
-	s.panes[i], s.tails[i] = min(s.panes[i], first), max(s.tails[i], last)
-	for i+1 < len(s.panes) && s.panes[i+1] < s.tails[i]+w.gap {
+	s.setNumber(i, min(s.number(i), first))
+	s.tails[i] = max(s.tails[i], last)
+	for i+1 < int(s.n) && s.number(i+1) < s.tails[i]+w.gap {
 		s.tails[i] = max(s.tails[i], s.tails[i+1])
-		s.mergeInto(i, s.cells[(i+1)*w.width:(i+2)*w.width], s.values[(i+1)*w.samples:(i+2)*w.samples])
+		s.mergeInto(i, s.cells(i+1), s.values[(i+1)*w.samples:(i+2)*w.samples])
 		s.drop(i+1, i+2)
 	}
 	return i
 }
 
-// drop takes panes [from, to) out.
-func (s *winState) drop(from, to int) {
-	w := s.rule.window
-	if s.merged > 0 {
-		s.leave(from, to)
-	}
-	s.panes = append(s.panes[:from], s.panes[to:]...)
-	if w.gap > 0 {
-		s.tails = append(s.tails[:from], s.tails[to:]...)
-	}
-	s.cells = append(s.cells[:from*w.width], s.cells[to*w.width:]...)
-	if w.samples > 0 {
-		s.values = slices.Delete(s.values, from*w.samples, to*w.samples)
-	}
-}
-
 // mergeInto adds what another pane kept to pane i.
 func (s *winState) mergeInto(i int, c []float64, values [][]kept) {
 	w := s.rule.window
-	w.merge(s.cells[i*w.width:(i+1)*w.width], s.values[i*w.samples:(i+1)*w.samples], c, values)
+	w.merge(s.cells(i), s.values[i*w.samples:(i+1)*w.samples], c, values)
 }
 
 func (w *windowPlan) merge(c []float64, values [][]kept, oc []float64, ov [][]kept) {
@@ -248,8 +235,7 @@ func (s *winState) add(f *frame, at int64, device uint64) bool {
 			s.values[at] = insert(s.values[at], kept{hash, v})
 			continue
 		}
-		first := pane*w.width + l.at
-		l.agg.add(s.cells[first:first+cells[l.agg]], v, at, float64(device>>11))
+		l.agg.add(s.cells(pane)[l.at:l.at+cells[l.agg]], v, at, float64(device>>11))
 	}
 	return pane >= 0
 }
@@ -257,17 +243,17 @@ func (s *winState) add(f *frame, at int64, device uint64) bool {
 // take adds all that o has: what readings of one round came to.
 func (s *winState) take(o *winState) {
 	w := s.rule.window
-	for j, n := range o.panes {
+	for j := range int(o.n) {
 		var i int
 		if w.gap > 0 {
-			i = s.session(n, o.tails[j])
+			i = s.session(o.number(j), o.tails[j])
 		} else {
-			i = s.pane(n * w.every)
+			i = s.paneOf(o.number(j))
 		}
-		s.mergeInto(i, o.cells[j*w.width:(j+1)*w.width], o.values[j*w.samples:(j+1)*w.samples])
+		s.mergeInto(i, o.cells(j), o.values[j*w.samples:(j+1)*w.samples])
 	}
 	if s.domain == "" || o.domain < s.domain {
-		s.domain = o.domain
+		s.own().domain = o.domain
 	}
 }
 
@@ -278,7 +264,7 @@ func (s *winState) due(after int64) int64 {
 	if w.sequence != nil {
 		return s.dueSequence()
 	}
-	if len(s.panes) == 0 {
+	if s.n == 0 {
 		return 0
 	}
 	if w.gap > 0 {
@@ -289,14 +275,19 @@ func (s *winState) due(after int64) int64 {
 		}
 		return 0
 	}
-	next, q := int64(math.MaxInt64), floorDiv(after, w.every)
-	if i := fromBack(s.panes, q); i < len(s.panes) {
-		next = (s.panes[i] + 1) * w.every
-	}
-	if i := fromFront(s.panes, q-w.panes); i < len(s.panes) {
-		next = min(next, (s.panes[i]+1+w.panes)*w.every)
-	} else {
+	q := floorDiv(after, w.every)
+	return s.dueBehind(s.fromFront(q-w.panes), s.fromBack(q))
+}
+
+// dueBehind is due where the window's panes are [first, last).
+func (s *winState) dueBehind(first, last int) int64 {
+	w := s.rule.window
+	if first == int(s.n) {
 		return 0
+	}
+	next := (s.number(first) + 1 + w.panes) * w.every
+	if last < int(s.n) {
+		next = min(next, (s.number(last)+1)*w.every)
 	}
 	return next
 }
@@ -308,11 +299,11 @@ func (s *winState) window(end, clock int64, lets []float64, c []float64, values 
 	var first, last int // of its panes, and the one behind
 	if w.gap > 0 {
 		first, _ = slices.BinarySearch(s.tails, end-w.gap)
-		from, to, last = s.panes[first], s.tails[first], first+1
+		from, to, last = s.number(first), s.tails[first], first+1
 	} else {
 		from, to = end-w.size, end
 		n := floorDiv(end, w.every)
-		first, last = fromFront(s.panes, n-w.panes), fromBack(s.panes, n)
+		first, last = s.fromFront(n-w.panes), s.fromBack(n)
 	}
 	if w.runs() {
 		s.running(first, last, floorDiv(min(clock, end), w.every), c)
@@ -320,7 +311,7 @@ func (s *winState) window(end, clock int64, lets []float64, c []float64, values 
 		w.start(c)
 		clear(values)
 		for i := first; i < last; i++ {
-			w.merge(c, values, s.cells[i*w.width:(i+1)*w.width], s.values[i*w.samples:(i+1)*w.samples])
+			w.merge(c, values, s.cells(i), s.values[i*w.samples:(i+1)*w.samples])
 		}
 	}
 	for i := range w.lets {
@@ -338,84 +329,22 @@ func (s *winState) window(end, clock int64, lets []float64, c []float64, values 
 	return from, to, last > first
 }
 
-// forget drops the panes that are in no window which ends after a time. Where windows are kept up it waits until
-// there are several, for to drop some moves the others.
+// forget drops the panes that are in no window which ends after a time.
 func (s *winState) forget(clock int64) {
 	w, n := s.rule.window, 0
 	if w.gap > 0 {
-		for n < len(s.panes) && s.tails[n]+w.gap <= clock {
+		for n < int(s.n) && s.tails[n]+w.gap <= clock {
 			n++
 		}
 	} else {
-		for n < len(s.panes) && (s.panes[n]+1+w.panes)*w.every <= clock {
+		for n < int(s.n) && (s.number(n)+1+w.panes)*w.every <= clock {
 			n++
 		}
 	}
-	if full := len(s.panes) == cap(s.panes) || len(s.cells)+w.width > cap(s.cells); n > 0 && (full || n >= int(s.front)) {
+	if n > 0 {
 		s.drop(0, n)
 	}
 	s.final(clock)
-}
-
-// runs reports whether a key's windows are kept up from one to the next and not made of all their panes.
-func (w *windowPlan) runs() bool {
-	return w.gap == 0 && w.sequence == nil && w.samples == 0 && w.panes > 4
-}
-
-// running makes c the window of panes [first, last). Of the panes before number still, to which no reading
-// can come any more, it keeps a queue of two stacks: in front each pane holds what it and all panes behind it
-// in front come to, so that the oldest may leave; in back is one sum of the panes since. When all of the front
-// has left the back becomes it. So a pane is merged twice in its life, however long the window, and nothing is
-// ever subtracted, which would leave rounding errors and is not possible for min and max. The few panes since
-// are merged each time.
-func (s *winState) running(first, last int, still int64, c []float64) {
-	w := s.rule.window
-	cells := func(i int) []float64 { return s.cells[i*w.width : (i+1)*w.width] }
-	fixed := fromBack(s.panes, still)
-	front, merged := int(s.front), int(s.merged)
-	if front == 0 && fixed > 0 {
-		for i := fixed - 2; i >= 0; i-- {
-			w.merge(cells(i), nil, cells(i+1), nil)
-		}
-		front, merged = fixed, fixed
-	}
-	if merged < fixed {
-		if s.back == nil {
-			s.back = make([]float64, w.width)
-		}
-		if merged == front {
-			copy(s.back, cells(merged))
-			merged++
-		}
-		for ; merged < fixed; merged++ {
-			w.merge(s.back, nil, cells(merged), nil)
-		}
-	}
-	s.front, s.merged = int32(front), int32(merged)
-	switch {
-	case first < front:
-		copy(c, cells(first))
-		if first = merged; merged > front {
-			w.merge(c, nil, s.back, nil)
-		}
-	case first == front && merged > front:
-		copy(c, s.back)
-		first = merged
-	default:
-		w.start(c)
-	}
-	for i := first; i < last; i++ {
-		w.merge(c, nil, cells(i), nil)
-	}
-}
-
-// leave notes that panes [from, to), the oldest, go; where they are more than the front, the rest becomes it.
-func (s *winState) leave(from, to int) {
-	if gone := int32(to - from); from == 0 && gone <= s.front {
-		s.front, s.merged = s.front-gone, s.merged-gone
-	} else {
-		s.front, s.merged = 0, 0
-	}
 }
 
 // A calendar says which keys are to be looked at when. A key is in it for the time it is armed with;

@@ -163,7 +163,7 @@ func (w *windows) look(s *winState, at int64, f *frame, counts []ruleCounts, emi
 func (w *windows) next(s *winState) {
 	if next := s.due(s.judged); next != 0 {
 		w.arm(s, next)
-	} else if len(s.panes) > 0 || len(s.told) > 0 && !(s.raised && len(s.told) == 1) {
+	} else if s.n > 0 || len(s.told) > 0 && !(s.raised && len(s.told) == 1) {
 		w.calendar.arm(s, s.judged+w.lateness+1) // to forget them
 	}
 }
@@ -228,7 +228,7 @@ func (s *winState) about() *device {
 	}
 	a := &devices.Asset{}
 	if s.rule.Key == "zone" {
-		a.Zone = s.key
+		a.Zone = s.name()
 	}
 	return &device{home: &home{domain: s.domain}, more: nothing, asset: a}
 }
@@ -236,15 +236,15 @@ func (s *winState) about() *device {
 // event is news of a key that is not of one device of a shard; received is the newest receipt, Unix ms.
 func (s *winState) event(n news, received int64) batch.Event {
 	r := s.rule
-	ev := r.event(n.state, s.key, n.id, n.at, max(received, n.at), n.evidence, 0, n.reason)
+	ev := r.event(n.state, s.name(), n.id, n.at, max(received, n.at), n.evidence, 0, n.reason)
 	ev.Domain = cmp.Or(r.Domain, s.domain)
 	switch r.Key {
 	case "zone":
-		ev.Zone = s.key
+		ev.Zone = s.name()
 	case "domain":
-		ev.Domain = s.key
+		ev.Domain = s.name()
 	case "device", "camera":
-		ev.Device, ev.Zone = s.key, s.about().zone()
+		ev.Device, ev.Zone = s.name(), s.about().zone()
 	}
 	return ev
 }
@@ -346,7 +346,7 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 		}
 		w := d.windows[r.window.slot]
 		if w == nil {
-			w = &winState{rule: r, key: d.id, dev: d}
+			w = &winState{rule: r, dev: d, winMore: noWinMore}
 			d.windows[r.window.slot] = w
 		}
 		if w.add(f, at, d.hashed()) {
@@ -369,8 +369,10 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 
 // takeDropped counts what a key of a sequence had no room for.
 func (c *ruleCounts) takeDropped(w *winState) {
-	c.dropped += w.dropped
-	w.dropped = 0
+	if w.dropped > 0 {
+		c.dropped += w.dropped
+		w.dropped = 0
+	}
 }
 
 // firstDue is when the first window with a reading at a time is over.
@@ -397,7 +399,7 @@ func (s *shard) readShared(d *device, r *bound, at int64) {
 	k := groupKey{r.ID, key}
 	w := s.partials[k]
 	if w == nil {
-		w = &winState{rule: r, key: key, domain: d.domain}
+		w = newWinState(r, key, d.domain)
 		if s.partials == nil {
 			s.partials = map[groupKey]*winState{}
 		}

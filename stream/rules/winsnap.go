@@ -34,7 +34,7 @@ func (w *writer) windows(open []*winState) {
 	w.uint(uint64(len(open)))
 	for _, s := range open {
 		w.uint(uint64(index[s.rule.ID]))
-		w.text(s.key)
+		w.text(s.name())
 		if s.dev != nil {
 			w.text(s.dev.domain)
 		} else {
@@ -48,16 +48,19 @@ func (w *writer) windows(open []*winState) {
 		}
 		w.time(s.judged)
 		w.told(s.told)
-		w.uint(uint64(len(s.panes)))
-		w.uint(uint64(s.front))
-		for i, n := range s.panes {
-			w.int(n)
+		w.uint(uint64(s.n))
+		front, _ := s.merged()
+		w.uint(uint64(front))
+		for i := range int(s.n) {
+			w.int(s.number(i))
 			if s.rule.window.gap > 0 {
 				w.int(s.tails[i])
 			}
 		}
-		for _, v := range s.cells {
-			w.number(v)
+		for i := range int(s.n) {
+			for _, v := range s.cells(i) {
+				w.number(v)
+			}
 		}
 		w.progress(s.progress)
 		for _, all := range s.values {
@@ -128,7 +131,7 @@ func (r *reader) windows(take func(s *winState)) {
 			r.bad = true
 			return
 		}
-		s := &winState{rule: rules[i], key: r.text(), domain: r.text()}
+		s := newWinState(rules[i], r.text(), r.text())
 		if at, ok := r.seen(); ok {
 			s.raised, s.start = true, at
 		}
@@ -139,22 +142,30 @@ func (r *reader) windows(take func(s *winState)) {
 		}
 		plan := s.rule.window
 		panes := r.count()
+		front := 0
 		if r.version >= 6 {
-			s.front = int32(min(r.uint(), math.MaxInt32))
-			s.merged = s.front // the back is made again
+			front = int(min(r.uint(), math.MaxInt32))
 		}
-		if panes*(plan.width+plan.samples) > len(r.b) {
+		if panes*(1+plan.width+plan.samples) > len(r.b) || front > panes {
 			r.bad = true
 			return
 		}
-		for range panes {
-			s.panes = append(s.panes, r.int())
+		if panes > 0 {
+			s.reserve(panes)
+			s.n = uint32(panes)
+			s.setMerged(front, front) // the back is made again
+		}
+		for i := range panes {
+			s.setNumber(i, r.int())
 			if plan.gap > 0 {
 				s.tails = append(s.tails, r.int())
 			}
 		}
-		for range panes * plan.width {
-			s.cells = append(s.cells, r.number())
+		for i := range panes {
+			c := s.cells(i)
+			for j := range c {
+				c[j] = r.number()
+			}
 		}
 		s.progress = r.progress()
 		for range panes * plan.samples {
@@ -187,11 +198,9 @@ func (s *winState) sound() bool {
 		return false
 	}
 	const far = 1 << 43 // 278 years of milliseconds
-	if s.front < 0 || int(s.front) > len(s.panes) {
-		return false
-	}
-	for i, n := range s.panes {
-		if n < -far || n > far || i > 0 && n <= s.panes[i-1] {
+	for i := range int(s.n) {
+		n := s.number(i)
+		if n < -far || n > far || i > 0 && n <= s.number(i-1) {
 			return false
 		}
 		if s.tails != nil && (s.tails[i] < n || s.tails[i] > far) {
@@ -210,7 +219,7 @@ func (s *winState) sound() bool {
 func (s *winState) fits(r *bound) bool {
 	return r != nil && r.window != nil && r.logic == s.rule.logic && r.window.width == s.rule.window.width &&
 		(s.progress == nil || r.window.sequence != nil && len(s.progress.chains) == len(r.window.sequence.names)) &&
-		(r.window.sequence == nil || soundBits(s.cells)) && r.window.samples == s.rule.window.samples && r.window.gap == s.rule.window.gap
+		(r.window.sequence == nil || s.soundBits()) && r.window.samples == s.rule.window.samples && r.window.gap == s.rule.window.gap
 }
 
 func (s *shard) readOpenWindows(r *reader) {
@@ -234,6 +243,8 @@ func (s *shard) readOpenWindows(r *reader) {
 		if w.rule = pl.rules[i]; r.version < 8 {
 			w.judged = s.windows.clock
 		}
+		w.key, w.domain = "", "" // the device's
+		w.slim()
 		if w.dev.windows == nil {
 			w.dev.own().windows = make([]*winState, pl.windows)
 		}
@@ -278,6 +289,11 @@ func (s *shared) readOpenWindows(r *reader) {
 }
 
 // soundBits reports whether cells are the bits of occurrences.
-func soundBits(cells []float64) bool {
-	return !slices.ContainsFunc(cells, func(v float64) bool { return !(v >= 0 && v < 1<<(maxSteps+2)) })
+func (s *winState) soundBits() bool {
+	for i := range int(s.n) {
+		if v := s.cells(i)[0]; !(v >= 0 && v < 1<<(maxSteps+2)) {
+			return false
+		}
+	}
+	return true
 }

@@ -1,0 +1,213 @@
+package rules
+
+import (
+	"math"
+	"slices"
+	"unsafe"
+)
+
+// The panes of a key lie in one run of memory, as a ring, each pane's number before its cells: so what a reading
+// or a window looks at is a line of memory or two, the oldest goes without the others being moved, and the block
+// of a key is never much larger than what it has in it. The run begins with a place that is no pane: there are how
+// many panes are in front and merged, and the back (see running).
+
+// block is the memory of the panes, of which each takes a place of stride numbers.
+func (s *winState) block(stride int) []float64 { return unsafe.Slice(s.mem, (1+int(s.size))*stride) }
+
+// place is where in the block pane i begins.
+func (s *winState) place(i, stride int) int {
+	if i += int(s.head); i >= int(s.size) {
+		i -= int(s.size)
+	}
+	return (1 + i) * stride
+}
+
+// number is that of pane i; of sessions and sequences when it began.
+func (s *winState) number(i int) int64 {
+	stride := s.rule.window.width + 1
+	return int64(math.Float64bits(s.block(stride)[s.place(i, stride)]))
+}
+
+func (s *winState) setNumber(i int, n int64) {
+	stride := s.rule.window.width + 1
+	s.block(stride)[s.place(i, stride)] = math.Float64frombits(uint64(n))
+}
+
+// cells are what pane i holds.
+func (s *winState) cells(i int) []float64 {
+	stride := s.rule.window.width + 1
+	at := s.place(i, stride)
+	return s.block(stride)[at+1 : at+stride]
+}
+
+// whole is number and cells of pane i.
+func (s *winState) whole(i int) []float64 {
+	stride := s.rule.window.width + 1
+	at := s.place(i, stride)
+	return s.block(stride)[at : at+stride]
+}
+
+// back is what the panes behind the front come to that are merged.
+func (s *winState) back() []float64 { return s.block(s.rule.window.width + 1)[1 : 1+s.rule.window.width] }
+
+// merged are so many panes in front, which hold what they and those behind them in front come to, and so many in
+// front or in back.
+func (s *winState) merged() (front, all int) {
+	if s.mem == nil {
+		return 0, 0
+	}
+	bits := math.Float64bits(*s.mem)
+	return int(uint32(bits)), int(bits >> 32)
+}
+
+func (s *winState) setMerged(front, all int) {
+	if s.mem != nil {
+		*s.mem = math.Float64frombits(uint64(front) | uint64(all)<<32)
+	}
+}
+
+// reserve makes room for so many panes in all.
+func (s *winState) reserve(n int) {
+	if n <= int(s.size) {
+		return
+	}
+	stride := s.rule.window.width + 1
+	next := slices.Grow([]float64(nil), (1+n)*stride)
+	next = next[:cap(next)/stride*stride] // all that the allocator gives
+	if s.mem != nil {
+		copy(next, s.block(stride)[:stride])
+	}
+	for i := range int(s.n) {
+		copy(next[(1+i)*stride:], s.whole(i))
+	}
+	s.mem, s.size, s.head = unsafe.SliceData(next), uint32(len(next)/stride-1), 0
+}
+
+// open makes an empty pane at place i.
+func (s *winState) open(i int, n int64) {
+	w := s.rule.window
+	if s.n == s.size {
+		s.reserve(int(s.n) + max(2, int(s.n)/8))
+	}
+	s.n++
+	for j := int(s.n) - 1; j > i; j-- {
+		copy(s.whole(j), s.whole(j-1))
+	}
+	s.setNumber(i, n)
+	w.start(s.cells(i))
+	if w.samples > 0 {
+		s.own().values = slices.Insert(s.values, i*w.samples, make([][]kept, w.samples)...)
+	}
+}
+
+// drop takes panes [from, to) out.
+func (s *winState) drop(from, to int) {
+	w := s.rule.window
+	if front, all := s.merged(); all > 0 {
+		if from == 0 && to <= front {
+			s.setMerged(front-to, all-to)
+		} else { // the rest becomes the front
+			s.setMerged(0, 0)
+		}
+	}
+	if from == 0 {
+		if s.head += uint32(to); s.head >= s.size {
+			s.head -= s.size
+		}
+	} else {
+		for i := to; i < int(s.n); i++ {
+			copy(s.whole(from+i-to), s.whole(i))
+		}
+	}
+	s.n -= uint32(to - from)
+	if w.gap > 0 {
+		s.own().tails = slices.Delete(s.tails, from, to)
+	}
+	if w.samples > 0 {
+		s.own().values = slices.Delete(s.values, from*w.samples, to*w.samples)
+	}
+}
+
+// fromFront is the place of the first pane from number n on, which is among the first as a rule.
+func (s *winState) fromFront(n int64) int {
+	count := int(s.n)
+	near := min(count, 8)
+	for i := range near {
+		if s.number(i) >= n {
+			return i
+		}
+	}
+	return s.search(near, count, n)
+}
+
+// fromBack is the same where it is among the last.
+func (s *winState) fromBack(n int64) int {
+	near := max(int(s.n)-8, 0)
+	for i := int(s.n); i > near; i-- {
+		if s.number(i-1) < n {
+			return i
+		}
+	}
+	return s.search(0, near, n)
+}
+
+// search is the place of the first pane of [from, to) from number n on.
+func (s *winState) search(from, to int, n int64) int {
+	for from < to {
+		if mid := (from + to) / 2; s.number(mid) < n {
+			from = mid + 1
+		} else {
+			to = mid
+		}
+	}
+	return from
+}
+
+// runs reports whether a key's windows are kept up from one to the next and not made of all their panes.
+func (w *windowPlan) runs() bool {
+	return w.gap == 0 && w.sequence == nil && w.samples == 0 && w.panes > 4
+}
+
+// running makes c the window of panes [first, last). Of the panes before number still, to which no reading
+// can come any more, it keeps a queue of two stacks: in front each pane holds what it and all panes behind it
+// in front come to, so that the oldest may leave; in back is one sum of the panes since. When all of the front
+// has left the back becomes it. So a pane is merged twice in its life, however long the window, and nothing is
+// ever subtracted, which would leave rounding errors and is not possible for min and max. The few panes since
+// are merged each time.
+func (s *winState) running(first, last int, still int64, c []float64) {
+	w := s.rule.window
+	fixed := s.fromBack(still)
+	front, merged := s.merged()
+	if front == 0 && fixed > 0 {
+		for i := fixed - 2; i >= 0; i-- {
+			w.merge(s.cells(i), nil, s.cells(i+1), nil)
+		}
+		front, merged = fixed, fixed
+	}
+	if merged < fixed {
+		back := s.back()
+		if merged == front {
+			copy(back, s.cells(merged))
+			merged++
+		}
+		for ; merged < fixed; merged++ {
+			w.merge(back, nil, s.cells(merged), nil)
+		}
+	}
+	s.setMerged(front, merged)
+	switch {
+	case first < front:
+		copy(c, s.cells(first))
+		if first = merged; merged > front {
+			w.merge(c, nil, s.back(), nil)
+		}
+	case first == front && merged > front:
+		copy(c, s.back())
+		first = merged
+	default:
+		w.start(c)
+	}
+	for i := first; i < last; i++ {
+		w.merge(c, nil, s.cells(i), nil)
+	}
+}
