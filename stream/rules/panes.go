@@ -3,6 +3,7 @@ package rules
 import (
 	"math"
 	"slices"
+	"sort"
 	"unsafe"
 )
 
@@ -12,43 +13,33 @@ import (
 // many panes are in front and merged, and the back (see running).
 
 // block is the memory of the panes, of which each takes a place of stride numbers.
-func (s *winState) block(stride int) []float64 { return unsafe.Slice(s.mem, (1+int(s.size))*stride) }
+func (s *winState) block() []float64 { return unsafe.Slice(s.mem, (1+s.size)*uint32(s.stride)) }
 
 // place is where in the block pane i begins.
-func (s *winState) place(i, stride int) int {
-	if i += int(s.head); i >= int(s.size) {
-		i -= int(s.size)
+func (s *winState) place(i int) uint32 {
+	at := uint32(i) + s.head
+	if at >= s.size {
+		at -= s.size
 	}
-	return (1 + i) * stride
+	return (1 + at) * uint32(s.stride)
 }
 
 // number is that of pane i; of sessions and sequences when it began.
-func (s *winState) number(i int) int64 {
-	stride := s.rule.window.width + 1
-	return int64(math.Float64bits(s.block(stride)[s.place(i, stride)]))
-}
+func (s *winState) number(i int) int64 { return int64(math.Float64bits(s.block()[s.place(i)])) }
 
-func (s *winState) setNumber(i int, n int64) {
-	stride := s.rule.window.width + 1
-	s.block(stride)[s.place(i, stride)] = math.Float64frombits(uint64(n))
-}
+func (s *winState) setNumber(i int, n int64) { s.block()[s.place(i)] = math.Float64frombits(uint64(n)) }
 
 // cells are what pane i holds.
-func (s *winState) cells(i int) []float64 {
-	stride := s.rule.window.width + 1
-	at := s.place(i, stride)
-	return s.block(stride)[at+1 : at+stride]
-}
+func (s *winState) cells(i int) []float64 { return s.whole(i)[1:] }
 
 // whole is number and cells of pane i.
 func (s *winState) whole(i int) []float64 {
-	stride := s.rule.window.width + 1
-	at := s.place(i, stride)
-	return s.block(stride)[at : at+stride]
+	at := s.place(i)
+	return s.block()[at : at+uint32(s.stride)]
 }
 
 // back is what the panes behind the front come to that are merged.
-func (s *winState) back() []float64 { return s.block(s.rule.window.width + 1)[1 : 1+s.rule.window.width] }
+func (s *winState) back() []float64 { return s.block()[1:s.stride] }
 
 // merged are so many panes in front, which hold what they and those behind them in front come to, and so many in
 // front or in back.
@@ -71,11 +62,12 @@ func (s *winState) reserve(n int) {
 	if n <= int(s.size) {
 		return
 	}
-	stride := s.rule.window.width + 1
+	s.stride = uint16(s.rule.window.width) + 1
+	stride := int(s.stride)
 	next := slices.Grow([]float64(nil), (1+n)*stride)
 	next = next[:cap(next)/stride*stride] // all that the allocator gives
 	if s.mem != nil {
-		copy(next, s.block(stride)[:stride])
+		copy(next, s.block()[:stride])
 	}
 	for i := range int(s.n) {
 		copy(next[(1+i)*stride:], s.whole(i))
@@ -93,8 +85,9 @@ func (s *winState) open(i int, n int64) {
 	for j := int(s.n) - 1; j > i; j-- {
 		copy(s.whole(j), s.whole(j-1))
 	}
-	s.setNumber(i, n)
-	w.start(s.cells(i))
+	pane := s.whole(i)
+	pane[0] = math.Float64frombits(uint64(n))
+	w.start(pane[1:])
 	if w.samples > 0 {
 		s.own().values = slices.Insert(s.values, i*w.samples, make([][]kept, w.samples)...)
 	}
@@ -128,39 +121,28 @@ func (s *winState) drop(from, to int) {
 	}
 }
 
-// fromFront is the place of the first pane from number n on, which is among the first as a rule.
-func (s *winState) fromFront(n int64) int {
-	count := int(s.n)
-	near := min(count, 8)
-	for i := range near {
-		if s.number(i) >= n {
-			return i
-		}
-	}
-	return s.search(near, count, n)
-}
-
-// fromBack is the same where it is among the last.
-func (s *winState) fromBack(n int64) int {
+// endedBy is how many of the first panes are over by a time, Unix ms, at which nearly all are.
+func (s *winState) endedBy(at int64) int {
+	every := s.rule.window.every
 	near := max(int(s.n)-8, 0)
 	for i := int(s.n); i > near; i-- {
-		if s.number(i-1) < n {
+		if (s.number(i-1)+1)*every <= at {
 			return i
 		}
 	}
-	return s.search(0, near, n)
+	return sort.Search(near, func(i int) bool { return (s.number(i)+1)*every > at })
 }
 
-// search is the place of the first pane of [from, to) from number n on.
-func (s *winState) search(from, to int, n int64) int {
-	for from < to {
-		if mid := (from + to) / 2; s.number(mid) < n {
-			from = mid + 1
-		} else {
-			to = mid
+// leftBy is how many of the first panes are in no window that ends after a time, few as a rule.
+func (s *winState) leftBy(at int64) int {
+	w := s.rule.window
+	near := min(int(s.n), 8)
+	for i := range near {
+		if (s.number(i)+1+w.panes)*w.every > at {
+			return i
 		}
 	}
-	return from
+	return near + sort.Search(int(s.n)-near, func(i int) bool { return (s.number(near+i)+1+w.panes)*w.every > at })
 }
 
 // runs reports whether a key's windows are kept up from one to the next and not made of all their panes.
@@ -168,7 +150,7 @@ func (w *windowPlan) runs() bool {
 	return w.gap == 0 && w.sequence == nil && w.samples == 0 && w.panes > 4
 }
 
-// running makes c the window of panes [first, last). Of the panes before number still, to which no reading
+// running makes c the window of panes [first, last). Of the panes over by still, to which no reading
 // can come any more, it keeps a queue of two stacks: in front each pane holds what it and all panes behind it
 // in front come to, so that the oldest may leave; in back is one sum of the panes since. When all of the front
 // has left the back becomes it. So a pane is merged twice in its life, however long the window, and nothing is
@@ -176,7 +158,7 @@ func (w *windowPlan) runs() bool {
 // are merged each time.
 func (s *winState) running(first, last int, still int64, c []float64) {
 	w := s.rule.window
-	fixed := s.fromBack(still)
+	fixed := s.endedBy(still)
 	front, merged := s.merged()
 	if front == 0 && fixed > 0 {
 		for i := fixed - 2; i >= 0; i-- {

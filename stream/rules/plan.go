@@ -53,7 +53,8 @@ type metricPlan struct {
 	quick bool // a message of it alone may go the quick way
 	pure  bool // no test is a closure
 	tests []test
-	id    int // in the program
+	fills []*bound // rules whose windows take it
+	id    int      // in the program
 }
 
 type bitset []uint64
@@ -259,6 +260,9 @@ func (pl *plan) bind(b *binder, r *bound) {
 		r.test = b.test(r, c.when)
 		if r.when = guardedBool(r.Rule, r.bare.when); r.test.form != formOther {
 			r.when = r.test.eval // which cannot panic
+			if w := r.window; w != nil {
+				w.quick = w.runs() && r.Schedule == nil
+			}
 		}
 	}
 	if c.clear != nil {

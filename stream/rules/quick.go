@@ -142,13 +142,17 @@ func (pl *plan) layQuick() {
 		everyMessage = everyMessage || pl.always[i]|pl.counting[i] != 0
 	}
 	for _, m := range pl.metrics {
-		m.quick = !everyMessage && m.text < 0 && m.series == nil && m.windows == nil && pl.fences == nil && !m.posts
+		m.quick = !everyMessage && m.text < 0 && m.series == nil && pl.fences == nil && !m.posts
 		m.pure = true
 		for i, r := range pl.rules {
 			if m.rules[i/64]>>(i%64)&1 == 1 {
 				m.tests = append(m.tests, r.test)
 				m.quick = m.quick && !r.asks()
 				m.pure = m.pure && r.test.form != formOther
+			}
+			if m.windows != nil && m.windows.has(i) {
+				m.fills = append(m.fills, r)
+				m.quick = m.quick && r.fills(m.num)
 			}
 		}
 	}
@@ -218,6 +222,9 @@ func (s *shard) quickRows(o *batch.Observations, i, end int) int {
 		nums[m.num], *seen = v, float64(at)
 		if m.settles != "" {
 			s.keepOne(d, m, at, v, quality)
+		}
+		if m.fills != nil {
+			s.fill(d, m.fills, at, v)
 		}
 		if tests == 0 {
 			continue

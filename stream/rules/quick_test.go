@@ -28,6 +28,10 @@ rules:
   - {id: of_y, when: y < 1, for: 5s}
   - {id: zone, when: x > 5, key: domain}
   - {id: silent, absent: 20s}
+  - {id: slides, window: {type: sliding, size: 8s}, let: {v: avg(x), hi: max(x), n: count(x)}, when: v > 4.3 || n > 9}
+  - {id: ends, window: {type: hopping, size: 10s, every: 1s}, let: {a: first(y), b: last(y), d: stddev(y)}, when: b < 3 && a >= 3, clear: d < 1}
+  - {id: tumbles, window: {type: tumbling, size: 5s}, let: {v: sum(y), lo: min(y)}, when: v > 40}
+  - {id: both_of, window: {type: tumbling, size: 5s}, let: {v: sum(z), w: count(z * 2)}, when: v > 4 * w}
 `
 	set := mustParse(t, text[1:])
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -36,6 +40,11 @@ rules:
 		pl.unread.quick = false
 		for _, m := range pl.metrics {
 			m.quick = false
+		}
+		for _, r := range pl.rules {
+			if r.window != nil {
+				r.window.quick = false
+			}
 		}
 	}
 	var events [2][]string
@@ -90,6 +99,9 @@ rules:
 	}
 	if !reflect.DeepEqual(a, b) {
 		t.Errorf("stats\n%+v\nand the long way\n%+v", a, b)
+	}
+	if n := noWinMore; n.told != nil || n.tails != nil || n.values != nil || n.key != "" || n.domain != "" || n.progress != nil || n.start != 0 || n.dropped != 0 {
+		t.Errorf("%+v was written", *n)
 	}
 	if n := nothing; n.texts != nil || n.windows != nil || n.series != nil || n.keys != nil || n.hash != 0 {
 		t.Errorf("%+v was written", *n)

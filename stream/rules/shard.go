@@ -61,6 +61,7 @@ type shard struct {
 	homed   []*home
 	held    []*device // nil: not looked for, or not there
 	wanted  wanted
+	filling bool          // devices of it have windows
 	metrics []*metricPlan // [domain][metric]
 	stamps  []uint32      // by metric: the message that had it last
 	stamp   uint32
@@ -214,8 +215,11 @@ func (s *shard) messageEnd(o *batch.Observations, first int) (end int, quality u
 // begin looks up what the batch's dictionaries name.
 func (s *shard) begin(o *batch.Observations) {
 	s.homed = s.homed[:0]
+	s.filling = false
 	for _, domain := range o.Domain.Values {
-		s.homed = append(s.homed, s.home(domain))
+		h := s.home(domain)
+		s.homed = append(s.homed, h)
+		s.filling = s.filling || h.plan.windows > 0
 	}
 	s.held = zeroed(s.held, len(o.Device.Values))
 	s.metrics = zeroed(s.metrics, len(o.Domain.Values)*len(o.Metric.Values))
@@ -251,7 +255,9 @@ func (s *shard) lookUp(o *batch.Observations, row int) (end int) {
 			some += *d.slots // so that it is near when it is wanted
 		}
 	}
-	w.some = some
+	if w.some = some; s.filling {
+		w.some += w.nearWindows(n)
+	}
 	for i, d := range w.devs[:n] {
 		if code := w.codes[i]; d != nil && w.ids[i] == o.Device.Values[code] {
 			s.held[code] = d // of another domain perhaps, which is seen when it is used

@@ -25,6 +25,8 @@ type windowPlan struct {
 	samples          int           // samples of values a pane
 	sequence         *sequencePlan // nil for windows
 	slot             int           // among the windows of a device
+	ties             bool          // an aggregate tells devices apart
+	quick            bool          // see windows.quickLook
 	waits            bool          // windows are judged once, when no reading of theirs can come any more
 }
 
@@ -33,9 +35,25 @@ type boundLet struct {
 	agg     aggregate
 	percent float64
 	at      int // of its first number, or of its sample
+	slot    int // of the metric that it is of, where it is of no more than its numbers; -1: else
 	num     numFunc
 	text    textFunc
 	cond    boolFunc // counts where true
+}
+
+// result is what the cells or the values of a window come to; NaN where that is no finite number.
+func (l *boundLet) result(c []float64, values [][]kept) float64 {
+	switch l.agg {
+	case aggDistinct:
+		return distinct(values[l.at])
+	case aggPercentile:
+		return percentile(values[l.at], l.percent)
+	}
+	v := l.agg.result(c[l.at : l.at+cells[l.agg]])
+	if math.IsInf(v, 0) {
+		return nan
+	}
+	return v
 }
 
 // winState is what is known of one key's windows. It holds only panes with readings. There is one for each of
@@ -49,6 +67,7 @@ type winState struct {
 	armed         int64    // when it is looked at next; 0: not
 	judged        int64    // the newest end of a window that was judged, Unix ms
 	head, n, size uint32   // of the ring of panes: where the first is, how many there are and may be
+	stride        uint16   // numbers a pane
 	raised        bool
 	gone          bool
 }
@@ -275,8 +294,7 @@ func (s *winState) due(after int64) int64 {
 		}
 		return 0
 	}
-	q := floorDiv(after, w.every)
-	return s.dueBehind(s.fromFront(q-w.panes), s.fromBack(q))
+	return s.dueBehind(s.leftBy(after), s.endedBy(after))
 }
 
 // dueBehind is due where the window's panes are [first, last).
@@ -302,11 +320,10 @@ func (s *winState) window(end, clock int64, lets []float64, c []float64, values 
 		from, to, last = s.number(first), s.tails[first], first+1
 	} else {
 		from, to = end-w.size, end
-		n := floorDiv(end, w.every)
-		first, last = s.fromFront(n-w.panes), s.fromBack(n)
+		first, last = s.leftBy(end), s.endedBy(end)
 	}
 	if w.runs() {
-		s.running(first, last, floorDiv(min(clock, end), w.every), c)
+		s.running(first, last, min(clock, end), c)
 	} else {
 		w.start(c)
 		clear(values)
@@ -315,16 +332,7 @@ func (s *winState) window(end, clock int64, lets []float64, c []float64, values 
 		}
 	}
 	for i := range w.lets {
-		switch l := &w.lets[i]; l.agg {
-		case aggDistinct:
-			lets[i] = distinct(values[l.at])
-		case aggPercentile:
-			lets[i] = percentile(values[l.at], l.percent)
-		default:
-			if lets[i] = l.agg.result(c[l.at : l.at+cells[l.agg]]); math.IsInf(lets[i], 0) {
-				lets[i] = nan
-			}
-		}
+		lets[i] = w.lets[i].result(c, values)
 	}
 	return from, to, last > first
 }
@@ -337,9 +345,7 @@ func (s *winState) forget(clock int64) {
 			n++
 		}
 	} else {
-		for n < int(s.n) && (s.number(n)+1+w.panes)*w.every <= clock {
-			n++
-		}
+		n = s.leftBy(clock)
 	}
 	if n > 0 {
 		s.drop(0, n)

@@ -368,7 +368,8 @@ func (pl *plan) bindWindow(b *binder, r *bound) *binder {
 	over := &binder{num: map[string]int{}, text: map[string]int{}, onlyCEL: b.onlyCEL}
 	for i, l := range r.code.lets {
 		over.num[l.name] = i
-		n := boundLet{name: l.name, agg: l.agg, percent: l.percent, at: w.width}
+		n := boundLet{name: l.name, agg: l.agg, percent: l.percent, at: w.width, slot: -1}
+		w.ties = w.ties || l.agg == aggFirst || l.agg == aggLast || l.agg == aggRate || l.agg == aggPercentile
 		if l.agg.keepsValues() {
 			n.at = w.samples
 			w.samples++
@@ -381,7 +382,7 @@ func (pl *plan) bindWindow(b *binder, r *bound) *binder {
 		case l.arg.kind == kindText:
 			n.text = b.string(l.arg)
 		default:
-			n.num = b.number(l.arg)
+			n.num, n.slot = b.number(l.arg), b.plainSlot(l.arg)
 		}
 		w.lets = append(w.lets, n)
 	}

@@ -17,6 +17,8 @@ type windows struct {
 	lets     []float64
 	cells    []float64
 	values   [][]kept
+	last     stepCache
+	some     float64 // so that what near reads is read
 }
 
 // windowClock follows the event time of one partition. Between messages it goes on as fast as they are
@@ -118,11 +120,17 @@ func (w *windows) close(f *frame, counts []ruleCounts, look func(*winState), emi
 		if all == nil {
 			return
 		}
-		for _, s := range all {
+		for i, s := range all {
+			if i%nearAhead == 0 {
+				w.near(all[i:min(i+nearAhead, len(all))])
+			}
 			if s.gone || s.armed == 0 || !s.rule.window.loose() && s.armed != at {
 				continue
 			}
 			s.armed = 0
+			if w.quickLook(s, at, f, counts) {
+				continue
+			}
 			look(s)
 			if s.rule.window.sequence != nil {
 				w.runSequence(s, f, counts, emit)
@@ -280,13 +288,7 @@ func (s *shard) readWindows(d *device, pl *plan, rows messageRows, at int64) {
 	for next := 0; next < len(pl.rules); {
 		next = s.readFrom(d, pl, at, next)
 	}
-	for i, t := range s.tardy {
-		s.windows.correct(t.state, t.from, f, s.count.rules, s.emitWindow)
-		s.windows.next(t.state)
-		s.tardy[i] = tardy{}
-	}
-	s.tardy = s.tardy[:0]
-	f.window = span{}
+	s.correctTardy()
 	for i := rows.first; i < rows.end; i++ {
 		m := s.metrics[rows.table+int(rows.o.Metric.Index[i])]
 		if m == nil || m.windows == nil {
@@ -299,6 +301,17 @@ func (s *shard) readWindows(d *device, pl *plan, rows messageRows, at int64) {
 			own.texts[m.text] = unknownText
 		}
 	}
+}
+
+// correctTardy judges windows again that the message in hand came to late.
+func (s *shard) correctTardy() {
+	for i, t := range s.tardy {
+		s.windows.correct(t.state, t.from, &s.frame, s.count.rules, s.emitWindow)
+		s.windows.next(t.state)
+		s.tardy[i] = tardy{}
+	}
+	s.tardy = s.tardy[:0]
+	s.frame.window = span{}
 }
 
 // readFrom gives the message in the frame to the windows of the rules from one on. As in judgeFrom, one
@@ -341,14 +354,7 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 	} else if r.shared() {
 		s.readShared(d, r, at)
 	} else {
-		if d.windows == nil {
-			d.own().windows = make([]*winState, d.plan.windows)
-		}
-		w := d.windows[r.window.slot]
-		if w == nil {
-			w = &winState{rule: r, dev: d, winMore: noWinMore}
-			d.windows[r.window.slot] = w
-		}
+		w := d.window(r)
 		if w.add(f, at, d.hashed()) {
 			if due := r.window.firstDue(at); s.windows.judged(w, due) {
 				s.tardy = append(s.tardy, tardy{w, due})
@@ -365,6 +371,28 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 		f.afford(r.Rule)
 		f.why = ""
 	}
+}
+
+// window is the device's state of a rule, made where there is none.
+func (d *device) window(r *bound) *winState {
+	if d.windows == nil {
+		if d.plan.windows == 1 { // as of many devices, for which it is to be near
+			near := &struct {
+				all   [1]*winState
+				first winState
+			}{first: winState{rule: r, dev: d, winMore: noWinMore}}
+			near.all[0] = &near.first
+			d.own().windows = near.all[:]
+		} else {
+			d.own().windows = make([]*winState, d.plan.windows)
+		}
+	}
+	w := d.windows[r.window.slot]
+	if w == nil {
+		w = &winState{rule: r, dev: d, winMore: noWinMore}
+		d.windows[r.window.slot] = w
+	}
+	return w
 }
 
 // takeDropped counts what a key of a sequence had no room for.
