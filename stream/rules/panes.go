@@ -150,15 +150,14 @@ func (w *windowPlan) runs() bool {
 	return w.gap == 0 && w.sequence == nil && w.samples == 0 && w.panes > 4
 }
 
-// running makes c the window of panes [first, last). Of the panes over by still, to which no reading
-// can come any more, it keeps a queue of two stacks: in front each pane holds what it and all panes behind it
+// running makes c the window of panes [first, last). Of the first so many that are fixed, as no reading
+// can come to them any more, it keeps a queue of two stacks: in front each pane holds what it and all panes behind it
 // in front come to, so that the oldest may leave; in back is one sum of the panes since. When all of the front
 // has left the back becomes it. So a pane is merged twice in its life, however long the window, and nothing is
 // ever subtracted, which would leave rounding errors and is not possible for min and max. The few panes since
 // are merged each time.
-func (s *winState) running(first, last int, still int64, c []float64) {
+func (s *winState) running(first, last, fixed int, c []float64) {
 	w := s.rule.window
-	fixed := s.endedBy(still)
 	front, merged := s.merged()
 	if front == 0 && fixed > 0 {
 		for i := fixed - 2; i >= 0; i-- {

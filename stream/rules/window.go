@@ -162,7 +162,9 @@ func (s *winState) paneOf(n int64) int {
 
 // start empties the cells of a pane.
 func (w *windowPlan) start(c []float64) {
-	clear(c)
+	if w.sequence != nil {
+		c[0] = 0
+	}
 	for i := range w.lets {
 		if l := &w.lets[i]; !l.agg.keepsValues() {
 			l.agg.start(c[l.at : l.at+cells[l.agg]])
@@ -323,7 +325,7 @@ func (s *winState) window(end, clock int64, lets []float64, c []float64, values 
 		first, last = s.leftBy(end), s.endedBy(end)
 	}
 	if w.runs() {
-		s.running(first, last, min(clock, end), c)
+		s.running(first, last, s.endedBy(min(clock, end)), c)
 	} else {
 		w.start(c)
 		clear(values)

@@ -1,6 +1,9 @@
 package rules
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // The quick way of windows, as of quick.go: a reading that goes into a pane as it is, and a window after which
 // nothing is told.
@@ -83,19 +86,42 @@ func (w *windows) quickLook(s *winState, at int64, f *frame, counts []ruleCounts
 	if !p.quick || p.waits || s.raised || len(s.told) > 0 {
 		return false
 	}
-	first, last := s.leftBy(s.judged), s.endedBy(s.judged)
-	if s.dueBehind(first, last) != at {
+	n, still, due, next := int(s.n), min(w.clock, at), int64(math.MaxInt64), int64(0)
+	first, gone := 0, 0 // of the first panes so many are in no window from now on, in none that may be judged again
+	for ; first < n; first++ {
+		leaves := (s.number(first) + 1 + p.panes) * p.every
+		if leaves > s.judged {
+			due = min(due, leaves)
+		}
+		if leaves > at {
+			next = leaves
+			break
+		}
+		if leaves <= still {
+			gone++
+		}
+	}
+	last, fixed := n, n // of the first panes so many are over, and can change no more
+	for i := n - 1; i >= 0; i-- {
+		ends := (s.number(i) + 1) * p.every
+		if ends > s.judged {
+			due = min(due, ends)
+		}
+		if ends > at {
+			last, next = i, min(next, ends)
+		}
+		if ends > still {
+			fixed = i
+		} else if ends <= s.judged {
+			break
+		}
+	}
+	if due != at {
 		return false
-	}
-	for first < int(s.n) && (s.number(first)+1+p.panes)*p.every <= at {
-		first++
-	}
-	for last < int(s.n) && (s.number(last)+1)*p.every <= at {
-		last++
 	}
 	w.lets = slices.Grow(w.lets[:0], len(p.lets))[:len(p.lets)]
 	w.cells = slices.Grow(w.cells[:0], p.width)[:p.width]
-	s.running(first, last, min(w.clock, at), w.cells)
+	s.running(first, last, fixed, w.cells)
 	for i := range p.lets {
 		w.lets[i] = p.lets[i].result(w.cells, nil)
 	}
@@ -104,9 +130,8 @@ func (w *windows) quickLook(s *winState, at int64, f *frame, counts []ruleCounts
 	}
 	counts[r.global].evaluations++
 	s.judged = at
-	next := s.dueBehind(first, last)
-	if n := s.leftBy(min(w.clock, at)); n > 0 {
-		s.drop(0, n)
+	if gone > 0 {
+		s.drop(0, gone)
 	}
 	if next == 0 {
 		w.next(s)

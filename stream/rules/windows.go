@@ -373,28 +373,6 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 	}
 }
 
-// window is the device's state of a rule, made where there is none.
-func (d *device) window(r *bound) *winState {
-	if d.windows == nil {
-		if d.plan.windows == 1 { // as of many devices, for which it is to be near
-			near := &struct {
-				all   [1]*winState
-				first winState
-			}{first: winState{rule: r, dev: d, winMore: noWinMore}}
-			near.all[0] = &near.first
-			d.own().windows = near.all[:]
-		} else {
-			d.own().windows = make([]*winState, d.plan.windows)
-		}
-	}
-	w := d.windows[r.window.slot]
-	if w == nil {
-		w = &winState{rule: r, dev: d, winMore: noWinMore}
-		d.windows[r.window.slot] = w
-	}
-	return w
-}
-
 // takeDropped counts what a key of a sequence had no room for.
 func (c *ruleCounts) takeDropped(w *winState) {
 	if w.dropped > 0 {
@@ -507,16 +485,4 @@ func unknownSteps(r *bound) []string {
 		out[i] = unknownText
 	}
 	return out
-}
-
-// raisedWindows reports whether windows of the device have anything open.
-func (d *device) raisedWindows() bool {
-	return slices.ContainsFunc(d.windows, func(w *winState) bool { return w != nil && w.raised })
-}
-
-func (d *device) hashed() uint64 {
-	if d.hash == 0 {
-		d.own().hash = hashText(d.id)
-	}
-	return d.hash
 }
