@@ -30,12 +30,12 @@
 // once, and what it comes to is the same whatever the order of arrival, the batches, partitions and restarts. The
 // clock is the one of windows whose keys span partitions. The price is a second evaluation and 150 bytes a message
 // of the last 30 s, of these rules alone; Config.MaxPast / 4 messages are held, and what there is no room for is given
-// on before its time and counted (uncorrected). Rules about rows, and those on observations that ask cameras, are judged
+// on before its time and counted (uncorrected). Rules about rows but events, and those on observations that ask cameras, are judged
 // twice likewise (rowSettler). Of rules that know only the row in hand those rows alone are held that matter to them; of
 // those with functions of columns, or that ask other devices, all. Config.MaxPast / 8 rows are held.
 //
 // Windows are judged when event time passes their end and corrected, sequences wait for the lateness. Silence runs on
-// processing time. The order of arrival still counts for what windows and sequences ask of other devices and for
+// processing time. The order of arrival still counts for rules on events, for what windows and sequences ask of other devices and for
 // functions within them, for messages or rows of one device that have the same time, and beyond the lateness.
 //
 // `for`: the condition must hold that long. A reading stands until the device's next one, but for at
@@ -172,7 +172,7 @@
 // 150 s on counts). With `for`, rows must go on matching that long without a gap longer than `hold`. A
 // state that a camera only tells again is no row. An uplink that several gateways heard is as many rows.
 // Rows are judged in the log's order by one worker a kind, and again in the order of their times when the lateness
-// is over, of events 90 s later: see Time. What that changes of what was told is told: see Corrections. `clear` is
+// is over: see Time. Those on events alone are judged once, in the log's order: what they raise comes back to them. What that changes of what was told is told: see Corrections. `clear` is
 // asked where an episode of the key stands; of a row of which both are true it ends one, or `when` begins one. A change
 // of rules judges what is held then; what comes later still, though inside the lateness, is judged as it comes.
 //

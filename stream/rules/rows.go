@@ -75,7 +75,7 @@ type rowEpisode struct {
 // NewRowEngine makes an engine without state for the rules on one of the kinds of rows.
 func NewRowEngine(cfg Config, on string, set *Set) *RowEngine {
 	e := newRowEngine(cfg, on, set)
-	e.twice = true
+	e.twice = on != OnEvents // what it says of events comes back to it, later than any lateness
 	e.settleWith(0)
 	return e
 }

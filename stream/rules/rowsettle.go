@@ -252,7 +252,7 @@ func (h *heldRow) row() *Row {
 func (e *RowEngine) settleTo(clock int64) {
 	st := e.settler
 	if clock = max(clock, st.clock); !st.wants(clock) {
-		st.clock = clock
+		st.clock, st.until = clock, max(st.until, clock-1) // as if it had: a restart may have it looked at more often
 		return
 	}
 	if e.joins != nil {
@@ -291,7 +291,7 @@ func (e *RowEngine) takeSure() {
 func (st *rowSettler) wants(clock int64) bool {
 	second := st.engine
 	return len(st.held) > 0 && (st.held[0].at < clock || len(st.held) > st.limit) || len(st.due) > 0 && st.due[0].at < clock ||
-		len(st.fresh) > 0 || second.next < clock || second.joins != nil && clock > st.until+settleEveryMs
+		len(st.fresh) > 0 || second.next < clock || second.joins != nil && clock/settleEveryMs > st.clock/settleEveryMs
 }
 
 // settleEveryMs is how often time passes for rules that ask other devices, of which schedules and `for` may end.
