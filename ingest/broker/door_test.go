@@ -155,7 +155,7 @@ func TestDeviceTopics(t *testing.T) {
 			"city/lighting/pole-1/command/#": true, "city/lighting/pole-1/#": true, "gateway/pole-1/command/down": true, "+/gateway/pole-1/command/#": true,
 			"$share/g/city/lighting/pole-1/command": true,
 			"#":                                     false, "+/+/pole-1/#": false, "city/lighting/+/command": false, "city/lighting/pole-2/command": false, "$share/pole-1/#": false,
-			"$share/pole-1/city/#": false, "$SYS/#": false, "+/lighting/pole-1/command": false, "city/#": false, "pole-1/#": false,
+			"$share//city/lighting/pole-1/command": false, "$SHARE/g/city/#": false, "$SHARE/gateway/pole-1/command/#": false, "$share/pole-1/city/#": false, "$SYS/#": false, "+/lighting/pole-1/command": false, "city/#": false, "pole-1/#": false,
 		},
 		"bridge": {"eu868/gateway/+/command/#": true, "+/gateway/+/command/down": true, "#": false, "city/#": false, "+/gateway/+/+/down": false},
 		"reader": {"city/#": true, "city/+/+/telemetry": true, "+/lighting/#": false, "#": false, "$SYS/#": false, "$share/g/city/#": true, "$share/g/#": false},

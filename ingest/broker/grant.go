@@ -97,8 +97,8 @@ func unshared(filter string) (string, error) {
 	if !ok {
 		return filter, nil
 	}
-	_, inner, ok := strings.Cut(rest, "/")
-	if !ok || inner == "" {
+	group, inner, ok := strings.Cut(rest, "/")
+	if !ok || inner == "" || group == "" || strings.ContainsAny(group, "+#") {
 		return "", errShared
 	}
 	return inner, nil
