@@ -87,6 +87,8 @@ export interface MapBackend {
   zoomBy(steps: number): void;
   /** settles when it has drawn all it has */
   still(): Promise<void>;
+  /** draws what has changed now: whoever is in a frame already need not wait for the next */
+  paint?(): void;
   resize(): void;
   destroy(): void;
 }

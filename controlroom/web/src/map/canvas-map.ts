@@ -86,6 +86,13 @@ export class CanvasMap implements MapBackend {
     while (this.#frame) await new Promise(requestAnimationFrame);
   }
 
+  paint(): void {
+    if (!this.#frame) return;
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    this.#paintAll();
+  }
+
   setTheme(theme: Theme): void {
     this.#theme = theme;
     this.#draw();
