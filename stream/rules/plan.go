@@ -233,8 +233,8 @@ func (pl *plan) layOut(b *binder, r *bound) {
 		}
 	case r.Absent > 0:
 		pl.absent = append(pl.absent, r.index)
-	case len(r.Metrics) == 0:
-		pl.always.set(r.index)
+	case !slices.ContainsFunc(r.Metrics, func(m string) bool { return !r.asks() || !slices.Contains(positionMetrics, m) }):
+		pl.always.set(r.index) // where a device is that asks its neighbours is no reason to wait until it says so
 	}
 }
 

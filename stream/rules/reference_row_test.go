@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 )
 
 // The reference for rules on rows: what doc.go says of Rows, of all rows in the order of their times.
@@ -73,7 +74,7 @@ func refOccurrences(r refRule, key string, rows, all []refRow, out refEvents) {
 func refOfRow(t refTerm, m refRow, said, all []refRow) float64 {
 	switch {
 	case slices.Contains(joinCalls, t.fn):
-		return refAsked(t, all, m.zone, m.at)
+		return refAsked(t, all, m.refMessage)
 	case t.fn != "":
 		var things []refMessage
 		for _, s := range said {
@@ -89,36 +90,58 @@ func refOfRow(t refTerm, m refRow, said, all []refRow) float64 {
 	return nan
 }
 
-// refAsked is of the readings of a zone's devices, or of its cameras' counts of a class.
-func refAsked(t refTerm, all []refRow, zone string, at int64) float64 {
+// refLat is where a device of these tests is: all are on one meridian.
+func refLat(dev string) float64 {
+	lat := 38.1 + 0.001*float64(dev[1]-'0')
+	if dev[0] == 's' {
+		lat += 0.0005
+	}
+	return lat
+}
+
+// refAsks reports whether a device is one of those that a term asks for a device.
+func refAsks(t refTerm, dev, zone string, by refMessage) bool {
+	switch {
+	case t.dev != "":
+		return dev == t.dev
+	case strings.HasPrefix(t.fn, "neighbours"):
+		const metres = 111_195 // a degree
+		return dev != by.dev && math.Abs(refLat(dev)-refLat(by.dev))*metres <= float64(t.span)
+	}
+	return zone != "" && zone == by.zone
+}
+
+// refAsked is of the readings of the devices that are asked, or of the counts of a class of the cameras.
+func refAsked(t refTerm, all []refRow, by refMessage) float64 {
 	latest := map[string]sample{}
 	for _, m := range all {
 		v, ok := m.says[t.metric]
 		of := t.class == "" && m.on == onObservations || t.class != "" && m.on == OnCounts && m.class == t.class
-		if ok && of && m.zone == zone && m.at <= at {
+		if ok && of && m.at <= by.at && refAsks(t, m.dev, m.zone, by) {
 			latest[m.dev] = sample{m.at, v}
 		}
 	}
 	var xs []float64
 	for _, s := range latest {
 		switch {
-		case t.class == "" && at-s.at <= boardHourMs, t.class != "" && at-s.at <= countStandsMs:
+		case t.class == "" && by.at-s.at <= boardHourMs, t.class != "" && by.at-s.at <= countStandsMs:
 			xs = append(xs, s.v)
 		case t.class != "":
 			xs = append(xs, 0) // nobody is not counted
 		}
 	}
 	slices.Sort(xs)
+	_, fn, _ := strings.Cut(t.fn, "_")
 	switch {
-	case zone == "" || len(xs) == 0 && t.fn != "zone_count":
-		return nan
-	case t.fn == "zone_count":
+	case fn == "count" && (by.zone != "" || !strings.HasPrefix(t.fn, "zone")):
 		return float64(len(xs))
-	case t.fn == "zone_max":
+	case len(xs) == 0:
+		return nan
+	case fn == "max":
 		return slices.Max(xs)
-	case t.fn == "zone_min":
+	case fn == "min":
 		return slices.Min(xs)
-	case t.fn == "zone_sum":
+	case fn == "sum":
 		return refSum(xs)
 	}
 	return refAvg(xs)
@@ -134,7 +157,7 @@ func refInner(r refRule, all []refRow) refEvents {
 		}
 	}
 	for _, dev := range slices.Sorted(maps.Keys(byDevice)) {
-		refGroup(r, dev, byDevice[dev], out, func(t refTerm, m refMessage) float64 { return refAsked(t, all, m.zone, m.at) })
+		refGroup(r, dev, byDevice[dev], out, func(t refTerm, m refMessage) float64 { return refAsked(t, all, m) })
 	}
 	return out
 }

@@ -25,6 +25,7 @@ type refTerm struct {
 	fn     string // "" for the metric itself; else of seriesCalls, fenceCalls or joinCalls
 	metric string
 	class  string // of counts that are asked for
+	dev    string // that of() asks
 	span   int64  // ms; of a border metres
 	op     string
 	c      float64
@@ -36,8 +37,17 @@ func (t refTerm) String() string {
 		return fmt.Sprintf("%s %s %v", t.metric, t.op, t.c)
 	case slices.Contains(fenceCalls, t.fn):
 		return fmt.Sprintf("%s(\"port\", %d)", t.fn, t.span)
-	case t.class != "":
-		return fmt.Sprintf("%s(%q, %q) %s %v", t.fn, t.metric, t.class, t.op, t.c)
+	case t.dev != "" || t.class != "" || strings.HasPrefix(t.fn, "neighbours"):
+		var args []string
+		for _, a := range []string{t.dev, t.metric, t.class} {
+			if a != "" {
+				args = append(args, fmt.Sprintf("%q", a))
+			}
+		}
+		if t.span > 0 {
+			args = append(args, fmt.Sprint(t.span))
+		}
+		return fmt.Sprintf("%s(%s) %s %v", t.fn, strings.Join(args, ", "), t.op, t.c)
 	case slices.Contains(joinCalls, t.fn):
 		return fmt.Sprintf("%s(%q) %s %v", t.fn, t.metric, t.op, t.c)
 	case t.span == 0:

@@ -97,11 +97,18 @@ func randomRowRule(rnd *rand.Rand, kind string) refRule {
 				}
 				continue
 			}
-			t.fn, t.op = pick("zone_avg", "zone_max", "zone_min", "zone_count", "zone_sum"), pick(">", "<")
+			t.fn, t.op = pick(joinCalls...), pick(">", "<")
+			of := "s"
 			if t.metric = "noise"; kind == "inner" || rnd.IntN(2) == 0 {
-				t.metric, t.class = "seen", pick("person", "car")
+				t.metric, t.class, of = "seen", pick("person", "car"), "c"
 			}
-			if t.c = float64(rnd.IntN(20)) + 0.137; t.fn == "zone_count" {
+			switch {
+			case t.fn == "of":
+				t.dev = of + pick("0", "1", "2", "3")
+			case strings.HasPrefix(t.fn, "neighbours"):
+				t.span = ms(60, 120, 300) // 55 m or 111 m to the next
+			}
+			if t.c = float64(rnd.IntN(20)) + 0.137; strings.HasSuffix(t.fn, "_count") {
 				t.c = 1.5
 			}
 		}
@@ -143,7 +150,7 @@ func rowsAgainstReference(t *testing.T, seed uint64) bool {
 	c := newRowCase(rand.New(rand.NewPCG(seed, 78)))
 	registry := &testRegistry{assets: map[string]*devices.Asset{}}
 	for _, m := range c.rows {
-		registry.assets[m.dev] = &devices.Asset{Device: devices.Device{ID: m.dev, Domain: "lab", Zone: m.zone}}
+		registry.assets[m.dev] = &devices.Asset{Device: devices.Device{ID: m.dev, Domain: "lab", Zone: m.zone, Lat: new(refLat(m.dev)), Lon: new(13.3)}}
 	}
 	all, want := refEvents{}, refEvents{}
 	var texts []string
