@@ -56,6 +56,7 @@ const optional = (url) => url.endsWith('/map/basemap.geojson');
 export async function visit(browser, { size = desk, name = size.name, base = process.env.PANORMUS_URL ?? 'http://127.0.0.1:8080', refused = () => false, ...extra } = {}) {
   const { name: _name, width, height, ...rest } = size;
   const context = await browser.newContext({ viewport: { width, height }, locale: 'it-IT', timezoneId: 'Europe/Rome', ...rest, ...extra });
+  context.setDefaultTimeout(patience); // of what is gone to and clicked, too: a slow machine is no fault
   const page = await context.newPage();
   const at = (what) => `${name}: ${what}`;
   page.on('console', (m) => {
