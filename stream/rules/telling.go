@@ -43,12 +43,14 @@ type news struct {
 
 type emitFunc func(s *winState, n news)
 
-// tell puts out the next event of a telling; corrects says that it changes what was told.
+// tell puts out the next event of a telling; corrects says that it changes what was told. No event is older than the
+// one before it: an end that is says when it was beside its time.
 func (t *telling) tell(s *winState, state int, at int64, v evidence, reason string, corrects bool, emit emitFunc) {
+	older := state == toldCleared && at < t.at
 	if at = max(at, t.at); corrects {
 		t.fixes++
 	}
-	if t.fixes > 0 || t.id != t.start {
+	if t.fixes > 0 || t.id != t.start || older {
 		v.again = &revision{since: t.start, ended: t.end, nth: t.nth[state], corrections: int(t.fixes), withdrawn: t.gone}
 	}
 	t.nth[state]++
