@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -17,24 +15,8 @@ func TestPolicyCountsFromTheNextMessage(t *testing.T) {
 	c := startInstance(t)
 	camera := map[string]any{"domain": "safety", "camera": map[string]string{"purpose": "traffic", "legal_basis": "C.d.S.", "controller": "Comune di Palermo", "dpia_ref": "DPIA-1"}}
 	c.put(http.MethodPut, "/api/v1/devices/gate-1", camera)
-	host, port, err := net.SplitHostPort(c.info.MQTT)
-	if err != nil {
-		t.Fatal(err)
-	}
-	session := exec.Command("mosquitto_pub", "-h", host, "-p", port, "-i", "gate-1", "-q", "1", "-t", "vds/gate-1/platerecognizer", "-l")
-	in, err := session.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := session.Start(); err != nil {
-		t.Fatalf("mosquitto_pub: %v: `make test` installs it (Debian package mosquitto-clients)", err)
-	}
-	defer func() {
-		in.Close()
-		if err := session.Wait(); err != nil {
-			t.Errorf("the camera's connection: %v", err)
-		}
-	}()
+	in, hangUp := c.session("vds/gate-1/platerecognizer")
+	defer hangUp()
 	say := func(score int) {
 		t.Helper()
 		_, err := fmt.Fprintf(in, `{"data":{"timestamp":%q,"camera_id":"gate-1","results":[{"plate":"zq917xw","score":0.%d,"vehicle":{"type":"Sedan","score":0.8},"color":[{"color":"red","score":0.9}]}]}}`+"\n",

@@ -281,6 +281,24 @@ func (c *instance) decode(path string, into any) error {
 	return json.Unmarshal(b, into)
 }
 
+// session connects and publishes each line that is written, at QoS 1, until hangUp is called.
+func (c *instance) session(topic string) (lines io.Writer, hangUp func()) {
+	c.t.Helper()
+	host, port, _ := strings.Cut(c.info.MQTT, ":")
+	cmd := exec.Command("mosquitto_pub", "-h", host, "-p", port, "-q", "1", "-t", topic, "-l")
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		c.t.Fatalf("mosquitto_pub (make test installs it): %v", err)
+	}
+	return in, func() {
+		cmd.Process.Kill() // at the end of its input it may wait for an answer that it has had
+		cmd.Wait()
+	}
+}
+
 // publish sends one message with the Mosquitto project's client.
 func (c *instance) publish(topic, message string, flags ...string) {
 	c.t.Helper()

@@ -325,15 +325,7 @@ func (c *instance) watchStreet(camera string) {
 // the returned function is called.
 func (c *instance) watchOn(camera string) (stop func()) {
 	c.t.Helper()
-	host, port, _ := strings.Cut(c.info.MQTT, ":")
-	cmd := exec.Command("mosquitto_pub", "-h", host, "-p", port, "-q", "1", "-t", "vds/"+camera+"/axis-scene", "-l")
-	frames, err := cmd.StdinPipe()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		c.t.Fatalf("mosquitto_pub (make test installs it): %v", err)
-	}
+	frames, hangUp := c.session("vds/" + camera + "/axis-scene")
 	ended, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -349,10 +341,7 @@ func (c *instance) watchOn(camera string) (stop func()) {
 	return func() {
 		close(ended)
 		<-done
-		frames.Close()
-		if err := cmd.Wait(); err != nil {
-			c.t.Errorf("the camera's connection: %v", err)
-		}
+		hangUp()
 	}
 }
 
