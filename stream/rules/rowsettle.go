@@ -50,25 +50,9 @@ func (h *heldRow) before(o *heldRow) bool {
 		cmp.Compare(h.order, o.order)) < 0
 }
 
-// settledRows are the rules of a set that an engine judges twice, all others out of force, at their places.
-func settledRows(set *Set, engine string) (out *Set, some bool) {
-	out = &Set{Version: set.Version}
-	for _, r := range set.Rules {
-		if r.settlesRows(engine) {
-			some = some || !r.Disabled
-		} else if !r.Disabled {
-			off := *r
-			off.Disabled = true
-			r = &off
-		}
-		out.Rules = append(out.Rules, r)
-	}
-	return out, some
-}
-
 // settleWith has the rules judged twice that are to be.
 func (e *RowEngine) settleWith(now int64) {
-	within, some := settledRows(e.set, e.on)
+	within, some := settledRules(e.set, func(r *Rule) bool { return r.settlesRows(e.on) })
 	st := e.settler
 	if !e.twice || st == nil && !some {
 		return

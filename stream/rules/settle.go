@@ -88,10 +88,10 @@ func (m *heldMessage) before(o *heldMessage) bool {
 }
 
 // settledRules are those of a set that are judged twice, all others out of force, at their places.
-func settledRules(set *Set) (out *Set, some bool) {
+func settledRules(set *Set, settles func(*Rule) bool) (out *Set, some bool) {
 	out = &Set{Version: set.Version}
 	for _, r := range set.Rules {
-		if r.settles() && r.engine() == onObservations {
+		if settles(r) {
 			some = some || !r.Disabled
 		} else if !r.Disabled {
 			off := *r
@@ -105,7 +105,7 @@ func settledRules(set *Set) (out *Set, some bool) {
 
 // settleWith makes rules that are judged twice so; before, they are judged as messages come, and no more.
 func (s *shared) settleWith(set *Set, next *program) {
-	within, some := settledRules(set)
+	within, some := settledRules(set, func(r *Rule) bool { return r.settles() && r.engine() == onObservations })
 	st := s.settler
 	if !s.e.twice || st == nil && !some {
 		return
