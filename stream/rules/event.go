@@ -139,6 +139,13 @@ func (r *bound) special(name, key string, start int64) string {
 	return r.ID
 }
 
+// eventOf is event of an episode whose evidence says whose it is.
+func (r *bound) eventOf(state, key string, start, at, received int64, v evidence, reason string) batch.Event {
+	ev := r.event(state, key, start, at, received, v, v.of.Devices, reason)
+	ev.Domain, ev.Device, ev.Zone = v.of.Domain, v.of.Device, v.of.Zone
+	return ev
+}
+
 // event makes an event of an episode. Times are Unix ms.
 func (r *bound) event(state, key string, start, at, received int64, v evidence, devices int, reason string) batch.Event {
 	if r.Shadow {

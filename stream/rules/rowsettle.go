@@ -118,10 +118,7 @@ func (e *RowEngine) say(received int64, v verdict) {
 		e.telling = received
 		e.settler.early(v)
 	default:
-		of := v.evidence.of
-		ev := v.rule.event(stateOf(v.raised), v.key, v.start, v.at, received, v.evidence, of.Devices, v.reason)
-		ev.Domain, ev.Device, ev.Zone = of.Domain, of.Device, of.Zone
-		e.put(ev)
+		e.put(v.rule.eventOf(stateOf(v.raised), v.key, v.start, v.at, received, v.evidence, v.reason))
 	}
 }
 
@@ -134,10 +131,7 @@ func stateOf(raised bool) string {
 
 // emitAccount puts out what is told of an account.
 func (e *RowEngine) emitAccount(w *winState, n news) {
-	of := n.evidence.of
-	ev := w.rule.event(n.state, w.key, n.id, n.at, e.telling, n.evidence, of.Devices, n.reason)
-	ev.Domain, ev.Device, ev.Zone = of.Domain, of.Device, of.Zone
-	e.put(ev)
+	e.put(w.rule.eventOf(n.state, w.key, n.id, n.at, e.telling, n.evidence, n.reason))
 }
 
 // keep holds a row that has been judged early, if the second engine has a use for it; concerns says whether it matched

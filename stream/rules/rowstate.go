@@ -144,9 +144,7 @@ func (e *RowEngine) restoreEpisode(ep rowEpisodeOfRule, told bool) {
 			was.Rule = &rule
 		}
 		was.Shadow = kept.Shadow
-		ev := was.event("cleared", ep.Key, kept.Start, max(e.clock, kept.Start), kept.Received, kept.said(was), 0, changeReason(r))
-		ev.Domain, ev.Device, ev.Zone = kept.Domain, kept.Camera, kept.Zone
-		e.put(ev)
+		e.put(was.eventOf("cleared", ep.Key, kept.Start, max(e.clock, kept.Start), kept.Received, kept.said(was), changeReason(r)))
 	default:
 		e.episodes[ep.rowKey] = &kept
 		e.keys[ep.Rule]++

@@ -365,9 +365,7 @@ func (s *shared) lasts(k groupKey, since int64) bool {
 }
 
 func (s *shared) emitAccount(w *winState, n news) {
-	of := n.evidence.of
-	ev := w.rule.event(n.state, w.key, n.id, n.at, s.telling.received, n.evidence, of.Devices, n.reason)
-	ev.Domain, ev.Device, ev.Zone = of.Domain, of.Device, of.Zone
+	ev := w.rule.eventOf(n.state, w.key, n.id, n.at, s.telling.received, n.evidence, n.reason)
 	s.out = append(s.out, made{seq: s.telling.seq, n: 1<<30 + s.order, Event: ev})
 	s.order++
 }

@@ -268,9 +268,7 @@ func (s *shared) emit(r *bound, k groupKey, g *group, state string, at int64, se
 		s.settler.said = append(s.settler.said, saidEarly{seq, received, v})
 		return
 	}
-	of := v.evidence.of
-	ev := r.event(state, k.key, g.start, at, received, v.evidence, of.Devices, reason)
-	ev.Domain, ev.Device, ev.Zone = of.Domain, of.Device, of.Zone
+	ev := r.eventOf(state, k.key, g.start, at, received, v.evidence, reason)
 	s.out = append(s.out, made{seq: seq, n: 1<<30 + s.order, Event: ev})
 	s.order++
 }
