@@ -158,8 +158,7 @@ func (a *api) within(s *auth.Scope, devices bool) *Within {
 }
 
 // senders are whose rejected messages are told of to those who may see tracks of a part of the city, or none: devices
-// of the scope, and cameras, whose messages are about people, for the former alone. LoRaWAN devices are named by
-// their identifiers in topics.
+// of the scope, and cameras, whose messages are about people, for the former alone.
 func (c *call) senders(s *auth.Scope) *Within {
 	w := &Within{Devices: []string{}}
 	if c.api.Registry == nil {
@@ -170,12 +169,17 @@ func (c *call) senders(s *auth.Scope) *Within {
 		if !sees(s, d) || d.Camera != nil && !people {
 			continue
 		}
-		w.Devices = append(w.Devices, d.ID)
-		if d.LoRaWAN != nil && d.LoRaWAN.DevEUI != "" {
-			w.Devices = append(w.Devices, strings.ToLower(d.LoRaWAN.DevEUI))
-		}
+		w.Devices = append(w.Devices, inTopics(d)...)
 	}
 	return w
+}
+
+// inTopics are the names by which topics name a device: LoRaWAN devices are also named by their identifiers.
+func inTopics(d *devices.Asset) []string {
+	if d.LoRaWAN == nil || d.LoRaWAN.DevEUI == "" {
+		return []string{d.ID}
+	}
+	return []string{d.ID, strings.ToLower(d.LoRaWAN.DevEUI)}
 }
 
 type meBody struct {

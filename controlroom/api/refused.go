@@ -73,8 +73,8 @@ func (a *api) refused() {
 			if d != nil && d.Camera != nil && !p.May(auth.TracksRead) {
 				return nil, problem.New(http.StatusForbidden, "what a camera said needs the permission %s, which role %s has not got", auth.TracksRead, p.Role)
 			}
-			if d != nil && d.LoRaWAN != nil && d.LoRaWAN.DevEUI != "" {
-				names = append(names, strings.ToLower(d.LoRaWAN.DevEUI))
+			if d != nil {
+				names = inTopics(d)
 			}
 			if in.Payloads && a.Audit != nil {
 				if err := a.Audit.Append(c.ctx, audit.Entry{Actor: actorOf(p), Action: "rejected.read", Object: in.ID, Detail: map[string]string{"role": string(p.Role), "request": problem.Request(c.ctx)}}); err != nil {

@@ -322,6 +322,13 @@ func (b *Book) Users() []User {
 	return slices.SortedFunc(maps.Values(b.users), func(x, y User) int { return cmp.Compare(x.Name, y.Name) })
 }
 
+func (b *Book) user(name string) (u User, ok bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	u, ok = b.users[name]
+	return u, ok
+}
+
 // Tokens are all tokens that came through the API, in order of name.
 func (b *Book) Tokens() []Token {
 	b.mu.RLock()
@@ -361,9 +368,7 @@ func (b *Book) PutUser(ctx context.Context, name string, c Change) (url string, 
 		}
 	}
 	err = b.alter(ctx, userKey+name, func() ([]byte, error) {
-		b.mu.RLock()
-		u, old := b.users[name]
-		b.mu.RUnlock()
+		u, old := b.user(name)
 		if !old && hash == "" {
 			return nil, fmt.Errorf("%w: no password, and user %s is new", ErrInvalid, name)
 		}
@@ -395,10 +400,7 @@ func (b *Book) PutUser(ctx context.Context, name string, c Change) (url string, 
 // DeleteUser removes a user and ends the sessions.
 func (b *Book) DeleteUser(ctx context.Context, name string) error {
 	return b.alter(ctx, userKey+name, func() ([]byte, error) {
-		b.mu.RLock()
-		_, ok := b.users[name]
-		b.mu.RUnlock()
-		if !ok {
+		if _, ok := b.user(name); !ok {
 			return nil, fmt.Errorf("user %.64q: %w", name, ErrNotFound)
 		}
 		return nil, b.leavesAdmin(func(users map[string]User, _ map[string]Token) { delete(users, name) })

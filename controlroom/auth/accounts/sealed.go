@@ -57,9 +57,7 @@ func (b *Book) sealOld(ctx context.Context) error {
 			continue
 		}
 		err := b.alter(ctx, userKey+old.Name, func() ([]byte, error) {
-			b.mu.RLock()
-			u, ok := b.users[old.Name]
-			b.mu.RUnlock()
+			u, ok := b.user(old.Name)
 			if !ok || u.TOTP == "" || u.Sealed != nil {
 				return nil, errDone
 			}
