@@ -74,9 +74,7 @@ describe('a camera of the past', () => {
     for (const frames of [undefined, null, 0]) expect(pastState({ ...then, frames })).toBe('silent');
     expect(pastState({ ...then, unlawful: true })).toBe('unlawful');
   });
-});
 
-describe('a camera of the past', () => {
   const now = camera('c', { now: { people_present: 9, vehicles_in: 3 }, hidden: ['vehicles_present'], alarm: 'major' }, 'tampered', '2026-01-31T12:00:00Z', 9);
   it('is as it was, and nothing of it is of now', () => {
     const was = cameraThen(now, { people_present: 4, vehicles_present: '<5', people_in: null, frames_per_s: 11, tampered: 0 }, Date.UTC(2026, 0, 30));
