@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,6 +57,32 @@ type LoRaWAN struct {
 	FNwkSIntKey    string `json:"f_nwk_s_int_key,omitempty"`
 	SNwkSIntKey    string `json:"s_nwk_s_int_key,omitempty"`
 	NwkSEncryption string `json:"nwk_s_enc_key,omitempty"`
+}
+
+// check reports what is no identifier, version or key. What is empty is not given.
+func (l *LoRaWAN) check() error {
+	for _, f := range []struct {
+		name, value string
+		digits      int
+		secret      bool
+	}{
+		{"dev_eui", l.DevEUI, 16, false}, {"dev_addr", l.DevAddr, 8, false},
+		{"nwk_s_key", l.NwkSKey, 32, true}, {"app_s_key", l.AppSKey, 32, true}, {"f_nwk_s_int_key", l.FNwkSIntKey, 32, true},
+		{"s_nwk_s_int_key", l.SNwkSIntKey, 32, true}, {"nwk_s_enc_key", l.NwkSEncryption, 32, true},
+	} {
+		if _, err := hex.DecodeString(f.value); f.value == "" || err == nil && len(f.value) == f.digits {
+			continue
+		}
+		found := fmt.Sprintf("%.40q", f.value)
+		if f.secret {
+			found = fmt.Sprintf("found %d characters", len(f.value)) // a key that is nearly one is told to nobody
+		}
+		return fmt.Errorf("%s: %s, want %d hexadecimal digits", f.name, found, f.digits)
+	}
+	if v := l.MACVersion; v != "" && v != "1.0" && v != "1.1" && !strings.HasPrefix(v, "1.0.") && !strings.HasPrefix(v, "1.1.") {
+		return fmt.Errorf("mac_version: %.40q, want one such as 1.0.3 or 1.1.0", v)
+	}
+	return nil
 }
 
 // Public is the device without what may only be written: the secret and the radio keys.
@@ -121,6 +148,11 @@ func (d Device) Check() error {
 	if d.Certificate != "" {
 		if _, err := fingerprint(d.Certificate); err != nil {
 			return fmt.Errorf("device %q: certificate: %w", d.ID, err)
+		}
+	}
+	if d.LoRaWAN != nil {
+		if err := d.LoRaWAN.check(); err != nil {
+			return fmt.Errorf("device %q: lorawan.%w", d.ID, err)
 		}
 	}
 	if d.Camera != nil {

@@ -147,13 +147,13 @@ func TestFirstSight(t *testing.T) {
 
 func TestSecretsAreWriteOnly(t *testing.T) {
 	r := started(t, newMemory())
-	d := Device{ID: "m", Domain: "water", Secret: "s3", LoRaWAN: &LoRaWAN{DevEUI: "0102030405060708", AppSKey: "k"}}
+	d := Device{ID: "m", Domain: "water", Secret: "s3", LoRaWAN: &LoRaWAN{DevEUI: "0102030405060708", AppSKey: strings.Repeat("5a", 16)}}
 	if err := r.PutDevice(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 	public := r.Lookup("m").Public()
 	b, err := json.Marshal(public)
-	if err != nil || strings.Contains(string(b), "s3") || strings.Contains(string(b), `"k"`) || !strings.Contains(string(b), "0102030405060708") {
+	if err != nil || strings.Contains(string(b), "s3") || strings.Contains(string(b), "5a5a") || !strings.Contains(string(b), "0102030405060708") {
 		t.Errorf("public form %s, %v; want the EUI and no key or secret", b, err)
 	}
 	if got := r.LookupDevEUI("0102030405060708"); got == nil || got.ID != "m" {
@@ -163,7 +163,7 @@ func TestSecretsAreWriteOnly(t *testing.T) {
 	if err := r.PutDevice(t.Context(), public); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.Lookup("m"); !got.HasSecret([]byte("s3")) || got.Secret != "" || got.LoRaWAN.AppSKey != "k" || got.Name != "Meter" {
+	if got := r.Lookup("m"); !got.HasSecret([]byte("s3")) || got.Secret != "" || got.LoRaWAN.AppSKey != strings.Repeat("5a", 16) || got.Name != "Meter" {
 		t.Errorf("put back without its keys: %+v, want them kept", got)
 	}
 }
@@ -197,6 +197,10 @@ func TestCheck(t *testing.T) {
 		{"lat alone", Device{ID: "a", Domain: "b", Lat: ptr(1)}.Check(), "both or neither"},
 		{"lat", Device{ID: "a", Domain: "b", Lat: ptr(91), Lon: ptr(0)}.Check(), "91 degrees"},
 		{"homography", Device{ID: "a", Domain: "b", Camera: &Camera{Homography: []float64{1}}}.Check(), "1 numbers, want 9 or 16"},
+		{"radio", Device{ID: "a", Domain: "b", LoRaWAN: &LoRaWAN{DevEUI: "0004A30B001C0530", DevAddr: "00bcb929", MACVersion: "1.0.3", NwkSKey: strings.Repeat("0a", 16)}}.Check(), ""},
+		{"DevEUI", Device{ID: "a", Domain: "b", LoRaWAN: &LoRaWAN{DevEUI: "0004-A30B"}}.Check(), `lorawan.dev_eui: "0004-A30B", want 16 hexadecimal digits`},
+		{"radio key", Device{ID: "a", Domain: "b", LoRaWAN: &LoRaWAN{AppSKey: "c0ffee"}}.Check(), "lorawan.app_s_key: found 6 characters, want 32 hexadecimal digits"},
+		{"MAC version", Device{ID: "a", Domain: "b", LoRaWAN: &LoRaWAN{MACVersion: "2"}}.Check(), `mac_version: "2", want one such as 1.0.3`},
 		{"range", Profile{ID: "p", Metrics: map[string]Metric{"x": {Min: ptr(2), Max: ptr(1)}}}.Check(), "min 2 above max 1"},
 	} {
 		if tc.want == "" && tc.err != nil || tc.want != "" && (tc.err == nil || !strings.Contains(tc.err.Error(), tc.want)) {

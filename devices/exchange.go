@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	"github.com/paulmach/orb"
@@ -54,17 +55,32 @@ func StrictJSON(data []byte, v any) error {
 	}
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		at = e.Offset
-		want := e.Type.String()
-		if i := strings.LastIndexByte(want, '.'); i >= 0 {
-			want = want[i+1:]
+		field := ""
+		if e.Field != "" {
+			field = e.Field + ": "
 		}
-		err = fmt.Errorf("%s: a JSON %s, want %s", e.Field, e.Value, want)
+		err = fmt.Errorf("%sa JSON %s, want %s", field, e.Value, jsonKind(e.Type))
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		at, err = int64(len(data)), errors.New("it ends too early")
 	}
 	line, column := place(data, at)
 	return &FormatError{Line: line, Column: column, Err: errors.New(strings.TrimPrefix(err.Error(), "json: "))}
+}
+
+// jsonKind says a type of ours in JSON's words.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	case reflect.Map, reflect.Struct:
+		return "an object"
+	}
+	return "a number"
 }
 
 func place(data []byte, offset int64) (line, column int) {

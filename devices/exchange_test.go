@@ -52,12 +52,13 @@ func TestExchangeRoundTrip(t *testing.T) {
 }
 
 func TestReadCSV(t *testing.T) {
-	ds, err := ReadCSV(strings.NewReader("\ufeffid,domain,secret,nwk_s_key,tag:a\r\nx, waste ,s3,00ff,\r\n"))
-	if err != nil || len(ds) != 1 || ds[0].Domain != "waste" || ds[0].Secret != "s3" || ds[0].LoRaWAN.NwkSKey != "00ff" || ds[0].Tags != nil {
+	key := strings.Repeat("0f", 16)
+	ds, err := ReadCSV(strings.NewReader("\ufeffid,domain,secret,nwk_s_key,tag:a\r\nx, waste ,s3," + key + ",\r\n"))
+	if err != nil || len(ds) != 1 || ds[0].Domain != "waste" || ds[0].Secret != "s3" || ds[0].LoRaWAN.NwkSKey != key || ds[0].Tags != nil {
 		t.Errorf("%+v, %v", ds, err)
 	}
 	var b bytes.Buffer
-	if err := WriteCSV(&b, ds); err != nil || strings.Contains(b.String(), "s3") || strings.Contains(b.String(), "00ff") {
+	if err := WriteCSV(&b, ds); err != nil || strings.Contains(b.String(), "s3") || strings.Contains(b.String(), key) {
 		t.Errorf("an export holds what may only be written: %s, %v", b.String(), err)
 	}
 	for in, want := range map[string]string{
@@ -89,7 +90,7 @@ func TestReadJSONAndGeoJSON(t *testing.T) {
 		`{"device":[]}`:            `unknown field "device"`,
 		`{"devices":[{"id":"a"}]}`: `devices[0]: device "a": domain`,
 		`{"devices":[{"id":"a","colour":"red"}]}`: `devices[0]: unknown field "colour"`,
-		`{"devices":[{"id":7,"domain":"waste"}]}`: "devices[0]: id: a JSON number, want string",
+		`{"devices":[{"id":7,"domain":"waste"}]}`: "devices[0]: id: a JSON number, want a string",
 		`{"devices":[]} []`:                       "more after",
 		`[]`:                                      "a JSON array",
 	} {

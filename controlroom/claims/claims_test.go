@@ -185,12 +185,12 @@ func TestRedeemForADevice(t *testing.T) {
 		}
 		return codes[0]
 	}
-	put(devices.Device{ID: "pole-1", Domain: "lighting", Name: "Pole", Secret: "old", LoRaWAN: &devices.LoRaWAN{DevEUI: "0102030405060708", AppSKey: "k"}})
+	put(devices.Device{ID: "pole-1", Domain: "lighting", Name: "Pole", Secret: "old", LoRaWAN: &devices.LoRaWAN{DevEUI: "0102030405060708", AppSKey: strings.Repeat("5a", 16)}})
 	got, err := b.Redeem(t.Context(), Redemption{Code: code("pole-1")}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := r.Lookup("pole-1"); d.HasSecret([]byte("old")) || !d.HasSecret([]byte(got.Secret)) || d.Name != "Pole" || d.LoRaWAN.AppSKey != "k" || d.Domain != "lighting" {
+	if d := r.Lookup("pole-1"); d.HasSecret([]byte("old")) || !d.HasSecret([]byte(got.Secret)) || d.Name != "Pole" || d.LoRaWAN.AppSKey != strings.Repeat("5a", 16) || d.Domain != "lighting" {
 		t.Errorf("%+v, want another secret and all else as before", d.Device)
 	}
 	if _, err := b.Redeem(t.Context(), Redemption{Code: code("pole-1"), Device: "pole-2"}, nil); !errors.Is(err, ErrInvalid) {
