@@ -191,6 +191,7 @@ func newAPI(cfg Config) *api {
 		return v, nil
 	}}
 	a.huma = humago.New(a.mux, c)
+	a.huma.UseMiddleware(once)
 	a.status()
 	a.system()
 	a.me()

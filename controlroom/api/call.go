@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -36,7 +37,11 @@ func newProblem(status int, message string, faults ...error) huma.StatusError {
 		if d, ok := err.(huma.ErrorDetailer); ok {
 			detail := d.ErrorDetail()
 			e = problem.Error{Location: detail.Location, Message: detail.Message}
-			texts = append(texts, problem.New(0, "%s: found %.100v: %s", detail.Location, detail.Value, detail.Message).Detail)
+			text := detail.Location + ": "
+			if found := fmt.Sprint(detail.Value); detail.Value != nil && found != "" {
+				text += "found " + found[:min(len(found), 100)] + ": "
+			}
+			texts = append(texts, text+detail.Message)
 		} else {
 			texts = append(texts, e.Message)
 		}
@@ -123,6 +128,9 @@ func instant(name, value string) (time.Time, error) {
 	var s live.Stamp
 	if err := s.UnmarshalText([]byte(value)); err != nil {
 		return time.Time{}, invalid("query."+name, "%v", err)
+	}
+	if s.IsZero() {
+		s.Time = s.Add(time.Millisecond) // the year 1 is a time that was given, too
 	}
 	return s.Time, nil
 }

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,6 +86,11 @@ func takes(media []string) func(huma.Context, func(huma.Context)) {
 		also = append(also, "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain")
 	}
 	return func(ctx huma.Context, next func(huma.Context)) {
+		if packed := ctx.Header("Content-Encoding"); packed != "" && packed != "identity" {
+			r, w := humago.Unwrap(ctx)
+			problem.New(http.StatusUnsupportedMediaType, "content encoding %.40q, want a body that is not packed", packed).Write(w, r)
+			return
+		}
 		given := ctx.Header("Content-Type")
 		name, _, err := mime.ParseMediaType(given)
 		if given == "" || err == nil && (slices.Contains(media, name) || slices.Contains(also, name)) {
@@ -95,6 +101,29 @@ func takes(media []string) func(huma.Context, func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
 		p.Write(w, r)
 	}
+}
+
+// once refuses a query that is none, and a parameter that is given more often than it is read: what of it
+// would count is a guess.
+func once(ctx huma.Context, next func(huma.Context)) {
+	u := ctx.URL()
+	if u.RawQuery == "" {
+		next(ctx)
+		return
+	}
+	r, w := humago.Unwrap(ctx)
+	given, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		problem.New(http.StatusBadRequest, "query: %v", err).Write(w, r)
+		return
+	}
+	for _, p := range ctx.Operation().Parameters {
+		if n := len(given[p.Name]); p.In == "query" && n > 1 && p.Schema.Type != huma.TypeArray {
+			invalid("query."+p.Name, "given %d times, want it once", n).Write(w, r)
+			return
+		}
+	}
+	next(ctx)
 }
 
 // shared lets pages of the origins that are configured read the API, with a token: a browser sends them

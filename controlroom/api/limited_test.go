@@ -119,6 +119,7 @@ func TestMediaTypesOfBodies(t *testing.T) {
 			wantProblem(t, w, tc.path, 415, "want application/")
 		}
 	}
+	wantProblem(t, s.ask("PUT", lamp, device, "Content-Encoding", "gzip"), lamp, 415, `"gzip"`, "not packed")
 }
 
 func TestRequestsHaveIDs(t *testing.T) {
