@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,7 +51,11 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		if err := cross.Check(r); err != nil || isUpgrade(r) && !SameOrigin(r) {
-			problem.New(http.StatusForbidden, "a request from a page of another origin, %q", clip(r.Header.Get("Origin"))).Write(w, r)
+			from := "which Sec-Fetch-Site says"
+			if origin := r.Header.Get("Origin"); origin != "" {
+				from = strconv.Quote(clip(origin))
+			}
+			problem.New(http.StatusForbidden, "a request from a page of another origin, %s", from).Write(w, r)
 			return
 		}
 		rule := Rule{Need: Self, Reach: Free}
