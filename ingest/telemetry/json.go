@@ -4,6 +4,7 @@ package telemetry
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"panormus/ingest"
@@ -165,6 +166,9 @@ func UnixTime(v float64) int64 {
 // ParseTime reads RFC 3339 and returns Unix ms.
 func ParseTime(v string) (int64, error) {
 	t, err := time.Parse(time.RFC3339, v)
+	if err != nil && strings.ContainsAny(v, "tz") {
+		t, err = time.Parse(time.RFC3339, strings.ToUpper(v)) // RFC 3339 takes T and Z as small letters, too
+	}
 	if err != nil {
 		return 0, &timeError{v[:min(len(v), 64)]}
 	}
