@@ -83,6 +83,14 @@ func TestSeries(t *testing.T) {
 			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
 		}
 	}
+	n := 0.0
+	ages, err := db.Series(within(t), storage.SeriesQuery{Device: "loop", Metric: "n", From: hour.AddDate(-80, 0, 0), To: hour.AddDate(180, 0, 0), Step: 100_000 * h, Agg: "count"})
+	for _, p := range ages {
+		n += p.Value
+	}
+	if err != nil || n != 300 { // a DateTime ends in 1970 and in 2106
+		t.Errorf("of 260 years: %v readings, %v; want 300", n, err)
+	}
 	for _, q := range []storage.SeriesQuery{
 		{},
 		{Device: "loop", Metric: "n", From: hour, To: hour},
