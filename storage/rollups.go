@@ -31,9 +31,9 @@ type Rollup struct {
 	Device, Metric string
 	Hours          uint64  // with readings
 	Sum            float64 // of the hourly means: of a metric that is 1 or 0, the hours that it was 1
-	Growth         float64 // greatest less least reading: of a meter that only counts up, what it counted
+	Growth         float64 // of a meter, which counts up and may begin anew: what it counted since the hour before
 	MaxHour        float64 // greatest hourly mean
-	Max8h          float64 // greatest running mean of 8 hours, NaN where none has 6
+	Max8h          float64 // greatest running mean of 8 hours that ends with one of them, NaN where none has 6
 }
 
 // inOrder sums up hours as they lie in the table, by device and metric: for a week of 3,000 stations that took
@@ -50,14 +50,21 @@ func (db *DB) Rollups(ctx context.Context, q RollupQuery) ([]Rollup, error) {
 	var w where
 	w.add("domain = ?", q.Domain)
 	w.add("metric IN ?", q.Metrics)
-	w.add("time >= toDateTime(?, 'UTC')", q.From.Unix())
+	const before = (runningHours - 1) * 3600 // of which the first running mean is made too
+	w.add("time >= toDateTime(?, 'UTC')", q.From.Unix()-before)
 	w.add("time < toDateTime(?, 'UTC')", q.To.Unix())
+	// A meter that says less at an hour's end than at the end of the one before began anew within it: it went up to the
+	// greatest reading, and from the least to the last.
 	rows, err := db.conn.Query(ctx, fmt.Sprintf(`
-		SELECT device, metric, count(), sum(mean), max(hi) - min(lo), max(mean), maxIf(mean8, n8 >= %d), countIf(n8 >= %[1]d)
-		FROM (SELECT device, metric, mean, lo, hi, avg(mean) OVER w AS mean8, count() OVER w AS n8
-			FROM (SELECT device, metric, time, sum(total) / sum(n) AS mean, min(h.lo) AS lo, max(h.hi) AS hi FROM observations_1h_state AS h%s GROUP BY device, metric, time)
-			WINDOW w AS (PARTITION BY device, metric ORDER BY time RANGE BETWEEN %d PRECEDING AND CURRENT ROW))
-		GROUP BY device, metric ORDER BY device, metric`, runningLeast, w.sql(), (runningHours-1)*3600)+spill+inOrder, w.args...)
+		SELECT device, metric, countIf(own), sumIf(mean, own), sumIf(grown, own), maxIf(mean, own), maxIf(mean8, own AND n8 >= %[1]d), countIf(own AND n8 >= %[1]d)
+		FROM (SELECT device, metric, toUnixTimestamp(time) >= %[2]d AS own, mean, avg(mean) OVER w AS mean8, count() OVER w AS n8,
+				toUnixTimestamp(lagInFrame(time) OVER previous) AS earlier, lagInFrame(last) OVER previous AS held,
+				if(earlier >= %[2]d OR toUnixTimestamp(time) - earlier = 3600, held, lo) AS base,
+				if(last >= base, last - base, greatest(hi - base, 0) + last - lo) AS grown
+			FROM (SELECT device, metric, time, sum(total) / sum(n) AS mean, min(h.lo) AS lo, max(h.hi) AS hi, argMaxMerge(latest) AS last FROM observations_1h_state AS h%[3]s GROUP BY device, metric, time)
+			WINDOW w AS (PARTITION BY device, metric ORDER BY time RANGE BETWEEN %[4]d PRECEDING AND CURRENT ROW),
+				previous AS (PARTITION BY device, metric ORDER BY time ROWS BETWEEN 1 PRECEDING AND CURRENT ROW))
+		GROUP BY device, metric HAVING countIf(own) > 0 ORDER BY device, metric`, runningLeast, q.From.Unix(), w.sql(), before)+spill+inOrder, w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read rollups: %w", err)
 	}

@@ -25,14 +25,31 @@ func TestRollups(t *testing.T) {
 			observation(o, at, "brief", "o3", 50, "", 0)
 		}
 	}
-	observation(o, start.Add(-time.Hour), "station", "o3", 900, "", 0) // before the time asked for
+	// Before the time asked for: no hour of it, and part of the running means that end in it.
+	observation(o, start.Add(-time.Hour), "station", "o3", 100, "", 0)
+	observation(o, start.Add(-time.Hour), "lamp", "energy_kwh", 99.75, "", 0)
+	observation(o, start.Add(-time.Hour), "gone", "o3", 100, "", 0)
+	// A meter that is changed between two readings of an hour, one that is between hours, and one that says 0 once.
+	for minute, v := range map[int]float64{-30: 999.75, 0: 1000, 15: 1000.25, 30: 0, 45: 0.25, 60: 0.5, 120: 1, 180: 0.125, 240: 0.375} {
+		observation(o, start.Add(time.Duration(minute)*time.Minute), "changed", "energy_kwh", v, "", 0)
+	}
+	for minute, v := range map[int]float64{-30: 499.5, 0: 500, 15: 0, 30: 500.5, 60: 501} {
+		observation(o, start.Add(time.Duration(minute)*time.Minute), "faulty", "energy_kwh", v, "", 0)
+	}
+	// Two hours of little before the time, six of much in it: no mean of the six alone.
+	for h := -2; h < 6; h++ {
+		observation(o, start.Add(time.Duration(h)*time.Hour), "began", "o3", 160*min(1, max(0, float64(h+1))), "", 0)
+	}
 	db := stored(t, o, nil)
 	type key struct{ device, metric string }
 	want := map[key]storage.Rollup{
-		{"lamp", "on"}:         {Hours: 10, Sum: 7.5, Growth: 1, MaxHour: 1, Max8h: 0.75},
-		{"lamp", "energy_kwh"}: {Hours: 10, Sum: 1022.5, Growth: 4.5, MaxHour: 104.5, Max8h: 102.75},
-		{"station", "o3"}:      {Hours: 10, Sum: 450, Growth: 90, MaxHour: 90, Max8h: 55},
-		{"brief", "o3"}:        {Hours: 5, Sum: 250, MaxHour: 50, Max8h: math.NaN()},
+		{"lamp", "on"}:            {Hours: 10, Sum: 7.5, Growth: 5, MaxHour: 1, Max8h: 0.75},
+		{"lamp", "energy_kwh"}:    {Hours: 10, Sum: 1022.5, Growth: 4.75, MaxHour: 104.5, Max8h: 102.75},
+		{"station", "o3"}:         {Hours: 10, Sum: 450, Growth: 90, MaxHour: 90, Max8h: 55},
+		{"changed", "energy_kwh"}: {Hours: 5, Sum: 500.125 + 0.5 + 1 + 0.125 + 0.375, Growth: 0.5 + 0.25 + 0.25 + 0.5 + 0.25, MaxHour: 500.125, Max8h: 1501.875 / 6},
+		{"faulty", "energy_kwh"}:  {Hours: 2, Sum: 1000.5/3 + 501, Growth: 1.5, MaxHour: 501, Max8h: math.NaN()},
+		{"began", "o3"}:           {Hours: 6, Sum: 960, Growth: 160, MaxHour: 160, Max8h: 120},
+		{"brief", "o3"}:           {Hours: 5, Sum: 250, MaxHour: 50, Max8h: math.NaN()},
 	}
 	q := storage.RollupQuery{Domain: "lighting", Metrics: []string{"on", "energy_kwh", "o3"}, From: start, To: start.Add(10 * time.Hour)}
 	got, err := db.Rollups(within(t), q)

@@ -28,9 +28,9 @@ type Hours struct {
 	Device, Metric string
 	Hours          uint64  // with readings
 	Sum            float64 // of the hourly means
-	Growth         float64 // greatest less least reading
+	Growth         float64 // what a meter counted, also one that began anew
 	MaxHour        float64 // greatest hourly mean
-	Max8h          float64 // greatest running mean of 8 hours; NaN where there is none
+	Max8h          float64 // greatest running mean of 8 hours that ends with one of them; NaN where there is none
 }
 
 // A Level is a device's equivalent level, NaN where nothing was measured.
@@ -58,9 +58,10 @@ type groupSum struct {
 	Max *float64 `json:"max"`
 	// Texts are of a metric that is a text.
 	Texts map[string]int `json:"texts,omitempty" doc:"devices by what they say; beyond 20 different ones under an empty name"`
-	// Hours and Growth are of the time asked for.
+	// OverDevices, Hours and Growth are of the time asked for.
+	OverDevices int `json:"over_devices,omitempty" doc:"over the time asked for: devices with a number, silent ones too"`
 	Hours  *float64 `json:"hours,omitempty" doc:"over the time asked for: sum over devices and hours of the hour's mean; of a metric that is 1 or 0, the hours that it was 1"`
-	Growth *float64 `json:"growth,omitempty" doc:"over the time asked for: sum over devices of greatest less least reading; what a meter counted"`
+	Growth *float64 `json:"growth,omitempty" doc:"over the time asked for: sum over devices of what a meter counted, which may begin anew; of a metric that is no meter it says nothing"`
 }
 
 type groupItem struct {
@@ -86,7 +87,7 @@ func (a *api) domains() {
 		Description: "What the devices are now, summed up by zone, profile or a tag of the registry's; with over also what their metrics came to, from the hourly rollup: " +
 			"hours that begin in that time, the running one included. In order of key."}, a.groups)
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/api/v1/environment/indexes", Summary: "Air and noise against the legal limits", Tags: []string{"live"}, Errors: []int{422, 501, 503},
-		Description: "Of each station what its pollutants and its noise came to in the last 24 hours, as the limits want it: greatest hourly mean, mean of the day, greatest running mean of 8 hours, " +
+		Description: "Of each station what its pollutants and its noise came to in the last 24 hours, as the limits want it: greatest hourly mean, mean of the day, greatest running mean of 8 hours that ends in them, " +
 			"equivalent level by day and night. The limits and where they come from are in the answer. Noise has a limit where the station's tag noise_class says the class of its zone, I to VI or 1 to 6."}, a.environment)
 }
 
@@ -149,6 +150,7 @@ func (a *api) groups(c *call, in *groupsQuery) (*groupsBody, error) {
 		if v.Hours == nil {
 			v.Hours, v.Growth = new(float64), new(float64)
 		}
+		v.OverDevices++
 		*v.Hours += h.Sum
 		*v.Growth += h.Growth
 	}

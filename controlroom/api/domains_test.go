@@ -88,8 +88,8 @@ func TestGroups(t *testing.T) {
 	if status.N != 0 || status.Sum != nil || status.Texts["ok"] != 1 || status.Texts["lamp_failure"] != 1 {
 		t.Errorf("status %+v", status)
 	}
-	if energy == nil || *energy.Growth != 2 || *energy.Hours != 60 {
-		t.Errorf("energy %+v, want 2 kWh", energy)
+	if energy == nil || *energy.Growth != 2 || *energy.Hours != 60 || energy.OverDevices != 2 || power.OverDevices != 0 {
+		t.Errorf("energy %+v, want 2 kWh of two devices", energy)
 	}
 	if d := past.to.Sub(past.from); d <= 23*time.Hour || d > 24*time.Hour {
 		t.Errorf("asked for %v, want the 24 hours that begin last", d)
