@@ -21,6 +21,7 @@ func TestOverrides(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			synctest.Wait() // until the registry has heard of its own change
 		}
 		zone := func(rules string) {
 			t.Helper()
