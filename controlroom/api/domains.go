@@ -59,9 +59,9 @@ type groupSum struct {
 	// Texts are of a metric that is a text.
 	Texts map[string]int `json:"texts,omitempty" doc:"devices by what they say; beyond 20 different ones under an empty name"`
 	// OverDevices, Hours and Growth are of the time asked for.
-	OverDevices int `json:"over_devices,omitempty" doc:"over the time asked for: devices with a number, silent ones too"`
-	Hours  *float64 `json:"hours,omitempty" doc:"over the time asked for: sum over devices and hours of the hour's mean; of a metric that is 1 or 0, the hours that it was 1"`
-	Growth *float64 `json:"growth,omitempty" doc:"over the time asked for: sum over devices of what a meter counted, which may begin anew; of a metric that is no meter it says nothing"`
+	OverDevices int      `json:"over_devices,omitempty" doc:"over the time asked for: devices with a number, silent ones too"`
+	Hours       *float64 `json:"hours,omitempty" doc:"over the time asked for: sum over devices and hours of the hour's mean; of a metric that is 1 or 0, the hours that it was 1"`
+	Growth      *float64 `json:"growth,omitempty" doc:"over the time asked for: sum over devices of what a meter counted, which may begin anew; of a metric that is no meter it says nothing"`
 }
 
 type groupItem struct {
