@@ -39,7 +39,7 @@ func newProblem(status int, message string, faults ...error) huma.StatusError {
 			e = problem.Error{Location: detail.Location, Message: detail.Message}
 			text := detail.Location + ": "
 			if found := fmt.Sprint(detail.Value); detail.Value != nil && found != "" {
-				text += "found " + found[:min(len(found), 100)] + ": "
+				text += fmt.Sprintf("found %.100s: ", found)
 			}
 			texts = append(texts, text+detail.Message)
 		} else {
