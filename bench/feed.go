@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,15 +66,22 @@ func watchers(ctx context.Context, quick bool, w io.Writer) error {
 	crowd.measure(true)
 	o.Duration = duration
 	before := s.usage()
+	written, err := s.fanouts()
+	if err != nil {
+		return err
+	}
 	report, err := load.Run(ctx, o)
 	if err != nil {
 		return err
 	}
 	after := s.usage()
 	crowd.measure(false)
+	if written, err = written.until(s); err != nil {
+		return err
+	}
 	cancel()
 	crowd.wg.Wait()
-	return crowd.report(w, report, before, after)
+	return crowd.report(w, report, written, before, after)
 }
 
 // settle registers the devices of the load, a thousand inside each tile.
@@ -246,7 +255,7 @@ func newest(body []byte) int64 {
 	return base + most
 }
 
-func (c *crowd) report(w io.Writer, r load.Report, before, after map[string]usage) error {
+func (c *crowd) report(w io.Writer, r load.Report, written fanouts, before, after map[string]usage) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var spread, age, size []float64
@@ -290,11 +299,69 @@ func (c *crowd) report(w io.Writer, r load.Report, before, after map[string]usag
 		"| frames of a tile, all their clients / not all | %d / %d | |\n"+
 		"| bytes a frame, median | %.0f | |\n"+
 		"| a frame's first client to its last, ms: p50 / p99 / most | %.1f / %.1f / %.1f | most 100 |\n"+
+		"| the same by the server, first write to last, ms, at most: p50 / p99 / most | %s / %s / %s | |\n"+
 		"| newest reading of a frame to its last client, publish to page, ms: p50 / p99 / most | %.0f / %.0f / %.0f | |\n"+
 		"| frames missed by a client that reads | %d | 0 |\n| connections of readers closed | %d | 0 |\n"+
 		"| cores that panormus used, ingest, log and rules included | %.2f | 1 |\n",
 		feedClients, feedTiles, r.AckedRate, r.Elapsed, feedDevices, feedStopped,
 		len(spread)-partial, partial, at(size, 0.5), at(spread, 0.5), at(spread, 0.99), spread[len(spread)-1],
+		written.at(0.5), written.at(0.99), written.at(1),
 		at(age, 0.5), at(age, 0.99), age[len(age)-1], c.gaps, c.ended, cpu/r.Elapsed)
 	return nil
+}
+
+// fanouts are the frames that the server wrote, by how long that took: upper bounds in seconds as /metrics has
+// them, in order, and how many frames took no longer.
+type fanouts []struct {
+	upTo  string
+	count int
+}
+
+func (s *system) fanouts() (fanouts, error) {
+	text, err := s.get("/metrics")
+	if err != nil {
+		return nil, err
+	}
+	var out fanouts
+	for line := range strings.Lines(string(text)) {
+		rest, ok := strings.CutPrefix(line, `panormus_controlroom_feed_fanout_seconds_bucket{le="`)
+		if !ok {
+			continue
+		}
+		upTo, count, _ := strings.Cut(strings.TrimSpace(rest), `"} `)
+		n, err := strconv.Atoi(count)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", line, err)
+		}
+		out = append(out, struct {
+			upTo  string
+			count int
+		}{upTo, n})
+	}
+	return out, nil
+}
+
+// until is what was written since f.
+func (f fanouts) until(s *system) (fanouts, error) {
+	now, err := s.fanouts()
+	if err != nil {
+		return nil, err
+	}
+	for i := range now {
+		now[i].count -= f[i].count
+	}
+	return now, nil
+}
+
+// at is the bound in ms below which the share q of the frames is.
+func (f fanouts) at(q float64) string {
+	for _, b := range f {
+		if float64(b.count) < q*float64(f[len(f)-1].count) {
+			continue
+		}
+		if s, err := strconv.ParseFloat(b.upTo, 64); err == nil && !math.IsInf(s, 0) {
+			return strconv.FormatFloat(s*1000, 'f', -1, 64)
+		}
+	}
+	return "more"
 }

@@ -415,9 +415,13 @@ func (c *client) send(m message) error {
 	if err := c.conn.WritePreparedMessage(m.prepared); err != nil {
 		return err
 	}
+	written := time.Now()
+	if m.fanout != nil {
+		m.fanout.note(written)
+	}
 	c.hub.metrics.messages.Inc()
 	c.hub.metrics.bytes.Add(float64(len(m.data)))
-	if time.Since(begun) > c.hub.cfg.SlowAfter {
+	if written.Sub(begun) > c.hub.cfg.SlowAfter {
 		return errSlow
 	}
 	return nil

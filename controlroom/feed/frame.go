@@ -3,6 +3,8 @@ package feed
 import (
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -27,7 +29,26 @@ const maxNames = 64
 // A message is ready to be written.
 type message struct {
 	prepared *websocket.PreparedMessage
-	data     []byte // what prepared was made of, and holds
+	data     []byte  // what prepared was made of, and holds
+	fanout   *fanout // nil: nobody wants to know when it was written
+}
+
+// A fanout is when a frame was written to the first of its clients and to the last so far.
+type fanout struct {
+	first, last atomic.Int64 // Unix ns; 0: to nobody yet
+}
+
+func (f *fanout) note(at time.Time) {
+	ns := at.UnixNano()
+	f.first.CompareAndSwap(0, ns)
+	for last := f.last.Load(); last < ns && !f.last.CompareAndSwap(last, ns); last = f.last.Load() {
+	}
+}
+
+// took is how long after the first client the last one got the frame, and false if nobody did.
+func (f *fanout) took() (time.Duration, bool) {
+	first := f.first.Load()
+	return time.Duration(max(0, f.last.Load()-first)), first != 0
 }
 
 func prepare(kind int, data []byte) message {

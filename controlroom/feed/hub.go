@@ -380,11 +380,11 @@ func (h *Hub) newGroup(epoch string, r *request, scope *auth.Scope) group {
 	switch r.Topic {
 	case "state":
 		if scope.Whole() {
-			return newStateGroup(h.cfg.State, epoch, r, nil)
+			return newStateGroup(h.cfg.State, epoch, r, nil, h.metrics.fanout)
 		}
 		return newStateGroup(h.cfg.State, epoch, r, func(id string, w live.Where) bool {
 			return scope.Sees(auth.Thing{Domain: w.Domain, Zone: w.Zone, Device: id, Camera: w.Camera})
-		})
+		}, h.metrics.fanout)
 	case "stats":
 		return &listGroup{epoch: epoch, kind: "stats", items: func() [][]byte { return [][]byte{h.stats()} }}
 	case "alarms":

@@ -6,6 +6,7 @@ type metrics struct {
 	clients, groups                            prometheus.Gauge
 	messages, bytes, merged, refused, requests prometheus.Counter
 	closed                                     *prometheus.CounterVec
+	fanout                                     prometheus.Histogram
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -25,11 +26,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		requests: counter("requests_total", "Messages of clients."),
 		closed:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "panormus_controlroom_feed_closed_total", Help: "Clients closed by the server, by reason."}, []string{"reason"}),
 	}
+	m.fanout = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "panormus_controlroom_feed_fanout_seconds", Help: "From the first client that a state frame was written to until the last that keeps up.",
+		Buckets: []float64{.001, .002, .005, .01, .02, .03, .05, .07, .1, .15, .2, .3, .5, 1, 2, 5},
+	})
 	for _, reason := range []string{reasonSlow, reasonBad, reasonStop, reasonEnded, reasonMany} {
 		m.closed.WithLabelValues(reason)
 	}
 	if reg != nil {
-		reg.MustRegister(m.clients, m.groups, m.messages, m.bytes, m.merged, m.refused, m.requests, m.closed)
+		reg.MustRegister(m.clients, m.groups, m.messages, m.bytes, m.merged, m.refused, m.requests, m.closed, m.fanout)
 	}
 	return m
 }

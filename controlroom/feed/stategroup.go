@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"panormus/controlroom/live"
 )
@@ -21,6 +22,7 @@ type frame struct {
 	seq     uint64
 	entries []entry
 	shared  shared
+	fanout  fanout
 }
 
 const (
@@ -46,6 +48,7 @@ type stateGroup struct {
 	binary   bool
 	match    matcher
 	sees     live.Sees // nil: all are
+	fanout   prometheus.Observer
 
 	// Under the Hub's lock.
 	pending  []entry
@@ -78,9 +81,9 @@ func (m *matcher) has(id string, w live.Where) bool {
 		(!m.boxed || w.Placed && m.tiles.Has(w.X, w.Y))
 }
 
-func newStateGroup(state *live.State, epoch string, r *request, sees live.Sees) *stateGroup {
+func newStateGroup(state *live.State, epoch string, r *request, sees live.Sees, fanout prometheus.Observer) *stateGroup {
 	g := &stateGroup{
-		state: state, epoch: epoch, least: leastHeld, interval: r.interval(), binary: r.Encoding == "bin", sees: sees,
+		state: state, epoch: epoch, least: leastHeld, interval: r.interval(), binary: r.Encoding == "bin", sees: sees, fanout: fanout,
 		match: matcher{sees: sees, domain: setOf(r.Filter.Domain), zone: setOf(r.Filter.Zone), device: setOf(r.Filter.Device)},
 	}
 	if r.Filter.BBox != nil {
@@ -156,7 +159,11 @@ func (g *stateGroup) seal(now time.Time) {
 	g.frames = append(g.frames, f)
 	g.held += len(f.entries)
 	if n := len(g.frames); n > inStep {
-		g.frames[n-1-inStep].shared.release()
+		past := g.frames[n-1-inStep]
+		past.shared.release()
+		if took, any := past.fanout.took(); any {
+			g.fanout.Observe(took.Seconds())
+		}
 	}
 	if g.held > g.bound() || len(g.frames) > framesHeld {
 		g.fold()
@@ -329,7 +336,9 @@ func (s *stateSubscription) step(now time.Time) ([]message, time.Time, error) {
 		f := g.frames[uint64(len(g.frames))-behind]
 		g.mu.Unlock()
 		s.at++
-		return []message{f.shared.message(s.id)}, time.Time{}, nil
+		m := f.shared.message(s.id)
+		m.fanout = &f.fanout
+		return []message{m}, time.Time{}, nil
 	}
 	if s.at+1 < g.first() {
 		g.mu.Unlock()
