@@ -44,6 +44,11 @@ type client struct {
 	quit    chan closing  // one slot: why the writer shall end the connection
 	done    chan struct{} // closed when the writer has ended
 
+	// writing is held by whoever writes frames: the client's own goroutine, or a round.
+	writing sync.Mutex
+	failed  error     // under writing: of a write in a round; the client is to end
+	alone   time.Time // under writing: until then no round writes to it, it takes too long
+
 	mu   sync.Mutex
 	subs []*named // in order of subscription
 }
@@ -151,6 +156,7 @@ func (h *Hub) shutdown() {
 	}
 	h.clientsMu.Unlock()
 	h.clients.Wait()
+	h.rounds.Wait()
 }
 
 // stopWithin is how long a stopping server waits for a client to take what is being sent, and
@@ -325,6 +331,7 @@ func (c *client) unsubscribe(id string) error {
 // write sends what there is until told to end, then closes.
 func (c *client) write() {
 	how := c.serve()
+	c.writing.Lock() // for good: no round writes any more
 	if how.code != 0 {
 		c.hub.metrics.closed.WithLabelValues(how.reason).Inc()
 		for len(c.control) > 0 { // what is wrong comes before the close
@@ -350,17 +357,17 @@ func (c *client) serve() closing {
 		case how := <-c.quit:
 			return how
 		case data := <-c.control:
-			err = c.send(text(data))
+			err = c.sendAlone(text(data))
 		case t := <-beat.C:
 			b, _ := live.StampOf(t.UnixMilli()).MarshalText()
-			err = c.send(text([]byte(`{"type":"heartbeat","t":"` + string(b) + `"}`)))
+			err = c.sendAlone(text([]byte(`{"type":"heartbeat","t":"` + string(b) + `"}`)))
 			if err == nil {
 				err = c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.hub.cfg.SlowAfter))
 			}
 		case <-c.wakeup:
-			err = c.flush(again)
+			err = c.flushAlone(again)
 		case <-again.C:
-			err = c.flush(again)
+			err = c.flushAlone(again)
 		}
 		if errors.Is(err, errSlow) {
 			return closing{websocket.CloseTryAgainLater, "too slow", reasonSlow}
@@ -371,26 +378,52 @@ func (c *client) serve() closing {
 	}
 }
 
-// flush sends one step of each subscription, and asks to be called again for the rest, so that
+// sendAlone writes one message while no round does.
+func (c *client) sendAlone(m message) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.failed != nil {
+		return c.failed
+	}
+	return c.send(m)
+}
+
+// flushAlone sends one step of each subscription, and asks to be called again for the rest, so that
 // answers and heartbeats come between.
-func (c *client) flush(again *time.Timer) error {
+func (c *client) flushAlone(again *time.Timer) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.failed != nil {
+		return c.failed
+	}
+	more, next, err := c.flush()
+	if more {
+		c.nudge()
+	} else if !next.IsZero() {
+		again.Reset(time.Until(next))
+	}
+	return err
+}
+
+// flush sends answers and one step of each subscription. It says whether it sent any step, and else when to
+// ask again. The caller holds writing.
+func (c *client) flush() (more bool, next time.Time, err error) {
 	for len(c.control) > 0 {
 		if err := c.send(text(<-c.control)); err != nil {
-			return err
+			return false, next, err
 		}
 	}
 	c.mu.Lock()
 	subs := c.subs
 	c.mu.Unlock()
-	more, next := false, time.Time{}
 	for _, n := range subs {
 		messages, at, err := n.sub.step(time.Now())
 		if err != nil {
-			return err
+			return false, next, err
 		}
 		for _, m := range messages {
 			if err := c.send(m); err != nil {
-				return err
+				return false, next, err
 			}
 		}
 		more = more || len(messages) > 0
@@ -398,12 +431,7 @@ func (c *client) flush(again *time.Timer) error {
 			next = at
 		}
 	}
-	if more {
-		c.nudge()
-	} else if !next.IsZero() {
-		again.Reset(time.Until(next))
-	}
-	return nil
+	return more, next, nil
 }
 
 // send writes one message. A client that takes it, but too late, is slow; one that does not at all
@@ -421,8 +449,10 @@ func (c *client) send(m message) error {
 	}
 	c.hub.metrics.messages.Inc()
 	c.hub.metrics.bytes.Add(float64(len(m.data)))
-	if written.Sub(begun) > c.hub.cfg.SlowAfter {
+	if took := written.Sub(begun); took > c.hub.cfg.SlowAfter {
 		return errSlow
+	} else if took > helpAfter {
+		c.alone = written.Add(aloneFor)
 	}
 	return nil
 }

@@ -10,6 +10,8 @@
 // and not by slow clients. Events are kept in a ring and never merged: a client that the ring has
 // overtaken is closed with 1013, as is one that takes too long to take a frame.
 //
-// The Hub has one goroutine; each client has two, one that reads and one that writes. A client that
-// does not read blocks only its own.
+// The Hub has one goroutine; each client has two, one that reads and one that writes. A new frame of a
+// state group is written to all of its clients in one go by a round, of which there is one a frame, so that
+// the last of them gets it right after the first; the rest is left to the clients' own goroutines. A client
+// that does not read blocks only itself.
 package feed

@@ -706,7 +706,7 @@ func TestFarBehind(t *testing.T) {
 	r.set("a", "m", 1, 0)
 	r.set("b", "m", 1, 0)
 	q := request{Topic: "state", ID: new(string)}
-	g := newStateGroup(r.state, "e", &q, nil, newMetrics(nil).fanout)
+	g := newStateGroup(r.hub, "e", &q, nil)
 	c := &client{hub: r.hub, who: auth.Open, wakeup: make(chan struct{}, 1)}
 	sub := g.join(c, "x", nil).(*stateSubscription)
 	if m, _, _ := sub.step(now); len(m) != 1 {
@@ -748,7 +748,7 @@ func TestLaggards(t *testing.T) {
 	r := &room{state: state, hub: New(Config{State: state})}
 	rng := rand.New(rand.NewPCG(5, 6))
 	id := "x"
-	g := newStateGroup(state, "e", &request{Topic: "state", ID: &id}, nil, newMetrics(nil).fanout)
+	g := newStateGroup(r.hub, "e", &request{Topic: "state", ID: &id}, nil)
 	g.least = 100
 	c := &client{hub: r.hub, who: auth.Open, wakeup: make(chan struct{}, 1)}
 	type reader struct {

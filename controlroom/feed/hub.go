@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -92,6 +94,7 @@ type subscription interface {
 // subscribers is the set of a group's clients, under the group's lock.
 type subscribers struct {
 	count map[*client]int
+	list  []*client // those of count, made when asked for
 	since time.Time // when the last one left
 }
 
@@ -100,15 +103,25 @@ func (s *subscribers) add(c *client) {
 		s.count = map[*client]int{}
 	}
 	s.count[c]++
+	s.list = nil
 }
 
 func (s *subscribers) remove(c *client) {
+	s.list = nil
 	if s.count[c]--; s.count[c] <= 0 {
 		delete(s.count, c)
 	}
 	if len(s.count) == 0 {
 		s.since = time.Now()
 	}
+}
+
+// all is every client once; the slice is not changed afterwards.
+func (s *subscribers) all() []*client {
+	if s.list == nil {
+		s.list = slices.Collect(maps.Keys(s.count))
+	}
+	return s.list
 }
 
 func (s *subscribers) wake() {
@@ -130,6 +143,7 @@ type Hub struct {
 	noted   chan struct{} // one slot: groups were given something outside of spread
 	made    uint64
 	clients sync.WaitGroup
+	rounds  sync.WaitGroup
 
 	clientsMu sync.Mutex
 	open      map[*client]struct{}
@@ -380,11 +394,11 @@ func (h *Hub) newGroup(epoch string, r *request, scope *auth.Scope) group {
 	switch r.Topic {
 	case "state":
 		if scope.Whole() {
-			return newStateGroup(h.cfg.State, epoch, r, nil, h.metrics.fanout)
+			return newStateGroup(h, epoch, r, nil)
 		}
-		return newStateGroup(h.cfg.State, epoch, r, func(id string, w live.Where) bool {
+		return newStateGroup(h, epoch, r, func(id string, w live.Where) bool {
 			return scope.Sees(auth.Thing{Domain: w.Domain, Zone: w.Zone, Device: id, Camera: w.Camera})
-		}, h.metrics.fanout)
+		})
 	case "stats":
 		return &listGroup{epoch: epoch, kind: "stats", items: func() [][]byte { return [][]byte{h.stats()} }}
 	case "alarms":

@@ -1,12 +1,12 @@
 package feed
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"panormus/controlroom/live"
 )
@@ -42,13 +42,13 @@ const (
 // once matched stays: what moves out of the box is still shown, where it is. What moves out of what the
 // subscribers may see is gone: whether they see it is asked once more when it is written.
 type stateGroup struct {
+	hub      *Hub
 	state    *live.State
 	epoch    string
 	interval time.Duration
 	binary   bool
 	match    matcher
 	sees     live.Sees // nil: all are
-	fanout   prometheus.Observer
 
 	// Under the Hub's lock.
 	pending  []entry
@@ -81,9 +81,10 @@ func (m *matcher) has(id string, w live.Where) bool {
 		(!m.boxed || w.Placed && m.tiles.Has(w.X, w.Y))
 }
 
-func newStateGroup(state *live.State, epoch string, r *request, sees live.Sees, fanout prometheus.Observer) *stateGroup {
+func newStateGroup(h *Hub, epoch string, r *request, sees live.Sees) *stateGroup {
+	state := h.cfg.State
 	g := &stateGroup{
-		state: state, epoch: epoch, least: leastHeld, interval: r.interval(), binary: r.Encoding == "bin", sees: sees, fanout: fanout,
+		hub: h, state: state, epoch: epoch, least: leastHeld, interval: r.interval(), binary: r.Encoding == "bin", sees: sees,
 		match: matcher{sees: sees, domain: setOf(r.Filter.Domain), zone: setOf(r.Filter.Zone), device: setOf(r.Filter.Device)},
 	}
 	if r.Filter.BBox != nil {
@@ -148,10 +149,22 @@ func (g *stateGroup) due() (time.Time, bool) {
 	return g.lastSeal.Add(g.interval), len(g.pending) > 0
 }
 
-// seal makes a frame of what is pending and wakes the subscribers.
+// sealed notes that a frame was sealed. Groups go on at their own instants of the interval: all at once they would
+// have their clients wait for one another's. One that begins after a silence takes an instant by lot.
+func (g *stateGroup) sealed(now time.Time) {
+	due := g.lastSeal.Add(g.interval)
+	if now.Sub(due) < g.interval {
+		g.lastSeal = due
+	} else {
+		g.lastSeal = now.Add(rand.N(g.interval/2 + 1))
+	}
+}
+
+// seal makes a frame of what is pending and has it written to the subscribers.
 func (g *stateGroup) seal(now time.Time) {
 	f := &frame{entries: distinct(g.pending)}
-	g.pending, g.clean, g.lastSeal = make([]entry, 0, len(f.entries)), 0, now
+	g.pending, g.clean = make([]entry, 0, len(f.entries)), 0
+	g.sealed(now)
 	g.mu.Lock()
 	g.seq++
 	f.seq = g.seq
@@ -162,14 +175,15 @@ func (g *stateGroup) seal(now time.Time) {
 		past := g.frames[n-1-inStep]
 		past.shared.release()
 		if took, any := past.fanout.took(); any {
-			g.fanout.Observe(took.Seconds())
+			g.hub.metrics.fanout.Observe(took.Seconds())
 		}
 	}
 	if g.held > g.bound() || len(g.frames) > framesHeld {
 		g.fold()
 	}
-	g.subs.wake()
+	clients := g.subs.all()
 	g.mu.Unlock()
+	g.hub.startRound(clients)
 }
 
 func (g *stateGroup) bound() int { return max(g.least, 2*g.count) }
@@ -300,7 +314,7 @@ func (g *stateGroup) join(c *client, id string, from *resume) subscription {
 func (g *stateGroup) subscribers() *subscribers { return &g.subs }
 func (g *stateGroup) lock() sync.Locker         { return &g.mu }
 
-// A stateSubscription is a client's place in a group. It belongs to the client's writer.
+// A stateSubscription is a client's place in a group. It belongs to whoever holds the client's writing.
 type stateSubscription struct {
 	group  *stateGroup
 	client *client
