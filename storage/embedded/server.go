@@ -278,6 +278,7 @@ func (s *Server) runChild(ctx context.Context) error {
 		return fmt.Errorf("start %s: %w", s.binary, err)
 	}
 	s.setPID(cmd.Process.Pid)
+	s.stepBack(cmd.Process.Pid)
 
 	said := make(chan readyLine, 1)
 	var out sync.WaitGroup
@@ -315,6 +316,13 @@ func (s *Server) runChild(ctx context.Context) error {
 	return err
 }
 
+// stepBack has the child step back behind this process. Where that cannot be had it goes on as it is.
+func (s *Server) stepBack(pid int) {
+	if err := lower(pid); err != nil {
+		s.cfg.Log.Warn("the embedded database runs at the priority of this process", "error", err)
+	}
+}
+
 type readyLine struct{ Socket, Version string }
 
 var errExited = errors.New("chdbd exited")
@@ -338,6 +346,7 @@ func (s *Server) watch(ctx context.Context, said <-chan readyLine, exited <-chan
 		case err := <-exited:
 			return fmt.Errorf("%w: %v", errExited, err)
 		case line := <-said:
+			s.stepBack(s.PID()) // once more: a thread may have been on its way the first time
 			s.doFirst(ctx)
 			s.setUp(line.Version)
 			s.cfg.Log.Info("the embedded database is ready", "version", line.Version, "readers", s.addr, "took", time.Since(began).Round(time.Millisecond))

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -221,9 +223,37 @@ func TestRestartAfterKill(t *testing.T) {
 		if status, body := reader(t, s, http.MethodPost, "SELECT count() FROM t", nil, nil); status != http.StatusOK || body != fmt.Sprintf("%d\n", i+1) {
 			t.Errorf("after kill %d: %d %s", i, status, body)
 		}
+		stepsBack(t, s.PID())
 	}
 	if s.Addr() != addr {
 		t.Errorf("address %s, want %s still", s.Addr(), addr)
+	}
+}
+
+// stepsBack holds every thread of the database to running after this process.
+func stepsBack(t *testing.T, pid int) {
+	t.Helper()
+	niceness := func(file string) int {
+		b, err := os.ReadFile(file)
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if err != nil || len(fields) < 17 {
+			return 19 // the thread has ended
+		}
+		n, err := strconv.Atoi(fields[16])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || runtime.GOOS == "linux" && len(threads) == 0 {
+		t.Fatalf("%d threads, %v", len(threads), err)
+	}
+	want := min(niceness("/proc/self/stat")+10, 19)
+	for _, file := range threads {
+		if got := niceness(file); got < want {
+			t.Errorf("%s: niceness %d, want %d", file, got, want)
+		}
 	}
 }
 
