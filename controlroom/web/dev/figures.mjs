@@ -14,7 +14,7 @@ export function groups(list, by) {
       const s = (g.values[metric] ??= { n: 0, sum: 0, avg: null, min: null, max: null });
       s.n++;
       if (typeof v === 'string') s.texts = { ...s.texts, [v]: (s.texts?.[v] ?? 0) + 1 };
-      else Object.assign(s, { sum: s.sum + v, min: Math.min(s.min ?? v, v), max: Math.max(s.max ?? v, v), hours: (s.hours ?? 0) + 11, growth: (s.growth ?? 0) + v / 100 });
+      else Object.assign(s, { sum: s.sum + v, min: Math.min(s.min ?? v, v), max: Math.max(s.max ?? v, v), over_devices: (s.over_devices ?? 0) + 1, hours: (s.hours ?? 0) + 11, growth: (s.growth ?? 0) + v / 100 });
     }
   }
   for (const g of found.values()) for (const s of Object.values(g.values)) if (!s.texts) s.avg = s.sum / s.n;

@@ -1,6 +1,6 @@
 import { get } from './client';
 
-/** A metric over the devices of a group; hours and growth are of the time asked for. */
+/** A metric over the devices of a group; over_devices, which have a number, hours and growth are of the time asked for. */
 export interface GroupSum {
   n: number;
   sum: number | null;
@@ -8,6 +8,7 @@ export interface GroupSum {
   min: number | null;
   max: number | null;
   texts?: Record<string, number>;
+  over_devices?: number;
   hours?: number;
   growth?: number;
 }

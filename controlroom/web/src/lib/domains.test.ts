@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Group } from '../api/domains';
-import { domainOf, shaped, sorted, together } from './domains';
+import { domainOf, shaped, sorted, together, withDay } from './domains';
 import { metres, tour } from './tour';
 
 const group = (key: string, values: Group['values'], rest: Partial<Group> = {}): Group => ({ key, devices: 2, heard: 2, silent: 0, alarms: {}, values, ...rest });
@@ -20,6 +20,17 @@ describe('groups', () => {
     expect(figure('power')).toBeNull();
     expect(figure('abnormal')).toBe(4);
     expect(figure('silent')).toBe(1);
+  });
+
+  it('have burn hours of the lamps that said something, and nothing of now from the day before', () => {
+    const was = { n: 2, sum: 2, avg: 1, min: 1, max: 1, over_devices: 2, hours: 26, growth: 1 };
+    const now = [group('a', {}, { devices: 5, silent: 5 })];
+    withDay(now, new Map([['a', group('a', { on: was, power_w: { n: 2, sum: 9, avg: 4, min: 4, max: 5 } })]]));
+    const all = together(now);
+    const figure = (key: string) => domainOf('lighting').figures.find((f) => f.key === key)!.of(all);
+    expect(figure('hours')).toBe(13);
+    expect(figure('burning')).toBeNull();
+    expect(figure('power')).toBeNull();
   });
 
   it('have figures of any domain', () => {

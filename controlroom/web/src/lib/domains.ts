@@ -70,7 +70,7 @@ const known: Record<string, Domain> = {
       { key: 'burning', label: 'domains.burning', shape: 'count', of: sum('on') },
       { key: 'out', label: 'domains.out', shape: 'count', of: broken },
       { key: 'power', label: 'domains.power', unit: 'kW', shape: 'measure', of: (g) => over(g.values.power_w?.sum, 1000) },
-      { key: 'hours', label: 'domains.hours', unit: 'h', shape: 'measure', of: (g) => over(g.values.on?.hours, g.devices), wide: true },
+      { key: 'hours', label: 'domains.hours', unit: 'h', shape: 'measure', of: (g) => over(g.values.on?.hours, g.values.on?.over_devices), wide: true },
       { key: 'energy', label: 'domains.energy', unit: 'kWh', shape: 'measure', of: (g) => g.values.energy_kwh?.growth ?? null, wide: true },
       silent,
       abnormal,
@@ -209,12 +209,22 @@ export function together(groups: readonly Group[]): Group {
       s.avg = over(s.sum, s.n);
       s.min = s.min === null ? v.min : Math.min(s.min, v.min ?? s.min);
       s.max = s.max === null ? v.max : Math.max(s.max, v.max ?? s.max);
+      if (v.over_devices !== undefined) s.over_devices = (s.over_devices ?? 0) + v.over_devices;
       if (v.hours !== undefined) s.hours = (s.hours ?? 0) + v.hours;
       if (v.growth !== undefined) s.growth = (s.growth ?? 0) + v.growth;
       for (const [text, n] of Object.entries(v.texts ?? {})) (s.texts ??= {})[text] = (s.texts[text] ?? 0) + n;
     }
   }
   return all;
+}
+
+/** Adds to groups of now what was asked of a day before: of which nothing says how it is now. */
+export function withDay(groups: readonly Group[], day: ReadonlyMap<string, Group>): void {
+  for (const g of groups) {
+    for (const [metric, { over_devices, hours, growth }] of Object.entries(day.get(g.key)?.values ?? {})) {
+      if (hours !== undefined) g.values[metric] = { ...(g.values[metric] ?? { n: 0, sum: null, avg: null, min: null, max: null }), over_devices, hours, growth };
+    }
+  }
 }
 
 const rounded = (lang: Lang, v: number) => measure(lang, Math.abs(v) >= 100 ? Math.round(v) : Math.round(v * 10) / 10);
