@@ -53,10 +53,6 @@ func runCommand(ctx context.Context, args []string, out io.Writer) error {
 	return n.run(ctx)
 }
 
-// memoryLimit is where the collector begins to work harder; with what the embedded database is
-// given it keeps the whole under 2 GiB. GOMEMLIMIT, where set, stands instead.
-const memoryLimit = 800 << 20
-
 // A node is one process: the parts it is made of, in the order they are started. It is wiring and
 // nothing else.
 type node struct {
@@ -124,6 +120,9 @@ func (n *node) run(ctx context.Context) (err error) {
 	// Addresses first: one that is taken ends the start before anything else has begun.
 	if err := n.listen(); err != nil {
 		return err
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		n.base.must("room for the collector", keepRoom)
 	}
 	if err := n.openSpine(ctx, n.base); err != nil {
 		return err
