@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"strings"
@@ -307,6 +308,13 @@ func (r *Registry) Zone(id string) *Zone {
 // All returns every asset, in order of id.
 func (r *Registry) All() []*Asset {
 	return sorted(&r.assets, func(a *Asset) string { return a.ID })
+}
+
+// Each is every asset, in no order.
+func (r *Registry) Each() iter.Seq[*Asset] {
+	return func(yield func(*Asset) bool) {
+		r.assets.Range(func(_, v any) bool { return yield(v.(*Asset)) })
+	}
 }
 
 // Profiles returns every profile, in order of id.

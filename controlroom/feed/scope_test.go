@@ -3,6 +3,8 @@ package feed
 import (
 	"context"
 	"encoding/json"
+	"iter"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -40,13 +42,7 @@ func (r *register) put(ds ...devices.Device) {
 
 func (r *register) Lookup(id string) *devices.Asset { return (*r.held.Load())[id] }
 func (r *register) Version() uint64                 { return r.version.Load() }
-func (r *register) All() []*devices.Asset {
-	var out []*devices.Asset
-	for _, a := range *r.held.Load() {
-		out = append(out, a)
-	}
-	return out
-}
+func (r *register) Each() iter.Seq[*devices.Asset]  { return maps.Values(*r.held.Load()) }
 
 // door lets in whom a header names.
 type door struct {

@@ -51,17 +51,20 @@ type episode struct {
 
 type episodeKey struct{ rule, key string }
 
+// severities counts open episodes by their severity.
+type severities [Critical + 1]int32
+
 type episodes struct {
 	mu       sync.RWMutex
 	open     map[episodeKey]*episode
-	byDevice map[string]map[episodeKey]Severity
+	byDevice map[string]severities
 	recent   []batch.Event // oldest first
 	known    map[string]bool
 	listen   func([]batch.Event)
 }
 
 func (e *episodes) init() {
-	e.open, e.byDevice, e.known = map[episodeKey]*episode{}, map[string]map[episodeKey]Severity{}, map[string]bool{}
+	e.open, e.byDevice, e.known = map[episodeKey]*episode{}, map[string]severities{}, map[string]bool{}
 }
 
 func (e *episodes) severityOf(device string) Severity {
@@ -71,9 +74,10 @@ func (e *episodes) severityOf(device string) Severity {
 }
 
 func (e *episodes) highest(device string) Severity {
-	s := Normal
-	for _, v := range e.byDevice[device] {
-		s = max(s, v)
+	of := e.byDevice[device]
+	s := Critical
+	for s > Normal && of[s] == 0 {
+		s--
 	}
 	return s
 }
@@ -91,36 +95,33 @@ func (e *episodes) take(ev batch.Event) (device string) {
 			return ""
 		}
 		delete(e.open, k)
-		e.set(a.device, k, Normal)
+		e.count(a.device, a.severity, Normal)
 		return a.device
 	}
 	if a == nil {
 		a = &episode{id: ev.ID, device: ev.Device}
 		e.open[k] = a
 	}
+	old := a.severity
 	a.severity, _ = ParseSeverity(ev.Severity)
 	a.last = ev.Time
-	e.set(a.device, k, a.severity)
+	e.count(a.device, old, a.severity)
 	return a.device
 }
 
-func (e *episodes) set(device string, k episodeKey, s Severity) {
+// count takes note that an episode of the device has another severity than before; Normal is none.
+func (e *episodes) count(device string, old, now Severity) {
 	if device == "" {
 		return
 	}
-	m := e.byDevice[device]
-	if s == Normal {
-		delete(m, k)
-		if len(m) == 0 {
-			delete(e.byDevice, device)
-		}
+	of := e.byDevice[device]
+	of[old]--
+	of[now]++
+	if of[Normal] = 0; of == (severities{}) {
+		delete(e.byDevice, device)
 		return
 	}
-	if m == nil {
-		m = map[episodeKey]Severity{}
-		e.byDevice[device] = m
-	}
-	m[k] = s
+	e.byDevice[device] = of
 }
 
 // remember adds an event to the newest and reports whether it is new there.

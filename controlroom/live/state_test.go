@@ -3,6 +3,7 @@ package live
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -34,15 +35,10 @@ func (r *fakeRegistry) Version() uint64 {
 	return r.version
 }
 
-func (r *fakeRegistry) All() []*devices.Asset {
+func (r *fakeRegistry) Each() iter.Seq[*devices.Asset] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.SortedFunc(maps.Values(r.assets), func(a, b *devices.Asset) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
+	return maps.Values(maps.Clone(r.assets))
 }
 
 func (r *fakeRegistry) put(d devices.Device) {
