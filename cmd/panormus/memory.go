@@ -24,7 +24,7 @@ const (
 )
 
 // keepRoom leaves the collector half as much room again as is in use: 100,000 devices with as many open alarms
-// are 620 MB, and to keep those below memoryLimit the collector took half of the processor, and whoever asked
+// are 620 MB, and to keep those below memoryLimit the collector took two fifths of the processor, and whoever asked
 // for something waited for it. It goes no further than half of what the machine has, and back when less is in
 // use. It ends with ctx.
 func keepRoom(ctx context.Context) error {
