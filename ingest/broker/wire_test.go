@@ -390,7 +390,11 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		good.send(good.publish(pole, `{"a":1}`, 1, uint16(i+1), 0))
 		good.acked(0x40)
 	}
-	ingesttest.Eventually(t, "the other's are in too", func() bool { return p.Stats().Decoded == 60_020 })
+	// On a slow machine it is let go (writeTimeout) before all that it sent was read; what was read is kept.
+	ingesttest.Eventually(t, "the other's are in too, or it is let go", func() bool {
+		s := p.Stats()
+		return s.InFlight == 0 && (s.Decoded == 60_020 || b.Stats().Clients == 1 && uint64(len(l.Rows())) == s.Decoded)
+	})
 }
 
 // When the broker stops, what it has read is acknowledged first.
