@@ -88,7 +88,7 @@ func TestSeries(t *testing.T) {
 	for _, p := range ages {
 		n += p.Value
 	}
-	if err != nil || n != 300 { // a DateTime ends in 1970 and in 2106
+	if err != nil || n != 300 { // toDateTime keeps bounds before 1970 and after 2106 within them
 		t.Errorf("of 260 years: %v readings, %v; want 300", n, err)
 	}
 	for _, q := range []storage.SeriesQuery{

@@ -90,8 +90,8 @@ func (db *DB) Series(ctx context.Context, q SeriesQuery) ([]Point, error) {
 			var w where
 			w.equal("device", q.Device)
 			w.equal("metric", q.Metric)
-			w.add("h.time >= toDateTime(?, 'UTC')", inDateTime(lo))
-			w.add("h.time < toDateTime(?, 'UTC')", inDateTime(hi))
+			w.add("h.time >= toDateTime(?, 'UTC')", lo.Unix())
+			w.add("h.time < toDateTime(?, 'UTC')", hi.Unix())
 			parts = append(parts, `SELECT toInt64(toUnixTimestamp(h.time)) * 1000 AS ms, sum(h.n) AS n, min(h.lo) AS lo, max(h.hi) AS hi,
 				sum(h.total) AS total, argMaxMerge(h.latest) AS last, max(h.seen) AS seen FROM observations_1h_state AS h`+w.sql()+" GROUP BY h.time")
 			args = append(args, w.args...)
