@@ -11,15 +11,15 @@ import (
 	streamlog "panormus/stream/log"
 )
 
-// State lies in the bucket of objects "rules", a snapshot a partition and one of the shared shard.
+// State lies in the bucket of objects "rules": a snapshot a partition and one of the shared shard, all of a
+// checkpoint written together, whole or not at all, and the checkpoint before it is kept.
 // A checkpoint is taken between rounds, a snapshot after one round and the next after another: evaluation
 // waits for one of them and never for all. So each is of a sequence of its own, that of the shared shard, which
-// is taken last, the newest. They are written one by one, that one first, when all are taken. A kill in
-// between leaves some still older, which is harmless for the same reason as that: each partition is replayed
-// from its own sequence, and the shared shard, never older than any, takes no transition twice. The
-// positions are those of the oldest and moved last: what they let go of nobody needs.
+// is taken last, the newest: each partition is replayed from its own sequence, and the shared shard, never older
+// than any, takes no transition twice. The positions are those of the oldest of the checkpoint before, and moved
+// last: what they let go of nobody needs, and a start that finds the newest broken has all it wants for that one.
 //
-// Where several workers share the partitions, each partition has a position of its own besides, and no
+// Where several workers share the partitions, each partition has an object and a position of its own, and no
 // shared shard: see WorkerConfig.Partitions. They have folders of their own, and begin with what one worker that
 // had all of the work left, wherever that is newer.
 
@@ -96,7 +96,11 @@ func (w *Worker) partitions() []int {
 	if w.own() {
 		return w.cfg.Partitions
 	}
-	all := make([]int, w.cfg.Log.Partitions())
+	return allPartitions(w.cfg.Log.Partitions())
+}
+
+func allPartitions(n int) []int {
+	all := make([]int, n)
 	for i := range all {
 		all[i] = i
 	}
@@ -105,10 +109,11 @@ func (w *Worker) partitions() []int {
 
 // restore brings the engine to its last checkpoint and reads which events came after it.
 func (r *run) restore(ctx context.Context) error {
-	objects, err := r.cfg.Log.Objects(ctx, Consumer)
-	if err != nil {
+	var err error
+	if r.objects, err = r.cfg.Log.Objects(ctx, Consumer); err != nil {
 		return err
 	}
+	r.objects.Before = r.step
 	position, err := r.position(ctx, batch.KindObservations)
 	if err != nil {
 		return err
@@ -121,25 +126,12 @@ func (r *run) restore(ctx context.Context) error {
 		return err
 	}
 	r.restored = make([]uint64, r.cfg.Log.Partitions())
+	if err := r.restoreShards(ctx, position); err != nil {
+		return err
+	}
 	first := ^uint64(0)
-	for _, p := range r.shards() {
-		data, ok, err := r.newest(ctx, objects, p)
-		if err != nil {
-			return err
-		}
-		seq := position
-		if ok {
-			if seq, err = r.engine.Restore(p, data); err != nil {
-				// Its devices' values fill again with their next readings; refusing to run would help nobody.
-				r.metrics.lost.Inc()
-				r.cfg.Logger.Error("a checkpoint is unreadable; its partition starts without state", "partition", p, "error", err)
-				seq = position
-			}
-		}
-		if p >= 0 {
-			r.restored[p] = seq
-			first = min(first, seq)
-		}
+	for _, p := range r.partitions() {
+		first = min(first, r.restored[p])
 	}
 	r.engine.disown(r.judges)
 	r.from, r.seq, r.events, r.repeats = first, first, events, events
@@ -317,46 +309,50 @@ func (r *run) abandon() {
 // write puts a checkpoint on the log's server.
 func (r *run) write(ctx context.Context, c *checkpoint) error {
 	began := time.Now()
-	objects, err := r.cfg.Log.Objects(ctx, Consumer)
-	if err != nil {
-		return err
+	at := map[string]uint64{atObservations: c.seq, atEvents: c.events}
+	if r.own() {
+		for i, p := range c.partitions {
+			if err := r.writeOne(ctx, objectName(r.folder(), p), []string{ownConsumer(p)}, at, c.data[i]); err != nil {
+				return err
+			}
+		}
+	} else {
+		whole := append([][]byte{c.data[len(c.partitions)]}, c.data[:len(c.partitions)]...) // as r.shards() has them
+		if err := r.writeOne(ctx, r.folder(), r.consumers(), at, whole...); err != nil {
+			return err
+		}
 	}
 	size := 0
-	put := func(p int, data []byte) error {
-		if err := r.step("checkpoint"); err != nil {
-			return err
-		}
+	for _, data := range c.data {
 		size += len(data)
-		return objects.Put(ctx, objectName(r.folder(), p), data)
-	}
-	if !r.own() {
-		if err := put(-1, c.data[len(c.partitions)]); err != nil {
-			return err
-		}
-	}
-	for i, p := range c.partitions {
-		if err := put(p, c.data[i]); err != nil {
-			return err
-		}
-	}
-	if err := r.step("positions"); err != nil {
-		return err
-	}
-	if err := r.setPositions(ctx, c.seq, c.events); err != nil {
-		return err
 	}
 	r.metrics.checkpointSeconds.Set(time.Since(began).Seconds())
 	r.metrics.checkpointBytes.Set(float64(size))
 	return nil
 }
 
-func (r *run) setPositions(ctx context.Context, observations, events uint64) error {
-	for _, name := range r.consumers() {
-		if err := r.cfg.Log.SetPosition(ctx, name, batch.KindObservations, streamlog.Position{Seq: observations}); err != nil {
-			return err
+// writeOne writes an object and then moves the positions of its consumers to where the one before it was taken.
+func (r *run) writeOne(ctx context.Context, name string, consumers []string, at map[string]uint64, parts ...[]byte) error {
+	all, err := r.objects.Write(ctx, name, at, parts...)
+	if err != nil {
+		return err
+	}
+	if all[0].Number == 1 && name == r.folder() {
+		for _, p := range r.shards() {
+			if err := r.objects.Forget(ctx, objectName(name, p)); err != nil {
+				return err
+			}
 		}
-		if err := r.cfg.Log.SetPosition(ctx, name, batch.KindEvents, streamlog.Position{Seq: events}); err != nil {
-			return err
+	}
+	if err := r.step("positions"); err != nil {
+		return err
+	}
+	before := all[len(all)-1].At
+	for _, consumer := range consumers {
+		for kind, at := range map[batch.Kind]string{batch.KindObservations: atObservations, batch.KindEvents: atEvents} {
+			if err := r.cfg.Log.SetPosition(ctx, consumer, kind, streamlog.Position{Seq: before[at]}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

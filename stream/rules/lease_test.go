@@ -20,7 +20,7 @@ import (
 func TestPartitionsMoveBetweenWorkers(t *testing.T) {
 	set := mustParse(t, crashRules)
 	work := day(11, 500)
-	want := ofOneWorker(t, set, work)
+	want := ofOneWorker(t, set, work, nil)
 	t.Run("from the start", func(t *testing.T) { moveBetweenWorkers(t, set, work, want, 0) })
 	t.Run("after one worker", func(t *testing.T) { moveBetweenWorkers(t, set, work, want, 2) })
 }
@@ -63,7 +63,7 @@ func moveBetweenWorkers(t *testing.T, set *Set, work []*batch.Observations, want
 					w := NewWorker(cfg)
 					w.every, w.most = time.Duration(1+rnd.IntN(10))*time.Millisecond, 1+rnd.IntN(20)
 					var left atomic.Int64
-					left.Store(1 + rnd.Int64N(60))
+					left.Store(1 + rnd.Int64N(100))
 					w.hook = func(string) error {
 						if left.Add(-1) <= 0 {
 							return errKilled
@@ -71,7 +71,8 @@ func moveBetweenWorkers(t *testing.T, set *Set, work []*batch.Observations, want
 						return nil
 					}
 					err := untilSeq(t, w, last)
-					if errors.Is(err, errKilled) {
+					// One that may not keep its last state in the time it has is as good as killed.
+					if errors.Is(err, errKilled) || errors.Is(err, context.DeadlineExceeded) {
 						mu.Lock()
 						kills++
 						mu.Unlock()
@@ -93,7 +94,7 @@ func moveBetweenWorkers(t *testing.T, set *Set, work []*batch.Observations, want
 	t.Logf("%d kills, %d events", kills, len(want))
 }
 
-// Of the two snapshots that a partition may have, the worker's and one worker's before, the newer counts.
+// Of the two states that a partition may have, the worker's and one worker's before, the newer counts.
 func TestNewestSnapshot(t *testing.T) {
 	l := logtest.New(t, nil)
 	objects, err := l.Objects(within(t), Consumer)
@@ -104,14 +105,22 @@ func TestNewestSnapshot(t *testing.T) {
 		folder string
 		seq    uint64
 		want   uint64
-	}{{"checkpoint", 20, 20}, {"own", 10, 20}, {"own", 30, 30}, {"checkpoint", 25, 30}, {"checkpoint", 31, 31}} {
-		if err := objects.Put(within(t), objectName(c.folder, 3), New(Config{Partitions: 4}, NewSet()).Snapshot(3, c.seq)); err != nil {
+	}{{wholeFolder, 20, 20}, {"own", 10, 20}, {"own", 30, 30}, {wholeFolder, 25, 30}, {wholeFolder, 31, 31}} {
+		name, parts := objectName(c.folder, 3), []int{3}
+		if c.folder == wholeFolder {
+			name, parts = wholeFolder, append([]int{-1}, allPartitions(l.Partitions())...)
+		}
+		var all [][]byte
+		for _, p := range parts {
+			all = append(all, New(Config{Partitions: l.Partitions()}, NewSet()).Snapshot(p, c.seq))
+		}
+		if _, err := objects.Write(within(t), name, map[string]uint64{atObservations: c.seq}, all...); err != nil {
 			t.Fatal(err)
 		}
-		r := &run{Worker: NewWorker(WorkerConfig{Log: l, Rules: FixedSource{NewSet()}, Partitions: []int{3}})}
-		data, ok, err := r.newest(within(t), objects, 3)
-		if err != nil || !ok || snapshotSeq(data) != c.want {
-			t.Errorf("with %s of %d: %d, %t, %v; want %d", c.folder, c.seq, snapshotSeq(data), ok, err, c.want)
+		w := NewWorker(WorkerConfig{Log: l, Rules: FixedSource{NewSet()}, Partitions: []int{3}})
+		r := &run{Worker: w, engine: w.engine.Load(), objects: objects, restored: make([]uint64, l.Partitions())}
+		if err := r.restoreShards(within(t), 0); err != nil || r.restored[3] != c.want {
+			t.Errorf("with %s of %d: %d, %v; want %d", c.folder, c.seq, r.restored[3], err, c.want)
 		}
 	}
 }

@@ -2,8 +2,6 @@ package rules
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -122,19 +120,12 @@ func (w *RowWorker) step(name string) error {
 	return w.hook(name)
 }
 
-// rowCheckpoint is what is kept.
-type rowCheckpoint struct {
-	Seq    uint64            `json:"seq"`            // of the one kind
-	Seqs   map[string]uint64 `json:"seqs,omitempty"` // of several
-	Events uint64            `json:"events"`         // the replay need not look at events up to here
-	State  json.RawMessage   `json:"state"`
-}
-
 // rowRun is the state of one Run.
 type rowRun struct {
 	*RowWorker
 	eventSink
 	engine   *RowEngine
+	objects  *streamlog.Objects
 	inputs   []*rowInput
 	raised   openings // silences beside counts, which the clock raises
 	repeats  uint64   // the position of events that a further replay needs, until this one is over
@@ -162,62 +153,6 @@ func (w *RowWorker) Run(ctx context.Context) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	return r.keep(last)
-}
-
-func (r *rowRun) restore(ctx context.Context) error {
-	objects, err := r.cfg.Log.Objects(ctx, Consumer)
-	if err != nil {
-		return err
-	}
-	data, ok, err := objects.Get(ctx, r.object())
-	if err != nil {
-		return err
-	}
-	c := rowCheckpoint{Seqs: map[string]uint64{}}
-	if ok {
-		if err = json.Unmarshal(data, &c); err == nil {
-			err = r.engine.Restore(c.State)
-		}
-		if err != nil {
-			r.cfg.Logger.Error("a checkpoint is unreadable; its rules start without state", "on", r.cfg.On, "error", err)
-		}
-	}
-	if r.cfg.On != OnJoined {
-		c.Seqs = map[string]uint64{r.cfg.On: c.Seq}
-	}
-	r.events, r.repeats = c.Events, c.Events
-	if err := r.open(ctx, c.Seqs, ok); err != nil {
-		return err
-	}
-	if err := r.setPositions(ctx, c); err != nil { // from now on the log keeps what a replay will need
-		return err
-	}
-	r.raised = openings{}
-	err = r.known(ctx, c.Events, func(seq uint64, err error) {
-		r.cfg.Logger.Error("a batch of events cannot be read", "sequence", seq, "error", err)
-	}, func(ev *batch.Event) {
-		if rule := r.engine.set.Rule(ev.Rule); rule != nil && rule.inner() && rule.Absent > 0 {
-			r.raised.note(ev)
-		}
-	})
-	if err == nil && r.engine.joins != nil {
-		r.engine.joins.engine.reopen(r.raised)
-	}
-	return err
-}
-
-func (r *rowRun) setPositions(ctx context.Context, c rowCheckpoint) error {
-	events := c.Events
-	for on, seq := range c.Seqs {
-		if on == OnEvents { // one position for both: what it judges and what it has raised
-			events = min(events, seq)
-			continue
-		}
-		if err := r.cfg.Log.SetPosition(ctx, r.consumer(), batchKind(on), streamlog.Position{Seq: seq}); err != nil {
-			return err
-		}
-	}
-	return r.cfg.Log.SetPosition(ctx, r.consumer(), batch.KindEvents, streamlog.Position{Seq: events})
 }
 
 // loop evaluates until ctx ends, or, again, until the rules want other kinds.
@@ -361,56 +296,4 @@ func (r *rowRun) tick(ctx context.Context) error {
 		r.engine.TickAsking(began)
 	}
 	return r.settle(ctx)
-}
-
-// keep writes a checkpoint: first the state with its place, then the positions, which let go of what
-// nobody needs.
-func (r *rowRun) keep(ctx context.Context) error {
-	if r.replayed {
-		r.passEvents(ctx)
-	}
-	pctx, cancel := streamlog.WithGrace(ctx, stopTimeout)
-	defer cancel()
-	if r.cfg.On == OnJoined {
-		if err := r.release(pctx); err != nil {
-			return err
-		}
-	}
-	if r.events == r.repeats && !slices.ContainsFunc(r.inputs, func(in *rowInput) bool { return in.seq != in.kept }) {
-		return nil
-	}
-	state, err := r.engine.Snapshot()
-	if err != nil {
-		return err
-	}
-	c := rowCheckpoint{Seqs: r.seqs(), Events: r.repeats, State: state}
-	c.Seq = c.Seqs[r.cfg.On]
-	if r.replayed {
-		c.Events = r.events
-	}
-	data, err := json.Marshal(c)
-	if err != nil {
-		return fmt.Errorf("write a checkpoint: %w", err)
-	}
-	if err := r.step("checkpoint"); err != nil {
-		return err
-	}
-	objects, err := r.cfg.Log.Objects(pctx, Consumer)
-	if err != nil {
-		return err
-	}
-	if err := objects.Put(pctx, r.object(), data); err != nil {
-		return err
-	}
-	if err := r.step("positions"); err != nil {
-		return err
-	}
-	if err := r.setPositions(pctx, c); err != nil {
-		return err
-	}
-	for _, in := range r.inputs {
-		in.kept = c.Seqs[in.on]
-	}
-	r.repeats = c.Events
-	return nil
 }

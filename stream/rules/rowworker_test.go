@@ -293,6 +293,26 @@ func TestJoinedWorkerFollowsItsRules(t *testing.T) {
 	}
 }
 
+// breakRows makes the newest checkpoint one that cannot be read, so that the one before it is what counts.
+func breakRows(t *testing.T, l *streamlog.Log, object string) {
+	t.Helper()
+	objects, err := l.Objects(within(t), Consumer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := objects.Generations(within(t), object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := []byte("no state")
+	if len(all) == 0 || all[0].Parts[0].Bytes == len(broken) {
+		return
+	}
+	if _, err := objects.Write(within(t), object, all[0].At, broken); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func killRows(t *testing.T, on, rules string, put func(*streamlog.Log)) {
 	set := mustParse(t, rules)
 	zoned := &testRegistry{assets: map[string]*devices.Asset{}}
@@ -307,7 +327,10 @@ func killRows(t *testing.T, on, rules string, put func(*streamlog.Log)) {
 		for kills := 0; ; kills++ {
 			w := NewRowWorker(RowWorkerConfig{Log: l, Rules: FixedSource{set}, On: on, Checkpoint: 3 * time.Millisecond, Engine: Config{Registry: zoned}})
 			// Its own clock must end nothing: the rows lie far ahead of it, and a tick is far behind them.
-			left := int64(1 + rnd.IntN(25))
+			left := int64(1 + rnd.IntN(30))
+			if kill && kills%5 == 4 {
+				breakRows(t, l, w.object())
+			}
 			var steps atomic.Int64
 			if kill && kills < 60 {
 				w.hook = func(string) error {

@@ -83,15 +83,20 @@ func (e *Engine) Restore(partition int, data []byte) (seq uint64, err error) {
 		e.shards[partition].read(r, seq)
 	}
 	if r.bad || len(r.b) != 0 {
-		if partition < 0 {
-			e.shared = newShared(e)
-			e.shared.settleWith(e.prog.set, e.prog)
-		} else {
-			e.shards[partition] = newShard(e, partition)
-		}
+		e.empty(partition)
 		return 0, errors.New("restore: a snapshot that ends early or late")
 	}
 	return seq, nil
+}
+
+// empty takes from a partition, -1 the shared shard, what it was restored with.
+func (e *Engine) empty(partition int) {
+	if partition < 0 {
+		e.shared = newShared(e)
+		e.shared.settleWith(e.prog.set, e.prog)
+	} else {
+		e.shards[partition] = newShard(e, partition)
+	}
 }
 
 type writer struct {

@@ -184,6 +184,7 @@ type run struct {
 	*Worker
 	eventSink
 	engine   *Engine
+	objects  *streamlog.Objects
 	restored []uint64 // by partition: what its snapshot holds already
 	from     uint64
 	seq      uint64 // applied up to here

@@ -180,9 +180,9 @@ func sameEvents(t testing.TB, got, want map[string]batch.Event) {
 var errKilled = errors.New("killed")
 
 // ofOneWorker are the events that a worker makes of a day's work without being disturbed.
-func ofOneWorker(t testing.TB, set *Set, work []*batch.Observations) map[string]batch.Event {
+func ofOneWorker(t testing.TB, set *Set, work []*batch.Observations, edit func(*streamlog.Config)) map[string]batch.Event {
 	t.Helper()
-	l := logtest.New(t, nil)
+	l := logtest.New(t, edit)
 	put(t, l, work)
 	if err := until(t, NewWorker(WorkerConfig{Log: l, Rules: FixedSource{set}})); err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func ofOneWorker(t testing.TB, set *Set, work []*batch.Observations) map[string]
 func TestWorkerSurvivesKills(t *testing.T) {
 	set := mustParse(t, crashRules)
 	work := day(7, 600)
-	want := ofOneWorker(t, set, work)
+	want := ofOneWorker(t, set, work, nil)
 	l := logtest.New(t, nil)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	kills := 0
@@ -234,8 +234,16 @@ func TestWorkerSurvivesKills(t *testing.T) {
 		t.Errorf("%d kills, want enough to mean something", kills)
 	}
 	sameEvents(t, byID(t, logged(t, l)), want)
-	if p, err := l.Position(within(t), Consumer, batch.KindObservations); err != nil || p.Seq != 600 {
-		t.Errorf("position %+v, %v; want 600 after a clean stop", p, err)
+	objects, err := l.Objects(within(t), Consumer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := objects.Generations(within(t), wholeFolder)
+	if err != nil || len(all) != 2 || all[0].At[atObservations] != 600 {
+		t.Fatalf("checkpoints %+v, %v; want the newest of 600 after a clean stop", all, err)
+	}
+	if p, err := l.Position(within(t), Consumer, batch.KindObservations); err != nil || p.Seq != all[1].At[atObservations] {
+		t.Errorf("position %+v, %v; want that of the checkpoint before, %+v", p, err, all[1].At)
 	}
 	t.Logf("%d kills, %d events", kills, len(want))
 }
