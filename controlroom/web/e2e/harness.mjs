@@ -58,6 +58,7 @@ export async function visit(browser, { size = desk, name = size.name, base = pro
   const context = await browser.newContext({ viewport: { width, height }, locale: 'it-IT', timezoneId: 'Europe/Rome', ...rest, ...extra });
   context.setDefaultTimeout(patience); // of what is gone to and clicked, too: a slow machine is no fault
   const page = await context.newPage();
+  await page.addInitScript(watchShifts);
   const at = (what) => `${name}: ${what}`;
   page.on('console', (m) => {
     if (m.type() === 'error' && !optional(m.location().url) && !refused(m.location().url)) check(false, at(`console: ${m.text()} (${m.location().url})`));
@@ -72,6 +73,16 @@ export async function visit(browser, { size = desk, name = size.name, base = pro
   });
   return new Visit(page, base, size, name);
 }
+
+/** Runs before the page: `shifts` is how far what was shown moved without being scrolled, as browsers reckon it. */
+function watchShifts() {
+  globalThis.shifts = [];
+  const place = (el) => (el?.nodeType === 1 ? el : el?.parentElement)?.outerHTML?.slice(0, 80) ?? 'what is gone';
+  new PerformanceObserver((list) => {
+    for (const e of list.getEntries()) globalThis.shifts.push({ value: e.value, what: e.sources.slice(0, 2).map((s) => place(s.node)).join(' and ') });
+  }).observe({ type: 'layout-shift', buffered: true });
+}
+const mostShift = 0.1; // the web's own measure of a page that stands still
 
 class Visit {
   constructor(page, base, size, name) {
@@ -113,6 +124,13 @@ class Visit {
   async fits(view) {
     const wide = await this.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
     this.check(wide <= 0, `${view}: nothing wider than the window${wide > 0 ? ` (by ${wide} px)` : ''}`);
+  }
+
+  /** What came later pushed nothing away since the page was opened, or since this was asked last; a push that follows an act counts, too. */
+  async stood(view) {
+    const shifts = await this.page.evaluate(() => globalThis.shifts.splice(0));
+    const sum = shifts.reduce((s, e) => s + e.value, 0);
+    this.check(sum < mostShift, `${view}: it stands still (${sum.toFixed(3)}, less than ${mostShift} is wanted)${sum < mostShift ? '' : shifts.filter((s) => s.value > 0.01).map((s) => `\n      ${s.value.toFixed(3)} ${s.what}`).join('')}`);
   }
 
   async accessible(view) {

@@ -47,6 +47,13 @@ function beginsAt(at) {
   };
 }
 
+/** Answers come one after another, and on the phone as late as they may: what is shown first must not be pushed away. */
+async function inTurn(route) {
+  const late = [...new URL(route.request().url()).pathname].reduce((h, c) => (31 * h + c.charCodeAt(0)) % 251, 7);
+  await new Promise((done) => setTimeout(done, late)); // ms
+  await route.continue().catch(() => undefined); // the page may have gone on
+}
+
 /** A picture of what is shown, as a thumbnail in base64. */
 async function picture(v) {
   const png = (await v.page.screenshot({ scale: 'css', animations: 'disabled', caret: 'hide' })).toString('base64');
@@ -74,12 +81,15 @@ try {
   for (const { name, size, pictured, axe, ...extra } of ways) {
     const v = await visit(browser, { name, size, reducedMotion: 'reduce', ...extra });
     await v.page.addInitScript(beginsAt, at);
+    if (v.phone) await v.page.route(/\/api\//, inTurn);
     for (const view of views) {
       if (!view.name.includes(only)) continue;
       await v.go(view.path);
       await v.appears('[data-testid=feed-state][data-state=live]', `${view.name}: the feed is live`, { state: 'attached' });
       if (!(await v.appears(view.ready, `${view.name}: it is shown`, { state: 'attached' }))) continue;
+      await v.stood(view.name);
       await view.act?.(v);
+      if (view.still && size.width >= 640) await v.stood(`${view.name}, then`);
       await v.page.evaluate(() => document.fonts.ready);
       await v.until(() => document.getAnimations().every((a) => a.playState !== 'running'), null, `${view.name}: nothing moves`);
       await v.fits(view.name);

@@ -1,5 +1,5 @@
 // The views whose look is kept: where they are, what is there when they are shown, and what is done to them first.
-// `ready` must not appear before what the view shows is complete.
+// `still`: what is done moves nothing of what was shown. `ready` must not appear before what the view shows is complete.
 const mapReady = '[data-testid=map][data-ready=true]';
 
 export const views = [
@@ -9,6 +9,7 @@ export const views = [
     name: 'city-past',
     path: '/',
     ready: mapReady,
+    still: true, // going into the past moves nothing
     act: async (v) => {
       const slider = v.page.getByTestId('time-slider');
       await slider.focus();

@@ -342,6 +342,7 @@ const en = {
   'replay.moment': 'Go to a moment',
   'replay.leave': 'Back to now',
   'replay.failed': 'The past could not be read: {why}',
+  'replay.foot': 'The city is played back as it was: nothing shown is of now.',
   'replay.stopped': 'The replay stands still',
 
   'radio.title': 'Radio',

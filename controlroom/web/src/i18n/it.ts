@@ -343,6 +343,7 @@ const it: Messages = {
   'replay.moment': 'Vai a un momento',
   'replay.leave': 'Torna ad adesso',
   'replay.failed': 'Non è stato possibile leggere il passato: {why}',
+  'replay.foot': 'Si rivede la città com’era: niente di quel che si vede è di adesso.',
   'replay.stopped': 'La riproduzione è ferma',
 
   'radio.title': 'Radio',

@@ -18,6 +18,8 @@ class App {
   /** the wall clock, once a second: ages and times read it */
   now = $state(Date.now());
   zones = $state.raw<Feature[]>([]);
+  /** they are there, or cannot be had now */
+  zonesKnown = $state(false);
   zoneNames = $derived(new Map(this.zones.map((z) => [String(z.properties?.id ?? z.id ?? ''), String(z.properties?.name ?? '')])));
   /** as the system has it, unless this page is told otherwise */
   theme = $state<'' | 'light' | 'dark'>(stored('panormus.theme') === 'dark' ? 'dark' : stored('panormus.theme') === 'light' ? 'light' : '');
@@ -118,6 +120,7 @@ class App {
     } catch {
       setTimeout(() => void this.loadZones(), 10_000); // the map is good without districts, and better with
     }
+    this.zonesKnown = true;
   }
 
   t = (key: Key, params?: Params): string => translate(this.lang, key, params);

@@ -5,6 +5,8 @@ import { app } from './app.svelte';
 export class LiveRows {
   rows = $state.raw<Row[]>([]);
   total = $state(0);
+  /** the whole city has come: what is told is not the beginning of it */
+  ready = $state(false);
 
   constructor(query: () => RowQuery) {
     $effect(() => {
@@ -15,6 +17,7 @@ export class LiveRows {
         if (stale) return;
         this.rows = answer.rows;
         this.total = answer.total;
+        this.ready ||= app.feed.health.ready || app.feed.replay?.loading === false;
       });
       return () => (stale = true);
     });

@@ -6,8 +6,6 @@ export { default as AssetTable } from './AssetTable.svelte';
 export { default as CamerasView } from './CamerasView.svelte';
 export { default as DomainsView } from './DomainsView.svelte';
 export { default as RadioView } from './RadioView.svelte';
-export { default as ReplayBar } from './ReplayBar.svelte';
 export { default as RulesView } from './RulesView.svelte';
 export { default as Statement } from './Statement.svelte';
 export { default as SystemView } from './SystemView.svelte';
-export { default as WallBar } from './WallBar.svelte';
