@@ -138,7 +138,7 @@ func (b *Backtest) Run(ctx context.Context) (*BacktestResult, error) {
 	}
 	began := time.Now()
 	rule := *b.Rule
-	rule.Disabled, rule.Shadow = false, false
+	rule.Disabled, rule.Shadow, rule.kept = false, false, ""
 	cfg := b.Config
 	cfg.Partitions = 1
 	r := &backtest{Backtest: b, out: &BacktestResult{Rule: b.Rule, From: b.From, To: b.To, Events: []batch.Event{}, Step: time.Hour}}

@@ -87,6 +87,8 @@ type Engine struct {
 	tuning uint64 // of the registry's overrides at the last look
 	loose  []made // events of no shard: of a changed set
 
+	wereRules map[string]*Rule // of the snapshots it was restored from
+
 	counts atomic.Pointer[counts]
 }
 
@@ -101,7 +103,7 @@ func New(cfg Config, set *Set) *Engine {
 }
 
 func newEngine(cfg Config, set *Set, kind string) *Engine {
-	e := &Engine{cfg: cfg.withDefaults(), kind: kind, prog: newProgramOf(set, kind, onObservations, false)}
+	e := &Engine{cfg: cfg.withDefaults(), kind: kind, wereRules: map[string]*Rule{}, prog: newProgramOf(set, kind, onObservations, false)}
 	e.cfg.faults = newFaults()
 	for i := range e.cfg.Partitions {
 		e.shards = append(e.shards, newShard(e, i))

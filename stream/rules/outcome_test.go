@@ -34,8 +34,10 @@ func outcome(t testing.TB, events []batch.Event) map[string]batch.Event {
 	t.Helper()
 	byID(t, events)
 	begun, ended := map[string]batch.Event{}, map[string]batch.Event{}
+	told := map[string]toldContext{} // by id: to read them is what a test of many events takes long for
 	for _, ev := range events {
 		c := contextOf(t, &ev)
+		told[ev.ID] = c
 		switch {
 		case c.Withdrawn:
 			delete(begun, c.Episode)
@@ -56,13 +58,13 @@ func outcome(t testing.TB, events []batch.Event) map[string]batch.Event {
 	out := map[string]batch.Event{}
 	for episode, ev := range begun {
 		end, over := ended[episode]
-		c := contextOf(t, &ev)
+		c := told[ev.ID]
 		if over {
-			c = contextOf(t, &end)
+			c = told[end.ID]
 		}
 		since := parseTime(t, c.Since)
 		at := ev.Time
-		if first := contextOf(t, &ev); first.Correction > 0 || first.Since != c.Since {
+		if first := told[ev.ID]; first.Correction > 0 || first.Since != c.Since {
 			long, err := parseDuration(cmp.Or(c.For, "0"))
 			if err != nil {
 				t.Fatal(err)
@@ -78,12 +80,12 @@ func outcome(t testing.TB, events []batch.Event) map[string]batch.Event {
 			out[line(ev.Rule, ev.Key, "cleared", since.UnixMilli(), at.UnixMilli())] = end
 		}
 	}
-	standsAsTold(t, events, begun, ended)
+	standsAsTold(t, events, told, begun, ended)
 	return out
 }
 
 // standsAsTold: who knows only rules and keys, in the order of the log or of times, knows what stands.
-func standsAsTold(t testing.TB, events []batch.Event, begun, ended map[string]batch.Event) {
+func standsAsTold(t testing.TB, events []batch.Event, told map[string]toldContext, begun, ended map[string]batch.Event) {
 	t.Helper()
 	stands := map[string]bool{}
 	for episode, ev := range begun {
@@ -101,7 +103,7 @@ func standsAsTold(t testing.TB, events []batch.Event, begun, ended map[string]ba
 	})
 	corrected := map[string]bool{}
 	for _, ev := range events {
-		corrected[ev.Rule+" "+ev.Key] = corrected[ev.Rule+" "+ev.Key] || contextOf(t, &ev).Correction > 0
+		corrected[ev.Rule+" "+ev.Key] = corrected[ev.Rule+" "+ev.Key] || told[ev.ID].Correction > 0
 	}
 	for name, all := range map[string][]batch.Event{"the log": events, "time": byTime} {
 		last := map[string]string{}

@@ -48,6 +48,7 @@ type Rule struct {
 	clearOn string // what clear of a sequence is about; "" for what the rule is
 
 	logic string // hash of what decides, without words and severity
+	kept  string // the rule in JSON, for checkpoints
 	code  *code
 	// calendars are those that it depends on, as they were written.
 	calendars []any
@@ -197,6 +198,7 @@ func (r *Rule) stamp() {
 	r.Version = hash()
 	j.Title, j.Severity, j.Text = nil, "", ""
 	r.logic = hash()
+	r.kept = string(plainJSON(r))
 }
 
 func shortHash(v any) string {

@@ -72,7 +72,7 @@ func (e *Engine) Restore(partition int, data []byte) (seq uint64, err error) {
 	if got, want := crc32.ChecksumIEEE(body), binary.LittleEndian.Uint32(data[len(data)-4:]); got != want {
 		return 0, fmt.Errorf("restore: checksum %08x, want %08x", got, want)
 	}
-	r := &reader{b: body[4:], version: data[3]}
+	r := &reader{b: body[4:], version: data[3], rules: e.wereRules}
 	if got := r.int(); got != int64(partition) {
 		return 0, fmt.Errorf("restore: a snapshot of partition %d, want %d", got, partition)
 	}
@@ -117,11 +117,11 @@ func (w *writer) texts(all []string) {
 }
 
 func (w *writer) rule(r *Rule) {
-	b, err := json.Marshal(r)
-	if err != nil {
-		panic(fmt.Sprintf("BUG: a rule that JSON cannot write: %v", err))
+	kept := r.kept
+	if kept == "" {
+		kept = string(plainJSON(r))
 	}
-	w.text(string(b))
+	w.text(kept)
 	w.text(r.logic)
 }
 
@@ -130,6 +130,7 @@ type reader struct {
 	base    int64
 	bad     bool
 	version byte
+	rules   map[string]*Rule // read so far, by how they are written: every partition has them all
 }
 
 func (r *reader) uint() uint64 {
@@ -190,11 +191,14 @@ func (r *reader) texts() []string {
 }
 
 func (r *reader) rule() *Rule {
+	text, logic := r.text(), r.text()
+	if rule := r.rules[text+logic]; rule != nil {
+		return rule
+	}
 	var j ruleJSON
-	if err := json.Unmarshal([]byte(r.text()), &j); err != nil {
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
 		r.bad = true
 	}
-	logic := r.text()
 	rule := &Rule{
 		ID: j.ID, Title: j.Title, Domain: j.Domain, Severity: j.Severity, On: j.On, When: j.When, Clear: j.Clear, Key: j.Key,
 		Text: j.Text, Version: j.Version, Shadow: j.Mode == "shadow", logic: logic, code: &code{},
@@ -206,6 +210,9 @@ func (r *reader) rule() *Rule {
 	}
 	for _, s := range j.Sequence {
 		rule.Sequence = append(rule.Sequence, Step{As: s.As, On: s.On})
+	}
+	if r.rules != nil {
+		r.rules[text+logic] = rule
 	}
 	return rule
 }
