@@ -16,6 +16,7 @@ import (
 type nowhere struct{}
 
 func (nowhere) Partitions() int { return 16 }
+func (nowhere) MaxBatch() int   { return 8 << 20 }
 func (nowhere) Publish(context.Context, batch.Kind, int, string, []byte) (uint64, error) {
 	return 1, nil
 }

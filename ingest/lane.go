@@ -25,6 +25,7 @@ type hand struct {
 	decoded int // messages whose rows are here
 	dups    int // messages that were here or in a batch before
 	bytes   int // of text and payloads
+	size    int // of the batch on the log at most, where Pump.most bounds it
 }
 
 func (h *hand) messages() int { return h.decoded + h.dups + len(h.rejected) }
@@ -37,7 +38,7 @@ func (h *hand) reset() {
 	clear(h.rejected)
 	clear(h.ackers)
 	h.rejected, h.ackers, h.tokens = h.rejected[:0], h.ackers[:0], h.tokens[:0]
-	h.decoded, h.dups, h.bytes = 0, 0, 0
+	h.decoded, h.dups, h.bytes, h.size = 0, 0, 0, 0
 }
 
 // owe notes that e's sender is to be told when the batch is on the log.
@@ -96,18 +97,19 @@ func newLane(p *Pump, partition int) *lane {
 	}
 }
 
-// enter locks the lane with room in its open batch, waiting for it if need be. It fails with
-// ErrClosed, unlocked, when the session or the pump ends first.
-func (l *lane) enter(s *Session) error {
+// enter locks the lane with room in its open batch for size bytes, waiting for it if need be. It fails
+// with ErrClosed, unlocked, when the session or the pump ends first.
+func (l *lane) enter(s *Session, size int) error {
 	l.mu.Lock()
-	if !l.isFull() && !l.closed {
+	if l.hasRoom(size) && !l.closed {
 		return nil
 	}
 	l.pump.blocked.Add(1)
 	defer l.pump.blocked.Add(^uint64(0))
-	for l.isFull() && !l.closed {
+	for !l.hasRoom(size) && !l.closed {
 		room := l.room
 		l.mu.Unlock()
+		signal(l.full)
 		select {
 		case <-room:
 		case <-s.done:
@@ -122,6 +124,10 @@ func (l *lane) enter(s *Session) error {
 		return ErrClosed
 	}
 	return nil
+}
+
+func (l *lane) hasRoom(size int) bool {
+	return !l.isFull() && (size == 0 || l.open.size+size <= l.pump.most || l.open.messages() == 0)
 }
 
 func (l *lane) isFull() bool {

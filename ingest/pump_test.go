@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"sync"
@@ -416,6 +417,53 @@ func TestBatchBytes(t *testing.T) {
 	}
 }
 
+// A log that takes small batches only gets small ones, with every row that fits in; a message that does not fit is
+// rejected with its reason, and of a large rejected one a part is kept.
+func TestSmallLog(t *testing.T) {
+	l := ingesttest.NewLog()
+	l.Most = 256 << 10
+	p := ingesttest.NewPump(t, l, nil)
+	var wg sync.WaitGroup
+	want := make([]int, 4) // rows
+	for c := range want {
+		wg.Go(func() {
+			s := p.Session("test", fmt.Sprint(c), nil, nil)
+			random := rand.New(rand.NewPCG(1, uint64(c)))
+			for i := range 300 {
+				var b strings.Builder
+				n := 1 + random.IntN(1<<random.IntN(8)) // records
+				for j := range n {
+					fmt.Fprintf(&b, `,{"a%d":%d,"b":"%s"}`, random.IntN(50), j, strings.Repeat("x", random.IntN(1<<random.IntN(10))))
+				}
+				topic := fmt.Sprintf("city/lighting/%s-%d-%d/telemetry", strings.Repeat("p", random.IntN(100)), c, i)
+				if err := s.Handle(message(topic, "["+b.String()[1:]+"]", 0)); err != nil {
+					t.Error(err)
+				}
+				want[c] += 2 * n
+			}
+		})
+	}
+	wg.Wait()
+	flush(t, p)
+	rows := 0
+	for _, n := range want {
+		rows += n
+	}
+	if got := len(l.Rows()); got != rows || len(l.Rejected()) != 0 {
+		t.Errorf("%d rows and %d rejected, want %d and none", got, len(l.Rejected()), rows)
+	}
+	s := p.Session("test", "large", nil, nil)
+	handle(t, s, message("city/lighting/pole-1/telemetry", `{"a":"`+strings.Repeat("x", 300_000)+`"}`, 0))
+	handle(t, s, message("city/lighting/pole-1/telemetry", strings.Repeat("{", 300_000), 0))
+	flush(t, p)
+	rejected := l.Rejected()
+	if len(rejected) != 2 || rejected[0].Reason != string(ingest.ReasonTooLarge) || !strings.Contains(rejected[0].Detail, "max_payload") ||
+		!strings.Contains(rejected[1].Detail, "are kept") || len(rejected[1].Payload) < 100_000 {
+		t.Errorf("%d rejected, want 2: the first as too_large by max_payload, the second cut", len(rejected))
+	}
+	balance(t, p)
+}
+
 // Many senders at once: every message once, acknowledged once, in the lane of its device.
 func TestConcurrentSenders(t *testing.T) {
 	l := ingesttest.NewLog()
@@ -565,6 +613,11 @@ func TestConfigErrors(t *testing.T) {
 			t.Errorf("New: %v, want an error with %q", err, want)
 		}
 	}
+	f("batches of 65536 bytes, want at least 131072", func(c *ingest.Config) {
+		l := ingesttest.NewLog()
+		l.Most = 64 << 10
+		c.Log = l
+	})
 	route := func(r ingest.Route) func(*ingest.Config) {
 		return func(c *ingest.Config) { c.Routes = []ingest.Route{r} }
 	}

@@ -386,11 +386,17 @@ func (s *Session) store(t *Topic, e *Envelope, d *Decoded) error {
 		t.measure(d)
 	}
 
-	l := t.lane
-	if err := l.enter(s); err != nil {
+	l, size := t.lane, 0
+	if most := s.pump.most; most > 0 {
+		if size = d.size(t); size > most {
+			return s.reject(e, Rejectf(ReasonTooLarge, "its rows have up to %d bytes, and the log's server takes %d: set max_payload: 8MB there", size, most))
+		}
+	}
+	if err := l.enter(s, size); err != nil {
 		return err
 	}
 	h := l.open
+	h.size += size
 	again := print != 0 && consult && l.prints.has(print)
 	if r := s.replay; r != nil && r.note(again) {
 		l.mu.Unlock()
@@ -544,9 +550,17 @@ func (s *Session) reject(e *Envelope, why *Reject) error {
 		Received: time.UnixMilli(e.Received).UTC(), Source: s.source, Topic: string(e.Topic), Reason: string(why.Reason),
 		Detail: strings.ToValidUTF8(why.Detail, "\uFFFD"), Payload: append([]byte(nil), payload...),
 	}
-	if err := l.enter(s); err != nil {
+	size := 0
+	if most := s.pump.most; most > 0 {
+		if kept := most / 2; len(row.Payload) > kept {
+			row.Payload, row.Detail = row.Payload[:kept], fmt.Sprintf("%s; only the first %d bytes are kept: the log's server takes no more", row.Detail, kept)
+		}
+		size = sizeOfRejected(&row)
+	}
+	if err := l.enter(s, size); err != nil {
 		return err
 	}
+	l.open.size += size
 	l.open.rejected = append(l.open.rejected, row)
 	l.open.bytes += len(row.Payload) + len(row.Detail) + len(row.Topic)
 	l.open.owe(s.acker, e.Token)

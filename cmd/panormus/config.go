@@ -359,6 +359,9 @@ func (c *config) check() error {
 			}
 		}
 	}
+	if c.has("controlroom") && !c.has("writer") && c.ClickHouse == "embedded" {
+		return fmt.Errorf("role: %q with the embedded database, which nobody would write to: name the database that the process with the role writer writes to (--clickhouse), or take that role, too", c.Role)
+	}
 	if c.Simulate != "palermo" && c.Simulate != "none" {
 		return fmt.Errorf("simulate: %q, want palermo or none", c.Simulate)
 	}

@@ -110,6 +110,7 @@ func TestBrokenConfig(t *testing.T) {
 		{name: "sync", file: "stream: {sync: never}", want: "want always or an interval"},
 		{name: "role", args: []string{"--role", "writer,cook"}, want: `"cook"`},
 		{name: "lonely role", args: []string{"--role", "ingest,writer,controlroom"}, want: "leaves out rules"},
+		{name: "control room of an empty database", args: []string{"--role", "controlroom", "--nats", "nats://10.0.0.1"}, want: "nobody would write to"},
 		{name: "share", file: "nats: nats://x:4222\nrules: {share: 3/2}", want: `rules.share: "3/2", want all, keys`},
 		{name: "lonely share", file: "rules: {share: 1/2}", want: "no process with another part can reach"},
 		{name: "city", args: []string{"--simulate", "roma"}, want: `"roma", want palermo or none`},

@@ -93,7 +93,7 @@ func (n *node) health() error {
 			return fmt.Errorf("the database takes nothing: %w", err)
 		}
 	}
-	return nil
+	return n.stream.Writable()
 }
 
 // stats counts what this process has done since it started.

@@ -15,6 +15,7 @@ import (
 
 	"panormus/cmd/panormus/certs"
 	"panormus/storage/embedded"
+	streamlog "panormus/stream/log"
 )
 
 // errSick ends the doctor's visit when something was found.
@@ -79,7 +80,7 @@ func examine(ctx context.Context, cfg config) []finding {
 		all = append(all, checkServer(ctx, "ClickHouse", cfg.ClickHouse, "9000"))
 	}
 	if cfg.NATS != "embedded" {
-		all = append(all, checkServer(ctx, "NATS", cfg.NATS, "4222"))
+		all = append(all, checkNATS(ctx, cfg.NATS))
 	}
 	for _, b := range cfg.Brokers {
 		all = append(all, checkServer(ctx, "MQTT broker", b.URL, "1883"))
@@ -214,6 +215,22 @@ func listenError(name, key, addr string, err error) error {
 }
 
 // checkServer tries whether something answers at the server's address.
+// checkNATS also asks how large a message the server takes, which it says to whoever connects.
+func checkNATS(ctx context.Context, dsn string) finding {
+	f := checkServer(ctx, "NATS", dsn, "4222")
+	if f.err != nil {
+		return f
+	}
+	var most int64
+	if most, f.err = streamlog.MaxPayload(dsn); f.err != nil {
+		return f
+	}
+	if f.what += fmt.Sprintf(" and takes messages of %d bytes", most); most < streamlog.WantPayload {
+		f.err = fmt.Errorf("want %d: set max_payload: 8MB there, else batches are small and large messages are rejected", streamlog.WantPayload)
+	}
+	return f
+}
+
 func checkServer(ctx context.Context, name, dsn, port string) finding {
 	u, err := url.Parse(dsn)
 	if err != nil || u.Hostname() == "" {

@@ -3,8 +3,10 @@
 package ingesttest
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -30,6 +32,9 @@ func Decoders() map[string]ingest.Decoder {
 
 // A Log keeps batches in memory, decoded.
 type Log struct {
+	// Most is how many bytes of a batch it takes, 8 MiB where it is 0; set it before the pump is made.
+	Most int
+
 	mu       sync.Mutex
 	open     chan struct{} // closed while the log takes batches
 	ids      map[string]bool
@@ -62,11 +67,17 @@ func (l *Log) Unblock() {
 	close(l.open)
 }
 
+// MaxBatch implements ingest.Publisher.
+func (l *Log) MaxBatch() int { return cmp.Or(l.Most, 8<<20) }
+
 // Partitions implements ingest.Publisher.
 func (l *Log) Partitions() int { return 16 }
 
 // Publish implements ingest.Publisher.
 func (l *Log) Publish(ctx context.Context, kind batch.Kind, partition int, id string, data []byte) (uint64, error) {
+	if len(data) > l.MaxBatch() {
+		return 0, fmt.Errorf("a batch of %d bytes, want at most %d", len(data), l.MaxBatch())
+	}
 	l.mu.Lock()
 	open := l.open
 	l.mu.Unlock()

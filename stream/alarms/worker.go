@@ -473,11 +473,13 @@ func (r *run) writeLog(ctx context.Context) error {
 		return nil
 	}
 	slices.SortFunc(rows, func(x, y batch.AlarmRow) int { return x.Time.Compare(y.Time) })
-	for chunk := range slices.Chunk(rows, rowsABatch) {
-		data, err := batch.EncodeAlarmLog(chunk)
+	for len(rows) > 0 {
+		n, data, err := batch.Fit(rows[:min(len(rows), rowsABatch)], r.cfg.Log.MaxBatch(), batch.EncodeAlarmLog)
 		if err != nil {
 			return err
 		}
+		chunk := rows[:n]
+		rows = rows[n:]
 		if err := r.Worker.step("log"); err != nil {
 			return err
 		}

@@ -58,8 +58,15 @@ const (
 	defaultMinFree    = 256 << 20
 )
 
-// maxPayload bounds one batch: a message of 1 MiB beside others that were waiting with it.
+// maxPayload bounds one batch: a message of 1 MiB beside others that were waiting with it. A server elsewhere
+// may take less; see MaxBatch.
 const maxPayload = 8 << 20
+
+// WantPayload is the max_payload that a server elsewhere should have, in bytes: what NATS reads in "8MB".
+const WantPayload = maxPayload
+
+// maxHeader is what a message's headers take of the server's max_payload: an id of up to 100 bytes and the names.
+const maxHeader = 1 << 10
 
 // A Log is an open log. It is safe for concurrent use.
 type Log struct {
@@ -167,8 +174,25 @@ func connectTo(cfg Config) (l *Log, err error) {
 	if l.js, err = jetstream.New(l.conn); err != nil {
 		return l, fmt.Errorf("open the log: %w", err)
 	}
+	if max := l.conn.MaxPayload(); max < maxPayload {
+		cfg.Log.Warn("the log's server takes small messages only: batches are smaller, and what does not fit is rejected as too_large; set max_payload: 8MB there",
+			"max_payload", max, "want", maxPayload)
+	}
 	return l, nil
 }
+
+// MaxPayload asks the server at url how large a message it takes, in bytes.
+func MaxPayload(url string) (int64, error) {
+	c, err := nats.Connect(url, nats.Name("panormus doctor"))
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	return c.MaxPayload(), nil
+}
+
+// MaxBatch is the largest batch, in bytes, that Publish takes now: it hangs on the server that the log is at.
+func (l *Log) MaxBatch() int { return int(min(maxPayload, l.conn.MaxPayload()-maxHeader)) }
 
 func orDefault[T comparable](v, otherwise T) T {
 	var zero T
@@ -270,9 +294,6 @@ func Partition(device string, n int) int {
 // too large). The id, where not empty, makes a repeated Publish of the same batch harmless for half a
 // minute.
 func (l *Log) Publish(ctx context.Context, kind batch.Kind, partition int, id string, data []byte) (uint64, error) {
-	if len(data) > maxPayload {
-		return 0, fmt.Errorf("publish %s: %d bytes, want at most %d", kind, len(data), maxPayload)
-	}
 	subject := specOf(kind).subject(partition)
 	msg := &nats.Msg{Subject: subject, Data: data}
 	var opts []jetstream.PublishOpt
@@ -280,6 +301,10 @@ func (l *Log) Publish(ctx context.Context, kind batch.Kind, partition int, id st
 		opts = append(opts, jetstream.WithMsgID(id))
 	}
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		// Each time: the server that answers after a break may take less than the one before.
+		if most := l.MaxBatch(); len(data) > most {
+			return 0, fmt.Errorf("publish %s: %d bytes, want at most %d%s", kind, len(data), most, l.hint())
+		}
 		err := l.guard.err()
 		if err == nil {
 			var ack *jetstream.PubAck
@@ -299,6 +324,14 @@ func (l *Log) Publish(ctx context.Context, kind batch.Kind, partition int, id st
 		case <-time.After(pause):
 		}
 	}
+}
+
+// hint says what is to be set where the server takes less than we would.
+func (l *Log) hint() string {
+	if l.conn.MaxPayload() < maxPayload {
+		return ": set max_payload: 8MB at the log's server"
+	}
+	return ""
 }
 
 func (l *Log) publishOnce(ctx context.Context, msg *nats.Msg, opts []jetstream.PublishOpt) (*jetstream.PubAck, error) {

@@ -193,9 +193,30 @@ func freeBytes(dir string) (int64, error) {
 type guard struct {
 	mu     sync.Mutex
 	full   error // the disk's
-	stuck  map[batch.Kind]bool
+	stuck  map[batch.Kind]*stop
 	holder map[batch.Kind]string
 }
+
+// A stop is since when, and why, the log takes no batch of a kind.
+type stop struct {
+	since time.Time
+	why   error
+}
+
+// Writable says why the log has taken nothing of some kind for a while, and nil where it takes all.
+func (l *Log) Writable() error {
+	l.guard.mu.Lock()
+	defer l.guard.mu.Unlock()
+	for _, spec := range streamSpecs {
+		if s := l.guard.stuck[spec.kind]; s != nil && time.Since(s.since) > stuckFor {
+			return fmt.Errorf("the log has taken no %s since %s, what comes in waits: %w", spec.kind, s.since.UTC().Format(time.RFC3339), s.why)
+		}
+	}
+	return nil
+}
+
+// stuckFor is how long a batch waits before it is said that something is wrong.
+const stuckFor = 10 * time.Second
 
 func (g *guard) err() error {
 	g.mu.Lock()
@@ -221,19 +242,20 @@ func (g *guard) blocked(log *slog.Logger, kind batch.Kind, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.stuck == nil {
-		g.stuck = map[batch.Kind]bool{}
+		g.stuck = map[batch.Kind]*stop{}
 	}
-	if g.stuck[kind] {
+	if s := g.stuck[kind]; s != nil {
+		s.why = err
 		return
 	}
-	g.stuck[kind] = true
+	g.stuck[kind] = &stop{since: time.Now(), why: err}
 	log.Error("the log does not take a batch; ingest waits, nothing is dropped", "kind", kind, "error", err)
 }
 
 func (g *guard) wrote(log *slog.Logger, kind batch.Kind) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stuck[kind] {
+	if g.stuck[kind] != nil {
 		delete(g.stuck, kind)
 		delete(g.holder, kind)
 		log.Info("the log takes batches again", "kind", kind)

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,14 +33,16 @@ func (s *eventSink) publish(ctx context.Context, events []batch.Event) error {
 		}
 		fresh = append(fresh, events[i])
 	}
-	for chunk := range slices.Chunk(fresh, eventsABatch) {
+	for len(fresh) > 0 {
 		if err := s.before("publish"); err != nil {
 			return err
 		}
-		data, err := batch.EncodeEvents(chunk)
+		n, data, err := batch.Fit(fresh[:min(len(fresh), eventsABatch)], s.log.MaxBatch(), batch.EncodeEvents)
 		if err != nil {
 			return err
 		}
+		chunk := fresh[:n]
+		fresh = fresh[n:]
 		// The work in hand goes on when ctx ends; a log that takes nothing meanwhile ends it.
 		pctx, cancel := streamlog.WithGrace(ctx, stopTimeout)
 		seq, err := s.log.Publish(pctx, batch.KindEvents, 0, chunkID(chunk), data)

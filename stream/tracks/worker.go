@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -271,25 +270,27 @@ func (r *run) round(ctx context.Context, all []streamlog.Message) error {
 // publish puts on the log what a partition has made.
 func (r *run) publish(ctx context.Context, p int) error {
 	tracks, counts := r.engine.Take(p)
-	for chunk := range slices.Chunk(tracks, rowsABatch) {
-		data, err := batch.EncodeTracks(chunk)
-		if err != nil {
-			return err
-		}
-		if err := r.put(ctx, batch.KindTracks, p, data); err != nil {
-			return err
-		}
+	if err := putAll(ctx, r, batch.KindTracks, p, tracks, batch.EncodeTracks); err != nil {
+		return err
 	}
-	for chunk := range slices.Chunk(counts, rowsABatch) {
-		data, err := batch.EncodeCounts(chunk)
-		if err != nil {
-			return err
-		}
-		if err := r.put(ctx, batch.KindCounts, p, data); err != nil {
-			return err
-		}
+	if err := putAll(ctx, r, batch.KindCounts, p, counts, batch.EncodeCounts); err != nil {
+		return err
 	}
 	r.metrics.published(len(tracks), len(counts))
+	return nil
+}
+
+func putAll[T any](ctx context.Context, r *run, kind batch.Kind, p int, rows []T, encode func([]T) ([]byte, error)) error {
+	for len(rows) > 0 {
+		n, data, err := batch.Fit(rows[:min(len(rows), rowsABatch)], r.cfg.Log.MaxBatch(), encode)
+		if err != nil {
+			return err
+		}
+		if err := r.put(ctx, kind, p, data); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
 	return nil
 }
 

@@ -268,8 +268,7 @@ const eventsABatch = 2048
 
 func (r *run) publish(ctx context.Context, events []batch.Event) error {
 	for len(events) > 0 {
-		n := min(len(events), eventsABatch)
-		data, err := batch.EncodeEvents(events[:n])
+		n, data, err := batch.Fit(events[:min(len(events), eventsABatch)], r.cfg.Log.MaxBatch(), batch.EncodeEvents)
 		if err != nil {
 			return err
 		}
