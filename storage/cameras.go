@@ -74,6 +74,9 @@ type CountQuery struct {
 	// Step is the width of the cells, in whole minutes, aligned to the Unix epoch; 0 for one cell of
 	// the whole time.
 	Step time.Duration
+	// Days, where not nil, is whose clock days go by: a Step or Within of 24 hours is from midnight to
+	// midnight there, 23 or 25 hours where the clock is changed.
+	Days *time.Location
 	// K is the least number of objects that a cell may tell of; of fewer, but some, it says only that.
 	K int
 	// Within, where not 0, is the width of the next longer steps, which tell sums: where one cell of
@@ -123,16 +126,18 @@ func (db *DB) VideoCounts(ctx context.Context, q CountQuery) ([]VideoCount, erro
 	w.equal("class", q.Class)
 	w.add("time >= toDateTime(?, 'UTC')", ceil(q.From, time.Second).Unix())
 	w.add("time < toDateTime(?, 'UTC')", ceil(q.To, time.Second).Unix())
-	bucket, width := strconv.FormatInt(q.From.Unix(), 10), q.To.Sub(q.From)
-	if q.Step > 0 {
-		step := int64(q.Step / time.Second)
-		bucket, width = fmt.Sprintf("toInt64(toUnixTimestamp(time)) - toInt64(toUnixTimestamp(time)) %% %d", step), q.Step
+	bucket := strconv.FormatInt(q.From.Unix(), 10)
+	args := w.args
+	if q.Days != nil && q.Step == day {
+		bucket, args = "toUnixTimestamp(toStartOfDay(time, ?))", append([]any{q.Days.String()}, w.args...)
+	} else if q.Step > 0 {
+		bucket = fmt.Sprintf("toInt64(toUnixTimestamp(time)) - toInt64(toUnixTimestamp(time)) %% %d", int64(q.Step/time.Second))
 	}
 	ctx, cancel := db.queryContext(ctx)
 	defer cancel()
 	rows, err := db.conn.Query(ctx, "SELECT toInt64("+bucket+`) AS bucket, zone, class, sum(count_in), sum(count_out), sum(occupancy_avg), max(occupancy_max), sum(dwell_s) / sum(visits),
 			sum(speed_sum_mps) / sum(speed_n), max(queue_max), max(seen)
-		FROM vds_counts_1m`+w.sql()+" GROUP BY bucket, zone, class ORDER BY zone, class, bucket LIMIT "+strconv.Itoa(maxCounts), w.args...)
+		FROM vds_counts_1m`+w.sql()+" GROUP BY bucket, zone, class ORDER BY zone, class, bucket LIMIT "+strconv.Itoa(maxCounts), args...)
 	if err != nil {
 		return nil, fmt.Errorf("read a camera's counts: %w", err)
 	}
@@ -146,7 +151,7 @@ func (db *DB) VideoCounts(ctx context.Context, q CountQuery) ([]VideoCount, erro
 			return nil, fmt.Errorf("read a camera's counts: %w", err)
 		}
 		c.Time = time.Unix(begin, 0).UTC()
-		c.Present /= width.Minutes()
+		c.Present /= q.end(c.Time).Sub(c.Time).Minutes()
 		out, objects = append(out, c), append(objects, max(c.In, c.Out, seen, c.PresentMax))
 	}
 	if err := rows.Err(); err != nil {
@@ -156,12 +161,36 @@ func (db *DB) VideoCounts(ctx context.Context, q CountQuery) ([]VideoCount, erro
 	return out, nil
 }
 
+// end is where the cell that begins at t ends.
+func (q *CountQuery) end(t time.Time) time.Time {
+	switch {
+	case q.Step == 0:
+		return q.To
+	case q.Days != nil && q.Step == day:
+		return midnight(t.In(q.Days), 1)
+	}
+	return t.Add(q.Step)
+}
+
+// outer is where the next longer step begins that t is in.
+func (q *CountQuery) outer(t time.Time) time.Time {
+	if q.Days != nil && q.Within == day {
+		return midnight(t.In(q.Days), 0)
+	}
+	return t.Truncate(q.Within)
+}
+
+// midnight is where t's day begins by its own clock, or one so many days later.
+func midnight(t time.Time, days int) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day()+days, 0, 0, 0, 0, t.Location())
+}
+
 // hide leaves out the figures of cells that tell of too few objects, and in each of the next longer
 // steps of a zone and class with one such cell the figures of that with the fewest beside it.
 func hide(cells []VideoCount, objects []int64, q CountQuery) {
 	for i := 0; i < len(cells); {
 		hidden, fewest, j := 0, -1, i
-		for ; j < len(cells) && cells[j].Zone == cells[i].Zone && cells[j].Class == cells[i].Class && (j == i || q.Within > 0 && cells[j].Time.Truncate(q.Within).Equal(cells[i].Time.Truncate(q.Within))); j++ {
+		for ; j < len(cells) && cells[j].Zone == cells[i].Zone && cells[j].Class == cells[i].Class && (j == i || q.Within > 0 && q.outer(cells[j].Time).Equal(q.outer(cells[i].Time))); j++ {
 			switch {
 			case !privacy.Enough(uint64(objects[j]), q.K):
 				cells[j].conceal()

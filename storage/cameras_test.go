@@ -108,6 +108,66 @@ func TestVideoCounts(t *testing.T) {
 	}
 }
 
+// TestVideoCountDays asks for the days around the last change of the clock in Rome.
+func TestVideoCountDays(t *testing.T) {
+	rome, err := time.LoadLocation("Europe/Rome")
+	if err != nil {
+		t.Fatal(err)
+	}
+	offset := func(at time.Time) int { _, s := at.In(rome).Zone(); return s }
+	changed := time.Now().Add(-49 * time.Hour).Truncate(time.Hour)
+	for offset(changed.Add(-time.Hour)) == offset(changed) {
+		changed = changed.Add(-time.Hour)
+	}
+	midnight := func(days int) time.Time {
+		d := changed.In(rome)
+		return time.Date(d.Year(), d.Month(), d.Day()+days, 0, 0, 0, 0, rome)
+	}
+	if h := midnight(1).Sub(midnight(0)).Hours(); h != 23 && h != 25 {
+		t.Fatalf("the day of the change has %v hours", h)
+	}
+	count := func(at time.Time, in int64) batch.Count {
+		return batch.Count{Time: at.UTC(), Received: at.UTC(), Camera: "a", Class: "car", In: in, OccupancyAvg: 60, Purpose: "traffic", Version: 1}
+	}
+	hours := []batch.Count{
+		count(midnight(0).Add(-time.Minute), 10), // the last minute of the day before
+		count(midnight(0), 20), count(midnight(1).Add(-time.Hour), 2), count(midnight(1).Add(-time.Minute), 40),
+		count(midnight(1), 80),
+	}
+	db := videoStored(t, nil, nil, hours)
+	days, err := db.VideoCounts(within(t), storage.CountQuery{Camera: "a", From: midnight(-1), To: midnight(2), Step: 24 * time.Hour, Days: rome, K: 5})
+	if err != nil || len(days) != 3 {
+		t.Fatalf("the days: %+v, %v; want three", days, err)
+	}
+	for i, in := range []int64{10, 62, 80} {
+		minutes := midnight(i).Sub(midnight(i - 1)).Minutes()
+		people := 60.0
+		if i == 1 {
+			people *= 3
+		}
+		if d := days[i]; !d.Time.Equal(midnight(i-1)) || d.In != in || math.Abs(d.Present-people/minutes) > 1e-9 {
+			t.Errorf("day %d: %+v, want %d in from %v and %v present", i, d, in, midnight(i-1).UTC(), people/minutes)
+		}
+	}
+	// One hour of the day before is of too few: by days in UTC the first of the next would be hidden beside it.
+	found, err := db.VideoCounts(within(t), storage.CountQuery{Camera: "a", From: midnight(-1), To: midnight(2), Step: time.Hour, Within: 24 * time.Hour, Days: rome, K: 5})
+	var got []string
+	for _, c := range found {
+		got = append(got, fmt.Sprint(c.In, c.Hidden))
+	}
+	if want := "[10 false 20 false 42 false 80 false]"; err != nil || fmt.Sprint(got) != want {
+		t.Errorf("the hours: %v, %v; want %s", got, err, want)
+	}
+	found, err = db.VideoCounts(within(t), storage.CountQuery{Camera: "a", From: midnight(-1), To: midnight(2), Step: time.Hour, Within: 24 * time.Hour, Days: rome, K: 15})
+	got = nil
+	for _, c := range found {
+		got = append(got, fmt.Sprint(c.In, c.Hidden))
+	}
+	if want := "[0 true 20 false 42 false 80 false]"; err != nil || fmt.Sprint(got) != want {
+		t.Errorf("the hours of at least 15: %v, %v; want %s", got, err, want)
+	}
+}
+
 // seenAt is an object of a camera in the middle of a place of the image.
 func seenAt(camera, track, class string, at time.Time, x, y float32) batch.Detection {
 	d := batch.Absent()

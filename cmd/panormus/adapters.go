@@ -196,7 +196,7 @@ func (h history) Links(ctx context.Context, from, to time.Time, device string) (
 
 // Counts implements api.Video.
 func (h history) Counts(ctx context.Context, q api.CountQuery) ([]api.VideoCount, error) {
-	found, err := h.db.VideoCounts(ctx, storage.CountQuery{Camera: q.Camera, Zone: q.Zone, AllZones: q.AllZones, Class: q.Class, From: q.From, To: q.To, Step: q.Step, Within: q.Within, K: q.K})
+	found, err := h.db.VideoCounts(ctx, storage.CountQuery{Camera: q.Camera, Zone: q.Zone, AllZones: q.AllZones, Class: q.Class, From: q.From, To: q.To, Step: q.Step, Days: q.Days, Within: q.Within, K: q.K})
 	out := make([]api.VideoCount, len(found))
 	for i, c := range found {
 		out[i] = api.VideoCount(c)

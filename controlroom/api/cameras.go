@@ -202,7 +202,7 @@ func (c *call) ask(id string) (d *devices.Asset, k int, err error) {
 
 func (a *api) counts(c *call, in *struct {
 	CameraTime
-	Step  string `query:"step" enum:"1m,5m,15m,1h,1d" doc:"default by the length of the time"`
+	Step  string `query:"step" enum:"1m,5m,15m,1h,1d" doc:"default by the length of the time; 1d is a day by Rome's clock"`
 	Class string `query:"class" maxLength:"64" doc:"such as person or car; default all"`
 	Zone  string `query:"zone" maxLength:"256" doc:"a zone or line of the camera; default the whole view"`
 }) (*countsBody, error) {
@@ -224,11 +224,22 @@ func (a *api) counts(c *call, in *struct {
 	if at+1 < len(countSteps) {
 		within = countSteps[at+1].d
 	}
-	from, to = whole(from, to, step.d)
+	// Only one clock: the sums of days of two could be set against one another, as of two lengths of steps.
+	var days *time.Location
+	if 24*time.Hour == max(step.d, within) {
+		if days, err = time.LoadLocation(defaultClock); err != nil {
+			return nil, c.away("counts", err)
+		}
+	}
+	if step.d == 24*time.Hour {
+		from, to = wholeDays(from.In(days), to.In(days))
+	} else {
+		from, to = whole(from, to, step.d)
+	}
 	if n := to.Sub(from) / step.d; n > maxCells {
 		return nil, invalid("query.step", "%s gives %d cells, want at most %d", in.Step, n, maxCells)
 	}
-	cells, err := a.Video.Counts(c.ctx, CountQuery{Camera: d.ID, Zone: in.Zone, Class: in.Class, From: from, To: to, Step: step.d, Within: within, K: k})
+	cells, err := a.Video.Counts(c.ctx, CountQuery{Camera: d.ID, Zone: in.Zone, Class: in.Class, From: from, To: to, Step: step.d, Days: days, Within: within, K: k})
 	if err != nil {
 		return nil, c.away("counts", err)
 	}
@@ -252,6 +263,18 @@ func whole(from, to time.Time, step time.Duration) (time.Time, time.Time) {
 		to = end.Add(step)
 	}
 	return from, to
+}
+
+// wholeDays widens a time to whole days by its own clock; what it returns is in UTC.
+func wholeDays(from, to time.Time) (time.Time, time.Time) {
+	midnight := func(t time.Time, days int) time.Time {
+		return time.Date(t.Year(), t.Month(), t.Day()+days, 0, 0, 0, 0, t.Location())
+	}
+	end := midnight(to, 0)
+	if end.Before(to) {
+		end = midnight(to, 1)
+	}
+	return midnight(from, 0).UTC(), end.UTC()
 }
 
 func pointOf(c VideoCount) countPoint {

@@ -30,6 +30,7 @@ type CountQuery struct {
 	AllZones            bool
 	From, To            time.Time
 	Step                time.Duration
+	Days                *time.Location // whose clock a Step or Within of 24 hours goes by
 	K                   int
 	// Within is the width of the next longer steps, 0 for none: a cell that is hidden alone in one of
 	// them would be the rest of its sum.

@@ -159,6 +159,14 @@ func TestCameraFigures(t *testing.T) {
 	if asked := (CountQuery{Camera: "cam-1", Zone: "gate", Class: "car", From: at("2026-01-31T10:00:00Z"), To: at("2026-01-31T11:05:00Z"), Step: 5 * time.Minute, Within: 15 * time.Minute, K: 7}); g.counts != asked {
 		t.Errorf("asked for %+v, want %+v", g.counts, asked)
 	}
+	// Days are Rome's: on 29 March the clock goes on an hour.
+	get("/api/v1/cameras/cam-1/counts?from=2026-03-29T10:00:00Z&to=2026-03-30T10:00:00Z&step=1d")
+	if got["from"] != "2026-03-28T23:00:00.000Z" || got["to"] != "2026-03-30T22:00:00.000Z" || g.counts.Days == nil {
+		t.Errorf("days from %v to %v by the clock of %v, want Rome's", got["from"], got["to"], g.counts.Days)
+	}
+	if get("/api/v1/cameras/cam-1/counts?from=2026-03-29T22:00:00Z&to=2026-03-30T22:00:00Z&step=1d"); got["from"] != "2026-03-29T22:00:00.000Z" || got["to"] != "2026-03-30T22:00:00.000Z" {
+		t.Errorf("a whole day is from %v to %v", got["from"], got["to"])
+	}
 	for query, step := range map[string]string{"": "5m", "?from=2026-01-31T10:00:00Z&to=2026-01-31T11:00:00Z": "1m", "?from=2026-01-01T00:00:00Z&to=2026-01-31T00:00:00Z": "1d", "?from=2026-01-01T00:00:00Z&to=2026-01-11T00:00:00Z": "1h"} {
 		if get("/api/v1/cameras/cam-1/counts" + query); got["step"] != step {
 			t.Errorf("%q is answered in steps of %v, want %s", query, got["step"], step)
