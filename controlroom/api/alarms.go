@@ -259,7 +259,7 @@ func (a *api) alarms() {
 		})
 	body.Required = false // registering made it so
 	register(a, huma.Operation{Method: http.MethodPost, Path: path + "/actions", Summary: "Act on many alarms", Tags: tags, Errors: []int{400, 422, 501, 503},
-		Description: fmt.Sprintf("At most %d at once by id, %d by a filter. The answer is 200 with what came of it for every alarm, whatever that is.", maxTogether, maxMatched),
+		Description: fmt.Sprintf("At most %d at once by id, %d by a filter. The answer is 200 with what came of it for every alarm, whatever that is. 503 with Retry-After: too many acts wait, and this one was not begun.", maxTogether, maxMatched),
 		RequestBody: bodyOf[alarmActs](a, "The action, and on which alarms: ids or filter")},
 		func(c *call, in *struct{ RawBody []byte }) (*one[alarmResults], error) {
 			var b alarmActs
@@ -377,7 +377,7 @@ func (c *call) notActed(err error) error {
 	if errors.Is(err, alarms.ErrInvalid) {
 		return invalid("body", "%s", strings.TrimPrefix(err.Error(), alarms.ErrInvalid.Error()+": "))
 	}
-	if errors.Is(err, alarms.ErrBehind) {
+	if errors.Is(err, alarms.ErrBehind) || errors.Is(err, alarms.ErrBusy) {
 		return huma.ErrorWithHeaders(problem.New(http.StatusServiceUnavailable, "%v", err), http.Header{"Retry-After": {unavailable}})
 	}
 	return c.away("the alarms", err)

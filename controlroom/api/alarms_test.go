@@ -186,3 +186,27 @@ func TestMaintenance(t *testing.T) {
 	wantProblem(t, s.ask("DELETE", path, ""), path, 404)
 	wantProblem(t, s.ask("GET", path, ""), path, 404)
 }
+
+// full is a book that has no room for acts.
+type full struct{ *alarms.Book }
+
+func (full) Act(context.Context, []string, alarms.Act) ([]alarms.Result, error) {
+	return nil, fmt.Errorf("%w (7 wait)", alarms.ErrBusy)
+}
+
+func (full) ActAll(context.Context, alarms.Query, int, alarms.Act) ([]alarms.Result, bool, error) {
+	return nil, false, fmt.Errorf("%w (7 wait)", alarms.ErrBusy)
+}
+
+// TestNoRoomForActs: who is refused is told that nothing was done, and when to ask again.
+func TestNoRoomForActs(t *testing.T) {
+	s := newSite(t, func(c *Config) { c.Alarms = full{} })
+	for path, body := range map[string]string{
+		"/api/v1/alarms/a/ack": "", "/api/v1/alarms/actions": `{"action":"ack","ids":["a","b"]}`, "/api/v1/alarms/actions?": `{"action":"ack","filter":{}}`,
+	} {
+		w := s.ask("POST", path, body)
+		if wantProblem(t, w, strings.TrimSuffix(path, "?"), 503, "nothing was done", "7 wait"); w.Header().Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After", path)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	streamlog "panormus/stream/log"
@@ -28,8 +29,14 @@ const (
 // done what this one cannot read: it would be decided on alarms that are not so any more.
 var ErrBehind = errors.New("another process, of a later version, acts on alarms in a form that this one cannot read: act there, or bring this one to that version")
 
+// ErrBusy is the answer, wrapped, to an act that there is no room for: nothing was done to any alarm. The worker
+// makes room within seconds.
+var ErrBusy = errors.New("too many acts wait for the worker that writes alarms; nothing was done, ask again in some seconds")
+
 // acting is what a Book knows of acts.
 type acting struct {
+	most     int                  // maxWaiting
+	onTheWay atomic.Int64         // acts on one alarm each that were let in here, until they are answered
 	deeds    uint64               // the newest one taken
 	early    map[string][]ref     // of alarms whose value is not known yet
 	unfolded []*held              // alarms that got acts which were not in their value, the first first
@@ -41,7 +48,7 @@ type acting struct {
 }
 
 func newActing() acting {
-	return acting{early: map[string][]ref{}, settled: map[string]time.Time{}, mine: map[string]*asked{}}
+	return acting{most: maxWaiting, early: map[string][]ref{}, settled: map[string]time.Time{}, mine: map[string]*asked{}}
 }
 
 // asked is a deed on its way to the bucket, and what came of it once it is back.
@@ -166,7 +173,7 @@ func (s *spread) do(h *held) {
 }
 
 // Act does the same to alarms and says what came of each. A repeated id is done once. It returns when the
-// act is durable.
+// act is durable. An error says that nothing was done to any.
 func (b *Book) Act(ctx context.Context, ids []string, x Act) ([]Result, error) {
 	now, err := b.beginAct(&x)
 	if err != nil {
@@ -182,12 +189,11 @@ func (b *Book) Act(ctx context.Context, ids []string, x Act) ([]Result, error) {
 		}
 	}
 	b.mu.RUnlock()
-	b.act(ctx, out, of, x, now)
-	return out, nil
+	return out, b.act(ctx, out, of, x, now)
 }
 
 // ActAll does the same to all alarms that q selects, or to limit of them, and says what came of each, in no
-// order, and whether there are more. It returns when the act is durable.
+// order, and whether there are more. It returns when the act is durable. An error says that nothing was done to any.
 func (b *Book) ActAll(ctx context.Context, q Query, limit int, x Act) (out []Result, more bool, err error) {
 	now, err := b.beginAct(&x)
 	if err != nil {
@@ -210,8 +216,7 @@ func (b *Book) ActAll(ctx context.Context, q Query, limit int, x Act) (out []Res
 		out[i].ID = h.base.ID
 	}
 	b.mu.RUnlock()
-	b.act(ctx, out, of, x, now)
-	return out, more, nil
+	return out, more, b.act(ctx, out, of, x, now)
 }
 
 // beginAct is when an act is done that is one.
@@ -233,25 +238,63 @@ func (b *Book) Unread() int {
 	return b.unread
 }
 
-// act does x to alarms, each named in out.
-func (b *Book) act(ctx context.Context, out []Result, of []*held, x Act, now time.Time) {
+// act does x to alarms, each named in out, or is an ErrBusy and does nothing.
+func (b *Book) act(ctx context.Context, out []Result, of []*held, x Act, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
 	todo := make([]int, len(out))
 	for i := range todo {
 		todo[i] = i
 	}
-	for range attempts {
+	for n := range attempts {
 		if todo = b.ask(out, of, todo, &x); len(todo) == 0 {
-			return
+			return nil
+		}
+		if n == 0 { // once, so that who was let in is done with: half an act would be the worst of answers
+			leave, err := b.enter(of, todo)
+			if err != nil {
+				return err
+			}
+			defer leave()
 		}
 		if todo = b.perform(ctx, out, of, todo, x, now); len(todo) == 0 {
-			return
+			return nil
 		}
 	}
 	for _, i := range todo {
 		out[i].Err = fmt.Errorf("act on alarm %s: %w", out[i].ID, streamlog.ErrChanged)
 	}
+	return nil
+}
+
+// enter lets an act on those alarms in, until leave is called, where there is room for it as a whole.
+func (b *Book) enter(of []*held, todo []int) (leave func(), err error) {
+	n := int64(len(todo))
+	together := b.onTheWay.Add(n) // those that are back but not answered count twice, which is on the safe side
+	leave = func() { b.onTheWay.Add(-n) }
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	err = func() error {
+		if b.waiting+int(together) > b.most {
+			return fmt.Errorf("%w (%d wait, at most %d)", ErrBusy, b.waiting, b.most)
+		}
+		for _, i := range todo {
+			h := of[i]
+			pending := len(h.acts)
+			if h.seq > b.logged {
+				pending += len(h.base.Pending)
+			}
+			if pending >= maxPending {
+				return fmt.Errorf("%w (alarm %s: %d entries wait for the alarm log, at most %d)", ErrBusy, h.base.ID, pending, maxPending)
+			}
+		}
+		return nil
+	}()
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
 }
 
 // ask looks which of the alarms can take x as they are, notes how they are, and returns them.
@@ -274,18 +317,7 @@ func (b *Book) ask(out []Result, of []*held, todo []int, x *Act) []int {
 			out[i].Err = x.fits(h.record())
 			continue
 		}
-		pending := len(h.acts)
-		if h.seq > b.logged {
-			pending += len(h.base.Pending)
-		}
-		switch {
-		case pending >= maxPending:
-			out[i].Err = fmt.Errorf("alarm %s: %d entries wait for the alarm log, which is the most", out[i].ID, pending)
-		case b.waiting+len(fit) >= maxWaiting:
-			out[i].Err = fmt.Errorf("%d acts wait for the worker that writes alarms, which is the most", b.waiting)
-		default:
-			fit = append(fit, i)
-		}
+		fit = append(fit, i)
 	}
 	return fit
 }
@@ -338,7 +370,7 @@ func (b *Book) perform(ctx context.Context, out []Result, of []*held, todo []int
 func (b *Book) answering() bool {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return len(b.mine) > 0 && b.waiting < maxWaiting/2
+	return len(b.mine) > 0 && b.waiting < b.most/2
 }
 
 // unfoldedIDs are at most n alarms with acts that are not in their value, those first that have waited
