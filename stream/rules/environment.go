@@ -30,6 +30,7 @@ func (s *Store) environment() environment {
 // parse reads a file in the store's environment.
 func (s *Store) parse(path string, data []byte) ([]*Rule, map[string]*almanac, Problems) {
 	p := newParser(path, s.known(), s.environment())
+	defer s.letGo()()
 	rules := p.parse(data)
 	p.problems.sort()
 	return rules, p.calendars, p.problems

@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -93,6 +94,8 @@ type Store struct {
 	apiBad  map[string]Problems
 	dirBad  error
 	env     string // what files may name, as it was when they were read
+	most    int    // rules in all; default maxRules, tests set it
+	live    bool   // the directory was read once: to read more of it holds up nobody
 	set     *Set
 	changed chan struct{}
 }
@@ -105,13 +108,20 @@ type ruleFile struct {
 	rules     []*Rule
 	calendars map[string]*almanac
 	problems  Problems
+	tooMany   bool // its rules with those of the others
 }
+
+// maxRules bounds the rules of a directory and of the API together: what they cost grows with each of them.
+const maxRules = 20_000
 
 func (s *Store) init() {
 	if s.changed != nil {
 		return
 	}
 	s.changed, s.files, s.api, s.apiBad = make(chan struct{}), map[string]*ruleFile{}, map[string]*keptRule{}, map[string]Problems{}
+	if s.most == 0 {
+		s.most = maxRules
+	}
 	if s.Defaults {
 		s.shipped = Defaults().Rules
 	}
@@ -127,6 +137,7 @@ func (s *Store) Run(ctx context.Context, ready func()) error {
 	s.init()
 	s.look(true)
 	s.lookAround()
+	s.live = true
 	s.mu.Unlock()
 	if s.Every <= 0 {
 		s.Every = time.Second
@@ -185,7 +196,7 @@ func (s *Store) look(first bool) {
 		if ext := filepath.Ext(name); e.IsDir() || ext != ".yaml" && ext != ".yml" || strings.HasPrefix(name, ".") {
 			continue
 		}
-		info, err := e.Info()
+		info, err := os.Stat(filepath.Join(s.Dir, name)) // of what a link points to
 		if err != nil {
 			continue // gone since
 		}
@@ -203,7 +214,7 @@ func (s *Store) look(first bool) {
 		}
 		if !f.rested {
 			f.rested = true
-			changed = s.read(name, f) || changed
+			changed = s.read(name, f, info.Mode()) || changed
 		}
 	}
 	for name, f := range s.files {
@@ -212,15 +223,20 @@ func (s *Store) look(first bool) {
 			changed = changed || len(f.rules) > 0
 		}
 	}
+	for _, f := range s.files {
+		if changed && f.tooMany { // there may be room now
+			f.data, f.rested = nil, false
+		}
+	}
 	if changed {
 		s.publish()
 	}
 }
 
 // read parses a file and reports whether its rules changed.
-func (s *Store) read(name string, f *ruleFile) bool {
+func (s *Store) read(name string, f *ruleFile, mode fs.FileMode) bool {
 	path := filepath.Join(s.Dir, name)
-	data, err := os.ReadFile(path)
+	data, err := s.readFile(path, mode)
 	if err != nil {
 		f.problems = Problems{{File: path, Line: 1, Column: 1, Message: err.Error()}}
 		s.Log.Error("a rule file cannot be read; what it held before goes on", "file", path, "error", err)
@@ -229,14 +245,49 @@ func (s *Store) read(name string, f *ruleFile) bool {
 	return s.take(name, f, data)
 }
 
+// readFile is what a file holds, or a little more than it may. A pipe might never end, nor begin.
+func (s *Store) readFile(path string, mode fs.FileMode) ([]byte, error) {
+	if !mode.IsRegular() {
+		return nil, fmt.Errorf("found no regular file (%v), want one", mode)
+	}
+	defer s.letGo()()
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, maxFileBytes+1))
+}
+
+// letGo gives the lock up until what it returns is called: what takes long is done beside those who ask for the rules.
+// Only Run, which calls this, changes files. At the start there is nothing that they may be told yet.
+func (s *Store) letGo() (takeAgain func()) {
+	if !s.live {
+		return func() {}
+	}
+	s.mu.Unlock()
+	return s.mu.Lock
+}
+
 // take parses what a file holds and reports whether its rules changed.
 func (s *Store) take(name string, f *ruleFile, data []byte) bool {
 	path := filepath.Join(s.Dir, name)
 	if f.data != nil && bytes.Equal(data, f.data) {
 		return false
 	}
-	f.data = data
+	f.data, f.tooMany = data, false
 	rules, calendars, problems := s.parse(path, data)
+	others := len(s.api)
+	for other, o := range s.files {
+		if other != name {
+			others += len(o.rules)
+		}
+	}
+	if len(rules) > 0 && others+len(rules) > s.most {
+		f.tooMany = true
+		problems = append(problems, Problem{File: path, Line: 1, Column: 1, Message: fmt.Sprintf(
+			"rules: %d beside %d of other files and the API, want at most %d together", len(rules), others, s.most)})
+	}
 	f.problems = problems
 	if bad := problems.errors(); len(bad) > 0 {
 		s.Log.Error("a rule file is refused; what it held before goes on", "file", path, "problems", len(bad), "first", bad[0].String())
@@ -432,6 +483,9 @@ func (s *Store) Put(ctx context.Context, id string, body []byte) (*Rule, Problem
 	env := s.environment()
 	s.mu.Unlock()
 	made, problems := parseOne(id, body, s.known(), env)
+	if all := s.Set(); len(all.Rules)+len(made) > s.most && all.Rule(id) == nil {
+		problems = append(problems, Problem{File: "api/" + id, Line: 1, Column: 1, Rule: id, Message: fmt.Sprintf("rules: %d beside %d, want at most %d together", len(made), len(all.Rules), s.most)})
+	}
 	if bad := problems.errors(); len(bad) > 0 {
 		return nil, nil, bad
 	}

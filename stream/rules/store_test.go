@@ -3,10 +3,12 @@ package rules
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,5 +214,85 @@ func TestStoreOverTheLog(t *testing.T) {
 	}
 	if b.Set().Rule("mine") == nil || len(b.Set().Rules) != len(Defaults().Rules)+1 || start().Set().Rule("mine") == nil {
 		t.Errorf("%s", ids(b.Set()))
+	}
+}
+
+// What a directory may hold that is not for reading is told of, holds up nobody and leaves the rules as they are.
+func TestStoreOfAHostileDirectory(t *testing.T) {
+	dir := t.TempDir()
+	many := func(from, n int) string {
+		var text strings.Builder
+		text.WriteString("rules:\n")
+		for i := range n {
+			fmt.Fprintf(&text, "- {id: m%d, when: 'true'}\n", from+i)
+		}
+		return text.String()
+	}
+	write(t, dir, "a.yaml", "rules: [{id: one, when: x > 1}]")
+	const most = 20
+	s := &Store{Dir: dir, most: most}
+	s.mu.Lock()
+	s.init()
+	s.look(true)
+	s.live = true
+	s.mu.Unlock()
+	look := func(rules int, problem string) {
+		t.Helper()
+		for range 3 { // one to see it, one to see that it rests, and one more for those that may have room now
+			s.mu.Lock()
+			s.look(false)
+			s.mu.Unlock()
+		}
+		if got := len(s.Set().Rules); got != rules {
+			t.Errorf("%d rules, want %d", got, rules)
+		}
+		all := s.Problems()
+		if problem == "" && len(all) > 0 || problem != "" && (len(all) != 1 || !strings.Contains(all[0].Message, problem)) {
+			t.Errorf("problems %v, want %q", all, problem)
+		}
+	}
+	pipe := filepath.Join(dir, "b.yaml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	look(1, "want one")
+	if err := os.Remove(pipe); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "b.yaml", "")
+	if err := os.Truncate(pipe, 1<<40); err != nil { // a file of holes
+		t.Fatal(err)
+	}
+	look(1, "want at most")
+	write(t, dir, "b.yaml", many(0, 10))
+	write(t, dir, "c.yaml", many(10, 10))
+	look(11, "want at most 20 together")
+	if err := os.Remove(filepath.Join(dir, "a.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	look(most, "")
+
+	put := &Store{Bucket: &bucket{held: map[string][]byte{}, tell: func(string, []byte) {}}, most: 1}
+	if _, _, err := put.Put(t.Context(), "one", []byte("when: x > 1")); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := put.Put(t.Context(), "two", []byte("when: x > 1")); err == nil || !strings.Contains(err.Error(), "want at most 1 together") {
+		t.Errorf("%v, want one more refused", err)
+	}
+	if _, _, err := put.Put(t.Context(), "one", []byte("when: x > 2")); err != nil {
+		t.Errorf("%v, want it replaced", err)
+	}
+
+	// A link that is moved to another file, as an orchestrator does, is another content.
+	for i, target := range []string{many(0, 2), many(0, 3)} {
+		elsewhere := t.TempDir()
+		write(t, elsewhere, "b.yaml", target)
+		if err := os.Remove(pipe); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(elsewhere, "b.yaml"), pipe); err != nil {
+			t.Fatal(err)
+		}
+		look(10+2+i, "")
 	}
 }
