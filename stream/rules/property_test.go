@@ -199,7 +199,8 @@ type delivery struct {
 	jitter     int64 // ms a message is late, at most
 	inOrder    bool  // a device's messages come in the order of their times
 	restarts   bool
-	longest    int // messages of a batch
+	longest    int  // messages of a batch
+	shared     bool // by several workers, between which partitions move at every restart
 }
 
 // TestAgainstReference gives random rules and streams to the engine and to the reference, which agree
@@ -260,12 +261,13 @@ func againstReference(t *testing.T, seed uint64) bool {
 		maps.Copy(want, refEvaluate(r, c.messages, standsFor*c.period.Milliseconds()))
 	}
 	for i, d := range []delivery{
-		{"in one partition, as measured", 1, 0, true, false, 1},
-		{"in batches", 1, 0, true, false, 40},
-		{"each device in its order", 4, 25_000, true, false, 20},
-		{"restarts", 4, 25_000, true, true, 20},
-		{"in any order", 1, 25_000, false, false, 20},
-		{"in any order, in partitions, with restarts", 7, 29_000, false, true, 10},
+		{"in one partition, as measured", 1, 0, true, false, 1, false},
+		{"in batches", 1, 0, true, false, 40, false},
+		{"each device in its order", 4, 25_000, true, false, 20, false},
+		{"restarts", 4, 25_000, true, true, 20, false},
+		{"in any order", 1, 25_000, false, false, 20, false},
+		{"in any order, in partitions, with restarts", 7, 29_000, false, true, 10, false},
+		{"in any order, in partitions that move between workers", 5, 29_000, false, true, 10, true},
 	} {
 		got := c.run(t, set, registry, d, rand.New(rand.NewPCG(seed, uint64(i))))
 		wrong := got.differ(want)
@@ -309,13 +311,22 @@ func (c propertyCase) run(t *testing.T, set *Set, registry *testRegistry, d deli
 		arrivals = append(arrivals, a)
 	}
 	slices.SortStableFunc(arrivals, func(a, b arrival) int { return int(a.received - b.received) })
-	e, events, now := deliver(t, Config{Registry: registry, Partitions: d.partitions}, set, arrivals, d.longest, d.restarts, rnd,
-		func(a arrival) (string, int64) { return a.dev, a.received }, func(a arrival, o *batch.Observations) {
-			h := o.Begin(a.at, a.received, "lab", a.dev)
-			for _, metric := range slices.Sorted(maps.Keys(a.says)) {
-				o.Append(h, metric, a.says[metric], "", 0)
-			}
-		})
+	about := func(a arrival) (string, int64) { return a.dev, a.received }
+	add := func(a arrival, o *batch.Observations) {
+		h := o.Begin(a.at, a.received, "lab", a.dev)
+		for _, metric := range slices.Sorted(maps.Keys(a.says)) {
+			o.Append(h, metric, a.says[metric], "", 0)
+		}
+	}
+	cfg := Config{Registry: registry, Partitions: d.partitions}
+	var e judge
+	var events []batch.Event
+	var now int64
+	if d.shared {
+		e, events, now = deliverTo(t, newSharing(cfg, set, rnd), (*sharing).restarted, cfg, arrivals, d.longest, d.restarts, rnd, about, add)
+	} else {
+		e, events, now = deliver(t, cfg, set, arrivals, d.longest, d.restarts, rnd, about, add)
+	}
 	for range 3 { // what was due last is raised, and what that began ends
 		now += 600_000
 		e.Tick(now)
@@ -333,11 +344,23 @@ func (c propertyCase) run(t *testing.T, set *Set, registry *testRegistry, d deli
 // returns the engine, what it made and when the last message came.
 func deliver[T any](t *testing.T, cfg Config, set *Set, arrivals []T, longest int, restarts bool, rnd *rand.Rand, about func(T) (device string, received int64), add func(T, *batch.Observations)) (e *Engine, events []batch.Event, now int64) {
 	t.Helper()
+	return deliverTo(t, New(cfg, set), (*Engine).Restarted, cfg, arrivals, longest, restarts, rnd, about, add)
+}
+
+// judge is an engine, or several that share the work.
+type judge interface {
+	Apply(partition int, seq uint64, o *batch.Observations)
+	Settle() []batch.Event
+	Tick(now int64)
+}
+
+// deliverTo is deliver for any judge.
+func deliverTo[T any, E judge](t *testing.T, e E, restarted func(E, uint64) (E, error), cfg Config, arrivals []T, longest int, restarts bool, rnd *rand.Rand, about func(T) (device string, received int64), add func(T, *batch.Observations)) (_ E, events []batch.Event, now int64) {
+	t.Helper()
 	of := func(i int) int {
 		device, _ := about(arrivals[i])
 		return partition(device, cfg.Partitions)
 	}
-	e = New(cfg, set)
 	seq := uint64(0)
 	for i := 0; i < len(arrivals); {
 		p, o := of(i), &batch.Observations{}
@@ -357,7 +380,7 @@ func deliver[T any](t *testing.T, cfg Config, set *Set, arrivals []T, longest in
 		}
 		if restarts && rnd.IntN(8) == 0 {
 			events = append(events, e.Settle()...)
-			next, err := e.Restarted(seq)
+			next, err := restarted(e, seq)
 			if err != nil {
 				t.Fatal(err)
 			}

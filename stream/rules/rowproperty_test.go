@@ -173,9 +173,9 @@ func rowsAgainstReference(t *testing.T, seed uint64) bool {
 		return false
 	}
 	for i, d := range []delivery{
-		{"as measured", 1, 0, true, false, 1},
-		{"in any order", 1, 29_000, false, false, 20},
-		{"in any order, with restarts", 1, 29_000, false, true, 20},
+		{"as measured", 1, 0, true, false, 1, false},
+		{"in any order", 1, 29_000, false, false, 20, false},
+		{"in any order, with restarts", 1, 29_000, false, true, 20, false},
 	} {
 		var events []batch.Event
 		for _, on := range []string{OnTracks, OnJoined} {
