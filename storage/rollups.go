@@ -54,12 +54,13 @@ func (db *DB) Rollups(ctx context.Context, q RollupQuery) ([]Rollup, error) {
 	w.add("time >= toDateTime(?, 'UTC')", q.From.Unix()-before)
 	w.add("time < toDateTime(?, 'UTC')", q.To.Unix())
 	// A meter that says less at an hour's end than at the end of the one before began anew within it: it went up to the
-	// greatest reading, and from the least to the last.
+	// greatest reading, and from the least to the last. One that then goes on from that greatest reading did not: what it
+	// said last was false.
 	rows, err := db.conn.Query(ctx, fmt.Sprintf(`
 		SELECT device, metric, countIf(own), sumIf(mean, own), sumIf(grown, own), maxIf(mean, own), maxIf(mean8, own AND n8 >= %[1]d), countIf(own AND n8 >= %[1]d)
 		FROM (SELECT device, metric, toUnixTimestamp(time) >= %[2]d AS own, mean, avg(mean) OVER w AS mean8, count() OVER w AS n8,
-				toUnixTimestamp(lagInFrame(time) OVER previous) AS earlier, lagInFrame(last) OVER previous AS held,
-				if(earlier >= %[2]d OR toUnixTimestamp(time) - earlier = 3600, held, lo) AS base,
+				toUnixTimestamp(lagInFrame(time) OVER previous) AS earlier, lagInFrame(last) OVER previous AS held, lagInFrame(hi) OVER previous AS peak,
+				if(earlier >= %[2]d OR toUnixTimestamp(time) - earlier = 3600, if(held < peak AND lo >= peak, peak, held), lo) AS base,
 				if(last >= base, last - base, greatest(hi - base, 0) + last - lo) AS grown
 			FROM (SELECT device, metric, time, sum(total) / sum(n) AS mean, min(h.lo) AS lo, max(h.hi) AS hi, argMaxMerge(latest) AS last FROM observations_1h_state AS h%[3]s GROUP BY device, metric, time)
 			WINDOW w AS (PARTITION BY device, metric ORDER BY time RANGE BETWEEN %[4]d PRECEDING AND CURRENT ROW),

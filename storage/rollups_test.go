@@ -36,6 +36,10 @@ func TestRollups(t *testing.T) {
 	for minute, v := range map[int]float64{-30: 499.5, 0: 500, 15: 0, 30: 500.5, 60: 501} {
 		observation(o, start.Add(time.Duration(minute)*time.Minute), "faulty", "energy_kwh", v, "", 0)
 	}
+	// One whose false 0 is the last that it says in an hour.
+	for minute, v := range map[int]float64{-30: 699.5, 0: 700, 30: 700.5, 45: 0, 60: 701, 90: 701.5} {
+		observation(o, start.Add(time.Duration(minute)*time.Minute), "ended", "energy_kwh", v, "", 0)
+	}
 	// Two hours of little before the time, six of much in it: no mean of the six alone.
 	for h := -2; h < 6; h++ {
 		observation(o, start.Add(time.Duration(h)*time.Hour), "began", "o3", 160*min(1, max(0, float64(h+1))), "", 0)
@@ -43,11 +47,12 @@ func TestRollups(t *testing.T) {
 	db := stored(t, o, nil)
 	type key struct{ device, metric string }
 	want := map[key]storage.Rollup{
-		{"lamp", "on"}:            {Hours: 10, Sum: 7.5, Growth: 5, MaxHour: 1, Max8h: 0.75},
+		{"lamp", "on"}:            {Hours: 10, Sum: 7.5, Growth: 0, MaxHour: 1, Max8h: 0.75},
 		{"lamp", "energy_kwh"}:    {Hours: 10, Sum: 1022.5, Growth: 4.75, MaxHour: 104.5, Max8h: 102.75},
 		{"station", "o3"}:         {Hours: 10, Sum: 450, Growth: 90, MaxHour: 90, Max8h: 55},
 		{"changed", "energy_kwh"}: {Hours: 5, Sum: 500.125 + 0.5 + 1 + 0.125 + 0.375, Growth: 0.5 + 0.25 + 0.25 + 0.5 + 0.25, MaxHour: 500.125, Max8h: 1501.875 / 6},
 		{"faulty", "energy_kwh"}:  {Hours: 2, Sum: 1000.5/3 + 501, Growth: 1.5, MaxHour: 501, Max8h: math.NaN()},
+		{"ended", "energy_kwh"}:   {Hours: 2, Sum: 1400.5/3 + 701.25, Growth: 2, MaxHour: 701.25, Max8h: math.NaN()},
 		{"began", "o3"}:           {Hours: 6, Sum: 960, Growth: 160, MaxHour: 160, Max8h: 120},
 		{"brief", "o3"}:           {Hours: 5, Sum: 250, MaxHour: 50, Max8h: math.NaN()},
 	}
