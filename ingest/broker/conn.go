@@ -4,11 +4,13 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"panormus/ingest"
 )
@@ -180,7 +182,7 @@ func (c *conn) take(b []byte, f frame) (taken bool, err error) {
 	}
 	t := c.session.Topic(p.topic)
 	if t == nil || !c.allowed(t) {
-		return false, nil
+		return c.refused(&p)
 	}
 	e := &c.env
 	*e = ingest.Envelope{Topic: p.topic, Payload: p.payload, Received: c.received, PacketID: p.packetID, Dup: p.dup}
@@ -207,6 +209,29 @@ func (c *conn) take(b []byte, f frame) (taken bool, err error) {
 		c.deliver(b, f, &p)
 	}
 	return true, nil
+}
+
+// refused answers a message that mochi would drop without a word: one to $SYS, whose topics are its own. As
+// elsewhere, MQTT 5 has a word for it, and 3.1.1 clients are cut off. Wildcards are a fault that mochi finds itself.
+func (c *conn) refused(p *publish) (taken bool, err error) {
+	topic := string(p.topic)
+	if mqtt.IsValidFilter(topic, true) || strings.ContainsAny(topic, "+#") {
+		return false, nil
+	}
+	c.broker.deny(c.client, deniedPublish, topic)
+	code := packets.ErrNotAuthorized
+	if p.qos == 0 {
+		return true, nil
+	}
+	if c.client.Properties.ProtocolVersion != 5 {
+		return true, code
+	}
+	kind := packets.Puback
+	if p.qos == 2 {
+		kind = packets.Pubrec
+	}
+	return true, c.client.WritePacket(packets.Packet{FixedHeader: packets.FixedHeader{Type: kind}, PacketID: p.packetID, ReasonCode: code.Code,
+		Properties: packets.Properties{ReasonString: code.Reason}})
 }
 
 // unalias finds the topic of a message that goes by an alias, and remembers the alias.

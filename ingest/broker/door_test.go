@@ -194,6 +194,15 @@ func TestAliasIsNoWayAround(t *testing.T) {
 		}
 	}
 	admin := w.in("admin", 5, "admin", "right")
+	for _, name := range []string{"$SYS/broker/uptime", "$SYS", "$sys/x"} {
+		admin.send(admin.publish(name, `x`, 1, 8, 0), admin.publish(name, `x`, 2, 9, 0))
+		if body := admin.expect(0x40); len(body) < 3 || body[1] != 8 || body[2] != 0x87 {
+			t.Errorf("%s: %x, want 0x87", name, body)
+		}
+		if body := admin.expect(0x50); len(body) < 3 || body[1] != 9 || body[2] != 0x87 {
+			t.Errorf("%s with QoS 2: %x, want 0x87", name, body)
+		}
+	}
 	for _, name := range []string{"$x/y", ""} {
 		admin.send(admin.publish(name, `x`, 1, 9, flagRetain, 0x23, 0, 1))
 		if body := admin.expect(0x40); len(body) < 3 || body[2] != 0x87 {
@@ -216,6 +225,11 @@ func TestDeniedInMQTT3(t *testing.T) {
 	if rows := w.log.Rows(); len(rows) != 1 || rows[0].Device != "pole-1" || w.b.Stats().Denied["publish"] != 2 {
 		t.Errorf("%d rows, %v; want one of pole-1 and two denied", len(rows), w.b.Stats().Denied)
 	}
+	admin := w.in("a", 4, "admin", "right")
+	admin.send(admin.publish("$SYS/broker/uptime", "x", 0, 0, 0), packet(0xc0))
+	admin.expect(0xd0)
+	admin.send(admin.publish("$SYS/broker/uptime", "x", 1, 5, 0))
+	admin.gone()
 }
 
 func TestWillsAreDenied(t *testing.T) {
