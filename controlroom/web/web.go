@@ -20,6 +20,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"panormus/controlroom/problem"
 )
 
 //go:embed all:dist
@@ -159,17 +161,15 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
-		http.Error(w, "this address takes GET and HEAD", http.StatusMethodNotAllowed)
+		problem.New(http.StatusMethodNotAllowed, "method %s, want GET or HEAD", r.Method).Write(w, r)
 	case s.index == nil:
-		h.Set("Cache-Control", "no-store")
-		http.Error(w, "the page is not built: run make build", http.StatusServiceUnavailable)
+		problem.New(http.StatusServiceUnavailable, "the page is not built: run make build").Write(w, r)
 	case s.files[r.URL.Path] != nil:
 		s.files[r.URL.Path].serve(w, r)
 	case s.isRoute(r.URL.Path):
 		s.index.serve(w, r)
 	default:
-		h.Set("Cache-Control", "no-store")
-		http.Error(w, "there is nothing at "+strconv.QuoteToASCII(r.URL.Path), http.StatusNotFound)
+		problem.New(http.StatusNotFound, "nothing at %.200q: neither a file of the page, nor a view of it, nor the API", r.URL.Path).Write(w, r)
 	}
 }
 
