@@ -19,8 +19,8 @@ import (
 type EventFilter struct {
 	From, To time.Time // From <= time < To
 	Rule     string
-	Severity string
-	State    string // "" for all but those of rules in shadow
+	Severity []string // any of them; none for all
+	State    string   // "" for all but those of rules in shadow
 	Domain   string
 	Device   string
 	Zone     string
@@ -43,7 +43,9 @@ func (db *DB) Events(ctx context.Context, f EventFilter, limit int, cursor strin
 	var w where
 	w.times("time", f.From, f.To)
 	w.equal("rule", f.Rule)
-	w.equal("severity", f.Severity)
+	if len(f.Severity) > 0 {
+		w.among("severity", f.Severity)
+	}
 	if w.equal("state", f.State); f.State == "" {
 		w.add("NOT startsWith(state, ?)", batch.ShadowState)
 	}

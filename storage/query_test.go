@@ -187,6 +187,15 @@ func TestEvents(t *testing.T) {
 	if got := strings.Join(paged, " | "); got != "6 3 5 | 2 8 7 | 4 1" {
 		t.Errorf("pages %s", got)
 	}
+	for _, tc := range []struct {
+		severity []string
+		want     bool
+	}{{[]string{"info"}, false}, {[]string{"info", "major"}, true}} {
+		found, _, err := db.Events(within(t), storage.EventFilter{Severity: tc.severity}, 3, "")
+		if err != nil || (len(found) > 0) != tc.want {
+			t.Errorf("of severity %v: %d events, %v; want some: %v", tc.severity, len(found), err, tc.want)
+		}
+	}
 	filtered, _, err := db.Events(within(t), storage.EventFilter{Rule: "r", Device: "b", State: "updated", From: at, To: at.Add(2 * time.Minute)}, 0, "")
 	if got := ids(filtered, err); got != "5" {
 		t.Errorf("filtered %s, want 5", got)

@@ -250,7 +250,7 @@ func (s *stranger) rulesAndEvents() {
 	}
 	from := url.QueryEscape(begun)
 	wait("the state", "/api/v1/state?domain=lighting&zone=centro&bbox=13.3,38.0,13.5,38.2", `{"devices":[{"id":"pole-7","domain":"lighting","zone":"centro","lat":"number","lon":"number","seen":"time","alarm":"`+severities+`!","values":{"power_w":"number","status":"ok"}}]}`)
-	wait("the event", "/api/v1/events?from="+from+"&rule=bright&severity=major&domain=lighting&device=pole-7&limit=10", `{"events":[`+anEvent+`]}`)
+	wait("the event", "/api/v1/events?from="+from+"&rule=bright&severity=critical,major&domain=lighting&device=pole-7&limit=10", `{"events":[`+anEvent+`]}`)
 	wait("the alarm", "/api/v1/alarms?state=unacked&severity=major&domain=lighting", `{"alarms":[`+anAlarm+`]}`)
 	wait("the alarm of the state", "/api/v1/state?domain=lighting", `{"devices":[{"id":"pole-7","alarm":"major"}]}`)
 	wait("the series", "/api/v1/series?device=pole-7&metric=power_w&from="+from, `{"device":"pole-7","metric":"power_w","unit":"W","points":[["time","number"]]}`)
@@ -369,4 +369,7 @@ func (s *stranger) refusals() {
 	s.refused("PUT", "/api/v1/devices/x", `{"id":"y","domain":"lighting"}`, bad, "y")
 	s.refused("PUT", "/api/v1/rules/x", "when: power_w >\nseverity: major\n", bad, "1:16", "want a value")
 	s.refused("GET", "/api/v2/devices", "", 404)
+	s.refused("GET", "/nothing", "", 404, "/nothing")
+	s.refused("GET", "/assets/nothing.js", "", 404, "/assets/nothing.js")
+	s.refused("POST", "/api/v1/rules/x/backtest", `{"from":"2026-01-01T00:00:00Z","until":"2026-01-02T00:00:00Z"}`, 400, "until")
 }

@@ -12,6 +12,7 @@ import (
 	"panormus/controlroom/auth"
 	"panormus/controlroom/live"
 	"panormus/controlroom/problem"
+	"panormus/devices"
 	"panormus/stream/rules"
 )
 
@@ -78,8 +79,8 @@ func (a *api) backtest(c *call, in *struct {
 		From, To string
 		Rule     json.RawMessage
 	}
-	if err := json.Unmarshal(in.RawBody, &asked); err != nil {
-		return nil, problem.New(http.StatusBadRequest, "body: %v; want {\"from\":…,\"to\":…,\"rule\":…}", err)
+	if err := devices.StrictJSON(in.RawBody, &asked); err != nil {
+		return nil, badBody(err)
 	}
 	scope := c.scope()
 	rule := a.Rules.Set().Rule(in.ID)

@@ -79,9 +79,10 @@ type Events interface {
 
 // An EventQuery selects events, From <= time < To; zero fields select all.
 type EventQuery struct {
-	From, To                                    time.Time
-	Rule, Severity, State, Domain, Device, Zone string
-	Within                                      *Within // nil: of the whole city
+	From, To                          time.Time
+	Severity                          []string // any of them
+	Rule, State, Domain, Device, Zone string
+	Within                            *Within // nil: of the whole city
 }
 
 // Exporter writes tables out.
@@ -125,14 +126,14 @@ type seriesBody struct {
 }
 
 type eventQuery struct {
-	From     string `query:"from" format:"date-time"`
-	To       string `query:"to" format:"date-time"`
-	Rule     string `query:"rule"`
-	Severity string `query:"severity" enum:"info,warning,major,critical"`
-	State    string `query:"state" enum:"raised,updated,cleared,shadow_raised,shadow_cleared" doc:"without it all but those of rules in shadow"`
-	Domain   string `query:"domain"`
-	Device   string `query:"device"`
-	Zone     string `query:"zone"`
+	From     string   `query:"from" format:"date-time"`
+	To       string   `query:"to" format:"date-time"`
+	Rule     string   `query:"rule"`
+	Severity []string `query:"severity" doc:"severities, with commas between" enum:"info,warning,major,critical"`
+	State    string   `query:"state" enum:"raised,updated,cleared,shadow_raised,shadow_cleared" doc:"without it all but those of rules in shadow"`
+	Domain   string   `query:"domain"`
+	Device   string   `query:"device"`
+	Zone     string   `query:"zone"`
 	Page
 }
 

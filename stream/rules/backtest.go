@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"panormus/stream/batch"
@@ -81,7 +83,9 @@ func (b *Backtest) Check() error {
 	case !b.From.Before(b.To):
 		return &BacktestError{fmt.Sprintf("from %s is not before to %s", b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))}
 	case b.To.Sub(b.From) > MaxBacktest:
-		return &BacktestError{fmt.Sprintf("%s of the past, want at most %s", formatDuration(b.To.Sub(b.From)), formatDuration(MaxBacktest))}
+		// Go's durations end at 292 years.
+		days := math.Ceil(float64(b.To.Unix()-b.From.Unix())/86400*10) / 10
+		return &BacktestError{fmt.Sprintf("found %s days of the past, want at most %d", strconv.FormatFloat(days, 'f', -1, 64), MaxBacktest/(24*time.Hour))}
 	}
 	return nil
 }
