@@ -124,12 +124,10 @@ type Lag struct {
 	Tracks int64 `json:"tracks"` // of cameras' metadata
 }
 
-// Bounds of a request's body and of the time to send it.
+// Bounds of a request's body.
 const (
 	maxBody     = 1 << 20
 	maxImport   = 64 << 20
-	bodyTime    = 30 * time.Second
-	importTime  = 2 * time.Minute
 	unavailable = "5" // seconds to wait before asking again
 )
 
@@ -142,6 +140,7 @@ type api struct {
 	kept        map[string]bool // patterns of which answers may be kept
 	locks       locks
 	rate        rate.Limiter
+	pace        pace // of bodies
 	exceeded    exceeded
 }
 
@@ -175,7 +174,7 @@ func newAPI(cfg Config) *api {
 		cfg.K = func(string) int { return privacy.DefaultK }
 	}
 	a := &api{Config: cfg, mux: &router{ServeMux: http.NewServeMux()}, backtesting: make(chan struct{}, maxBacktests),
-		kept: map[string]bool{}, locks: locks{seed: maphash.MakeSeed()}}
+		kept: map[string]bool{}, locks: locks{seed: maphash.MakeSeed()}, pace: bodyPace}
 	c := huma.DefaultConfig("Panormus", cfg.Version)
 	c.Info.Description = "Telemetry and control room of a city. Times are RFC 3339 in UTC to the millisecond, lists page by cursor, refusals are problem+json. " +
 		"Every answer names its request in X-Request-Id, with the caller's id where it is 1 to 64 letters, digits, dots, hyphens and underscores."
@@ -302,9 +301,7 @@ func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
 
 // register adds an operation: its method and path, a summary, and the refusals it may answer with.
 func register[I, O any](a *api, op huma.Operation, handle func(*call, *I) (*O, error)) {
-	if op.BodyReadTimeout == 0 {
-		op.BodyReadTimeout = bodyTime
-	}
+	op.BodyReadTimeout = -1 // it has its pace
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxBody
 	}

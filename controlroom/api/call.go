@@ -27,6 +27,9 @@ type call struct {
 
 // newProblem makes the library's refusals ours: every fault is named in the detail.
 func newProblem(status int, message string, faults ...error) huma.StatusError {
+	if status == http.StatusRequestTimeout {
+		message = fmt.Sprintf("body: it comes too slowly, want %v", bodyPace)
+	}
 	p := problem.New(status, "%s", message)
 	var texts []string
 	for _, err := range faults {

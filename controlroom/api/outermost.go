@@ -38,6 +38,7 @@ func (a *api) outermost(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r) // it takes the connection over: nothing of ours may stand between
 			return
 		}
+		a.pace.paced(w, r)
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil {
@@ -94,6 +95,9 @@ func (r *recorder) Write(b []byte) (int, error) {
 	}
 	return r.ResponseWriter.Write(b)
 }
+
+// SetReadDeadline leaves the deadline to the pace of the body: the API library would lift it.
+func (r *recorder) SetReadDeadline(time.Time) error { return nil }
 
 // Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -84,7 +84,7 @@ func (a *api) devices() {
 	register(a, huma.Operation{Method: http.MethodGet, Path: path, Summary: "Devices of the registry, in order of id", Tags: tags, Errors: []int{422}, Responses: list}, a.listDevices)
 	register(a, huma.Operation{Method: http.MethodPost, Path: path, Summary: "Enter or replace devices", Tags: tags, Errors: []int{400, 415, 422, 503},
 		Description:  "All or none: where one device is at fault nothing is taken. Write-only fields left blank keep what was held.",
-		MaxBodyBytes: maxImport, BodyReadTimeout: importTime, RequestBody: bodyOf[devicesBody](a, "Devices as JSON, CSV or GeoJSON", "text/csv", "application/geo+json")}, a.postDevices)
+		MaxBodyBytes: maxImport, RequestBody: bodyOf[devicesBody](a, "Devices as JSON, CSV or GeoJSON", "text/csv", "application/geo+json")}, a.postDevices)
 	register(a, huma.Operation{Method: http.MethodGet, Path: path + "/{id}", Summary: "One device", Tags: tags, Errors: []int{404}},
 		func(c *call, in *idOnly) (*one[devices.Device], error) {
 			d := c.asset(in.ID)

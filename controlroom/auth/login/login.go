@@ -121,22 +121,15 @@ func (d *Desk) render(w http.ResponseWriter, r *http.Request, status int, next, 
 	plain.Write(w, status, v.T.Lang, "style-src 'nonce-"+nonce+"'", page, v)
 }
 
-// maxForm bounds what is sent to log in, formTime how long it may take to come.
-const (
-	maxForm  = 16 << 10
-	formTime = 10 * time.Second
-)
+// maxForm bounds what is sent to log in.
+const maxForm = 16 << 10
 
 func (d *Desk) enter(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	// Who sends nothing must not hold a connection for ever. Where there is none to set, in tests, nobody dawdles.
-	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(time.Now().Add(formTime))
 	if err := r.ParseForm(); err != nil {
 		problem.New(http.StatusBadRequest, "the form cannot be read, want name, password, code and next of at most %d bytes", maxForm).Write(w, r)
 		return
 	}
-	_ = connection.SetReadDeadline(time.Time{}) // else it would end the request while the password is looked at
 	name, next := strings.TrimSpace(r.PostForm.Get("name")), Next(r.PostForm.Get("next"))
 	secret, err := d.Book.Login(r.Context(), name, r.PostForm.Get("password"), r.PostForm.Get("code"), r.RemoteAddr)
 	if denied, ok := errors.AsType[*accounts.Denied](err); ok {
