@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	propertySeeds = flag.Int("seeds", 3, "how many random rules and streams TestAgainstReference goes through")
+	propertySeeds = flag.Int("seeds", 2, "how many random rules and streams TestAgainstReference goes through")
 	propertyFirst = flag.Uint64("first", 0, "the seed of the first of them")
 )
 
@@ -209,8 +209,9 @@ type delivery struct {
 func TestAgainstReference(t *testing.T) {
 	defer lessCollecting()()
 	// An episode that was told late was forgotten before its time, and told twice; one that was withdrawn was told again
-	// under its id; a key's time was up when its schedule ended; one began when the end of another was told again.
-	seeds := []uint64{74, 17, 66, 186}
+	// under its id; a key's time was up when its schedule ended; one began when the end of another was told again; a
+	// message of one reading was judged outside of its rule's hours.
+	seeds := []uint64{74, 17, 66, 186, 59}
 	for seed := range uint64(*propertySeeds) {
 		seeds = append(seeds, *propertyFirst+seed)
 	}

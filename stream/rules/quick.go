@@ -147,7 +147,7 @@ func (pl *plan) layQuick() {
 		for i, r := range pl.rules {
 			if m.rules[i/64]>>(i%64)&1 == 1 {
 				m.tests = append(m.tests, r.test)
-				m.quick = m.quick && !r.asks()
+				m.quick = m.quick && !r.gated // by the schedule or the profile, which the quick way does not look at
 				m.pure = m.pure && r.test.form != formOther
 			}
 			if m.windows != nil && m.windows.has(i) {

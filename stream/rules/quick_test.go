@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"time"
 
 	"panormus/stream/batch"
 )
@@ -113,4 +114,21 @@ func planList(p *program) (all []*plan) {
 		all = append(all, pl)
 	}
 	return all
+}
+
+// A message of one reading raises nothing outside of a rule's hours, nor on a device of another profile.
+func TestQuickWayKeepsSchedulesAndProfiles(t *testing.T) {
+	for _, rule := range []string{"schedule: {hours: ['16:20-16:22'], holidays: include}", "profile: other"} {
+		set := mustParse(t, "{id: r, when: x > 1, "+rule+"}")
+		e := New(Config{Partitions: 1}, set)
+		for i := range 2 { // the second finds the device
+			at := time.Date(2026, 9, 21, 14, 19, 50+i, 0, time.UTC).UnixMilli()
+			o := &batch.Observations{}
+			o.Append(o.Begin(at, at, "lab", "d"), "x", 5, "", 0)
+			e.Apply(0, uint64(i+1), o)
+			if events := e.Settle(); len(events) > 0 {
+				t.Errorf("%s: %+v, want none", rule, events)
+			}
+		}
+	}
 }
