@@ -214,7 +214,6 @@ func listenError(name, key, addr string, err error) error {
 	return fmt.Errorf("%s cannot listen on %s: %w", name, addr, err)
 }
 
-// checkServer tries whether something answers at the server's address.
 // checkNATS also asks how large a message the server takes, which it says to whoever connects.
 func checkNATS(ctx context.Context, dsn string) finding {
 	f := checkServer(ctx, "NATS", dsn, "4222")
@@ -231,6 +230,7 @@ func checkNATS(ctx context.Context, dsn string) finding {
 	return f
 }
 
+// checkServer tries whether something answers at the server's address.
 func checkServer(ctx context.Context, name, dsn, port string) finding {
 	u, err := url.Parse(dsn)
 	if err != nil || u.Hostname() == "" {
