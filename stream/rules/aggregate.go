@@ -86,13 +86,7 @@ func (a aggregate) merge(c, o []float64, at float64) {
 	case aggCount:
 		c[0] += o[0]
 	case aggSum, aggAvg:
-		c[0] += o[0]
-		if o[1] != 0 {
-			addTo(&c[1], &c[2], o[1])
-		}
-		if o[2] != 0 {
-			addTo(&c[1], &c[2], o[2])
-		}
+		mergeSum((*[3]float64)(c), (*[3]float64)(o))
 	case aggStddev:
 		c[0] += o[0]
 		for i := 1; i < len(c); i++ {
@@ -118,6 +112,18 @@ func (a aggregate) merge(c, o []float64, at float64) {
 	}
 }
 
+// mergeSum is merge of sums and averages, the commonest, with what it counts on in registers.
+func mergeSum(c, o *[3]float64) {
+	hi, lo := c[1], c[2]
+	if o[1] != 0 {
+		hi, lo = sumOf(hi, lo, o[1])
+	}
+	if o[2] != 0 {
+		hi, lo = sumOf(hi, lo, o[2])
+	}
+	c[0], c[1], c[2] = c[0]+o[0], hi, lo
+}
+
 // takeEnd makes c, a time, a tie and a value, the earlier or later of c and o.
 func takeEnd(c, o []float64, first bool) {
 	if o[0] != o[0] {
@@ -135,15 +141,18 @@ func takeEnd(c, o []float64, first bool) {
 }
 
 // addTo adds v to the sum hi+lo without losing what hi alone would round away.
-func addTo(hi, lo *float64, v float64) {
-	s := *hi + v
-	b := s - *hi
-	e := (*hi - (s - b)) + (v - b) + *lo
-	*hi = s + e
-	*lo = e - (*hi - s)
-	if *hi-*hi != 0 { // it is infinite, or was
-		*lo = 0
+func addTo(hi, lo *float64, v float64) { *hi, *lo = sumOf(*hi, *lo, v) }
+
+// sumOf is addTo of values.
+func sumOf(hi, lo, v float64) (float64, float64) {
+	s := hi + v
+	b := s - hi
+	e := (hi - (s - b)) + (v - b) + lo
+	hi = s + e
+	if hi-hi != 0 { // it is infinite, or was
+		return hi, 0
 	}
+	return hi, e - (hi - s)
 }
 
 // result is what the aggregate comes to; NaN where no reading says anything.

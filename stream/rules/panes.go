@@ -24,22 +24,24 @@ func (s *winState) place(i int) uint32 {
 	return (1 + at) * uint32(s.stride)
 }
 
-// number is that of pane i; of sessions and sequences when it began.
-func (s *winState) number(i int) int64 { return int64(math.Float64bits(s.block()[s.place(i)])) }
+// first is where pane i, of the panes that there may be, begins.
+func (s *winState) first(i int) *float64 {
+	return (*float64)(unsafe.Add(unsafe.Pointer(s.mem), uintptr(s.place(i))*unsafe.Sizeof(*s.mem)))
+}
 
-func (s *winState) setNumber(i int, n int64) { s.block()[s.place(i)] = math.Float64frombits(uint64(n)) }
+// number is that of pane i; of sessions and sequences when it began.
+func (s *winState) number(i int) int64 { return int64(math.Float64bits(*s.first(i))) }
+
+func (s *winState) setNumber(i int, n int64) { *s.first(i) = math.Float64frombits(uint64(n)) }
 
 // cells are what pane i holds.
 func (s *winState) cells(i int) []float64 { return s.whole(i)[1:] }
 
 // whole is number and cells of pane i.
-func (s *winState) whole(i int) []float64 {
-	at := s.place(i)
-	return s.block()[at : at+uint32(s.stride)]
-}
+func (s *winState) whole(i int) []float64 { return unsafe.Slice(s.first(i), s.stride) }
 
 // back is what the panes behind the front come to that are merged.
-func (s *winState) back() []float64 { return s.block()[1:s.stride] }
+func (s *winState) back() []float64 { return unsafe.Slice(s.mem, s.stride)[1:] }
 
 // merged are so many panes in front, which hold what they and those behind them in front come to, and so many in
 // front or in back.

@@ -27,6 +27,7 @@ type windowPlan struct {
 	slot             int           // among the windows of a device
 	ties             bool          // an aggregate tells devices apart
 	quick            bool          // see windows.quickLook
+	sums             bool          // a sum or an average is all that there is
 	waits            bool          // windows are judged once, when no reading of theirs can come any more
 }
 
@@ -201,6 +202,10 @@ func (s *winState) mergeInto(i int, c []float64, values [][]kept) {
 }
 
 func (w *windowPlan) merge(c []float64, values [][]kept, oc []float64, ov [][]kept) {
+	if w.sums {
+		mergeSum((*[3]float64)(c), (*[3]float64)(oc))
+		return
+	}
 	if w.sequence != nil {
 		c[0] = float64(uint64(c[0]) | uint64(oc[0]))
 		return

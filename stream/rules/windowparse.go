@@ -386,6 +386,7 @@ func (pl *plan) bindWindow(b *binder, r *bound) *binder {
 		}
 		w.lets = append(w.lets, n)
 	}
+	w.sums = len(w.lets) == 1 && (w.lets[0].agg == aggSum || w.lets[0].agg == aggAvg)
 	r.window, pl.hasWindows = w, true
 	if !r.shared() {
 		pl.windows++
