@@ -164,6 +164,9 @@ func (w *windows) look(s *winState, at int64, f *frame, counts []ruleCounts, emi
 		w.judge(s, at, f, counts, emit)
 	}
 	s.forget(min(w.clock, s.judged))
+	if s.due(s.judged) == 0 { // what was told of a time after the last window that was judged is not waited for by it
+		s.final(w.clock)
+	}
 	w.next(s)
 }
 
@@ -172,7 +175,11 @@ func (w *windows) next(s *winState) {
 	if next := s.due(s.judged); next != 0 {
 		w.arm(s, next)
 	} else if s.n > 0 || len(s.told) > 0 && !(s.raised && len(s.told) == 1) {
-		w.calendar.arm(s, s.judged+w.lateness+1) // to forget them
+		until := max(s.judged, w.clock) // later than what is passed, or it would be looked at without end
+		for i := range s.told {
+			until = max(until, s.told[i].until())
+		}
+		w.calendar.arm(s, until+w.lateness+1) // to forget them
 	}
 }
 
