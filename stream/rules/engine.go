@@ -77,6 +77,7 @@ type Engine struct {
 	cfg    Config
 	kind   string // onObservations or onAsking: whose rules
 	twice  bool   // rules of many devices are judged twice: see settler
+	second bool   // it is the engine of a settler: messages come in the order of their times
 	prog   *program
 	shards []*shard
 	shared *shared
@@ -104,7 +105,9 @@ func New(cfg Config, set *Set) *Engine {
 
 func newEngine(cfg Config, set *Set, kind string) *Engine {
 	e := &Engine{cfg: cfg.withDefaults(), kind: kind, wereRules: map[string]*Rule{}, prog: newProgramOf(set, kind, onObservations, false)}
-	e.cfg.faults = newFaults()
+	if e.cfg.faults == nil {
+		e.cfg.faults = newFaults()
+	}
 	for i := range e.cfg.Partitions {
 		e.shards = append(e.shards, newShard(e, i))
 	}

@@ -46,7 +46,10 @@ func (s *shard) ask(d *device, r *bound) {
 func (s *shard) askOf(d *device, r *bound) {
 	f := &s.frame
 	a := ask{rule: r, dev: d, now: f.now, own: f.own, quality: f.quality, nums: slices.Clone(f.nums), texts: slices.Clone(f.texts)}
+	said := f.nums // of windows, what the message says; where the device is stands
+	f.nums = d.nums()
 	a.lat, a.lon = f.placed()
+	f.nums = said
 	if r.code.remembers { // what its functions are now
 		then, more := *d, *d.more
 		more.series = slices.Clone(d.series)

@@ -240,13 +240,14 @@ func againstReference(t *testing.T, seed uint64) bool {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 77))
 	c := newPropertyCase(rnd)
+	c.rules = append(c.rules, askingRules(rand.New(rand.NewPCG(seed, 79)))...)
 	port, err := devices.ParseZone([]byte(refPort))
 	if err != nil {
 		t.Fatal(err)
 	}
 	registry := &testRegistry{assets: map[string]*devices.Asset{}, zones: map[string]*devices.Zone{"port": &port}}
 	for _, m := range c.messages {
-		registry.assets[m.dev] = &devices.Asset{Device: devices.Device{ID: m.dev, Zone: m.zone}, Period: devices.Duration(c.period)}
+		registry.assets[m.dev] = &devices.Asset{Device: devices.Device{ID: m.dev, Zone: m.zone, Lat: new(refLat(m.dev)), Lon: new(refPlaces[0][1])}, Period: devices.Duration(c.period)}
 	}
 	var texts []string
 	for _, r := range c.rules {

@@ -3,6 +3,7 @@ package rules
 import (
 	"math"
 	"slices"
+	"strings"
 )
 
 // refDevice: the condition must hold for so long, by readings that stand; a raised one lasts until it ends.
@@ -138,29 +139,70 @@ func refGroup(r refRule, key string, said []refMessage, out refEvents, ask func(
 	}
 }
 
-// refJoin is what a term asks of the devices of a zone at a time: of each the newest reading that still stands.
-func refJoin(t refTerm, all []refMessage, zone string, at, stands int64) float64 {
-	latest := map[string]sample{}
+// refJoin is what a term asks of other devices at a time: of each the newest reading that still stands.
+func refJoin(t refTerm, all []refMessage, by refMessage, stands int64) float64 {
+	type reading struct {
+		sample
+		lat float64 // where the device was then
+	}
+	latest, places := map[string]reading{}, map[string]float64{}
 	for _, m := range all {
-		if v, ok := m.says[t.metric]; ok && m.zone == zone && m.at <= at {
-			latest[m.dev] = sample{m.at, v}
+		if m.at > by.at {
+			break
+		}
+		if _, ok := places[m.dev]; !ok {
+			places[m.dev] = refLat(m.dev) // the registry's
+		}
+		if lat, ok := m.says[positionMetrics[0]]; ok {
+			places[m.dev] = lat
+		}
+		if v, ok := m.says[t.metric]; ok && (!strings.HasPrefix(t.fn, "zone") || m.zone == by.zone && m.zone != "") {
+			latest[m.dev] = reading{sample{m.at, v}, places[m.dev]}
 		}
 	}
 	var xs []float64
-	for _, s := range latest {
-		if at-s.at <= stands {
+	for dev, s := range latest {
+		const metres = 111_195 // a degree
+		switch {
+		case by.at-s.at > stands:
+		case t.dev != "" && t.dev != dev:
+		case strings.HasPrefix(t.fn, "neighbours") && (dev == by.dev || math.Abs(s.lat-places[by.dev])*metres > float64(t.span)):
+		default:
 			xs = append(xs, s.v)
 		}
 	}
-	switch {
-	case zone == "" || len(xs) == 0 && t.fn != "zone_count":
+	switch _, fn, _ := strings.Cut(t.fn, "_"); {
+	case strings.HasPrefix(t.fn, "zone") && by.zone == "":
 		return nan
-	case t.fn == "zone_count":
+	case fn == "count":
 		return float64(len(xs))
-	case t.fn == "zone_max":
+	case len(xs) == 0:
+		return nan
+	case fn == "max":
 		return slices.Max(xs)
-	case t.fn == "zone_min":
+	case fn == "min":
 		return slices.Min(xs)
+	case fn == "sum":
+		return refSum(xs)
 	}
 	return refAvg(xs)
+}
+
+// refSays is what a term comes to of a message of a device: what it says, or what a function of a metric that it says
+// is then.
+func refSays(t refTerm, m refMessage, all []refMessage) float64 {
+	v, ok := m.says[t.metric]
+	if t.fn == "" && ok {
+		return v
+	}
+	if t.fn == "" || !ok && !slices.Contains(fenceCalls, t.fn) {
+		return nan
+	}
+	var said []refMessage
+	for _, o := range all {
+		if o.dev == m.dev && o.at <= m.at {
+			said = append(said, o)
+		}
+	}
+	return standing(said, t)
 }

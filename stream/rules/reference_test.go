@@ -32,9 +32,17 @@ type refTerm struct {
 }
 
 func (t refTerm) String() string {
+	if slices.Contains(fenceCalls, t.fn) {
+		return t.call()
+	}
+	return fmt.Sprintf("%s %s %v", t.call(), t.op, t.c)
+}
+
+// call is what is compared.
+func (t refTerm) call() string {
 	switch {
 	case t.fn == "":
-		return fmt.Sprintf("%s %s %v", t.metric, t.op, t.c)
+		return t.metric
 	case slices.Contains(fenceCalls, t.fn):
 		return fmt.Sprintf("%s(\"port\", %d)", t.fn, t.span)
 	case t.dev != "" || t.class != "" || strings.HasPrefix(t.fn, "neighbours"):
@@ -47,13 +55,13 @@ func (t refTerm) String() string {
 		if t.span > 0 {
 			args = append(args, fmt.Sprint(t.span))
 		}
-		return fmt.Sprintf("%s(%s) %s %v", t.fn, strings.Join(args, ", "), t.op, t.c)
+		return fmt.Sprintf("%s(%s)", t.fn, strings.Join(args, ", "))
 	case slices.Contains(joinCalls, t.fn):
-		return fmt.Sprintf("%s(%q) %s %v", t.fn, t.metric, t.op, t.c)
+		return fmt.Sprintf("%s(%q)", t.fn, t.metric)
 	case t.span == 0:
-		return fmt.Sprintf("%s(%s) %s %v", t.fn, t.metric, t.op, t.c)
+		return fmt.Sprintf("%s(%s)", t.fn, t.metric)
 	}
-	return fmt.Sprintf("%s(%s, %dms) %s %v", t.fn, t.metric, t.span, t.op, t.c)
+	return fmt.Sprintf("%s(%s, %dms)", t.fn, t.metric, t.span)
 }
 
 func refCompare(v float64, op string, c float64) tri {
@@ -89,6 +97,11 @@ func (c refCond) metrics() (all []string) {
 	return all
 }
 
+// near reports whether it asks by where devices are.
+func (c refCond) near() bool {
+	return slices.ContainsFunc(c.terms, func(t refTerm) bool { return strings.HasPrefix(t.fn, "neighbours") })
+}
+
 // eval joins what the terms say: one that decides does, whatever is unknown beside it.
 func (c refCond) eval(value func(refTerm) float64) tri {
 	unknown := false
@@ -111,14 +124,12 @@ func (c refCond) eval(value func(refTerm) float64) tri {
 	return no
 }
 
+// saying is what terms come to of a message.
+type saying func(t refTerm, m refMessage) float64
+
 // ofMessage is of what one message says.
-func (c refCond) ofMessage(m refMessage) bool {
-	return c.eval(func(t refTerm) float64 {
-		if v, ok := m.says[t.metric]; ok {
-			return v
-		}
-		return nan
-	}) == yes
+func (c refCond) ofMessage(m refMessage, of saying) bool {
+	return c.eval(func(t refTerm) float64 { return of(t, m) }) == yes
 }
 
 // standing is a term's value for a device that has said these messages, the last of them now.
@@ -142,7 +153,7 @@ func standing(said []refMessage, t refTerm) float64 {
 }
 
 // refPlaces are in the zone refPort, just outside of it and far away.
-var refPlaces = [][2]float64{{38.005, 13.005}, {38.0105, 13.005}, {38.1, 13.1}}
+var refPlaces = [][2]float64{{38.005, 13.005}, {38.0105, 13.005}, {38.1, 13.005}}
 
 const refPort = `{"type": "Feature", "id": "port", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [[[13, 38], [13.01, 38], [13.01, 38.01], [13, 38.01], [13, 38]]]}}`
 
@@ -180,6 +191,7 @@ type refRule struct {
 	window           string // tumbling, hopping, sliding or session
 	size, every, gap int64
 	lets             []refLet
+	waits            bool
 
 	steps    []refCond
 	within   []int64
@@ -191,6 +203,7 @@ type refRule struct {
 type refLet struct {
 	name, agg, metric string
 	percent           float64
+	of                refTerm // what it is of, where that is no metric
 }
 
 func (l refLet) String() string {
@@ -198,9 +211,16 @@ func (l refLet) String() string {
 	case "count()":
 		return l.agg
 	case "percentile":
-		return fmt.Sprintf("percentile(%s, %v)", l.metric, l.percent)
+		return fmt.Sprintf("percentile(%s, %v)", l.term().call(), l.percent)
 	}
-	return l.agg + "(" + l.metric + ")"
+	return l.agg + "(" + l.term().call() + ")"
+}
+
+func (l refLet) term() refTerm {
+	if l.of.fn == "" {
+		return refTerm{metric: l.metric}
+	}
+	return l.of
 }
 
 // written is the rule as Parse reads it.
@@ -223,7 +243,9 @@ func (r refRule) written() string {
 		for _, l := range r.lets {
 			lets = append(lets, fmt.Sprintf("%s: '%s'", l.name, l))
 		}
-		fmt.Fprintf(&b, "}, let: {%s}", strings.Join(lets, ", "))
+		if fmt.Fprintf(&b, "}, let: {%s}", strings.Join(lets, ", ")); r.waits {
+			b.WriteString(", late: wait")
+		}
 	case r.steps != nil:
 		b.WriteString(", sequence: [")
 		for i, s := range r.steps {
@@ -320,18 +342,23 @@ func refEvaluate(r refRule, all []refMessage, period int64) refEvents {
 			byKey[k] = append(byKey[k], m)
 		}
 	}
+	ask := func(t refTerm, m refMessage) float64 { return refJoin(t, all, m, cmp.Or(period, boardHourMs)) }
+	says := func(t refTerm, m refMessage) float64 {
+		if slices.Contains(joinCalls, t.fn) {
+			return ask(t, m)
+		}
+		return refSays(t, m, all)
+	}
 	for k, said := range byKey {
 		switch {
 		case r.window != "":
-			refWindows(r, k, said, out)
+			refWindows(r, k, said, out, says)
 		case r.steps != nil:
-			refSequence(r, k, said, out)
+			refSequence(r, k, said, out, says)
 		case r.key == "device" && !r.asks():
 			refDevice(r, k, said, period, out)
 		default:
-			refGroup(r, k, said, out, func(t refTerm, m refMessage) float64 {
-				return refJoin(t, all, m.zone, m.at, cmp.Or(period, boardHourMs))
-			})
+			refGroup(r, k, said, out, ask)
 		}
 	}
 	return out
@@ -342,5 +369,9 @@ func (r refRule) concerns(m refMessage) bool {
 	if len(r.when.metrics())+len(r.clear.metrics()) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(append(r.when.metrics(), r.clear.metrics()...), func(metric string) bool { _, ok := m.says[metric]; return ok })
+	reads := append(r.when.metrics(), r.clear.metrics()...)
+	if r.when.near() || r.clear.near() {
+		reads = append(reads, positionMetrics...)
+	}
+	return slices.ContainsFunc(reads, func(metric string) bool { _, ok := m.says[metric]; return ok })
 }

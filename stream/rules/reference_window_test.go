@@ -6,9 +6,9 @@ import (
 )
 
 // refWindows: for every end of a window that has other readings than the one before, all are looked at again.
-func refWindows(r refRule, key string, said []refMessage, out refEvents) {
+func refWindows(r refRule, key string, said []refMessage, out refEvents, says saying) {
 	said = slices.DeleteFunc(slices.Clone(said), func(m refMessage) bool {
-		return !slices.ContainsFunc(r.lets, func(l refLet) bool { _, ok := m.says[l.metric]; return ok || l.agg == "count()" })
+		return !slices.ContainsFunc(r.lets, func(l refLet) bool { return l.takes(m, says) })
 	})
 	if len(said) == 0 {
 		return
@@ -17,7 +17,7 @@ func refWindows(r refRule, key string, said []refMessage, out refEvents) {
 	judge := func(in []refMessage, end int64) {
 		value := func(t refTerm) float64 {
 			i := slices.IndexFunc(r.lets, func(l refLet) bool { return l.name == t.metric })
-			return r.lets[i].of(in)
+			return r.lets[i].over(in, says)
 		}
 		holds := r.when.eval(value)
 		over := not(holds)
@@ -67,16 +67,25 @@ func refWindows(r refRule, key string, said []refMessage, out refEvents) {
 	}
 }
 
-// of is the aggregate of the messages of a window.
-func (l refLet) of(in []refMessage) float64 {
+// takes reports whether a message counts for the aggregate.
+func (l refLet) takes(m refMessage, says saying) bool {
+	if l.agg == "count()" {
+		return true
+	}
+	v := says(l.term(), m)
+	return v == v && !(slices.Contains(fenceCalls, l.of.fn) && v == 0)
+}
+
+// over is the aggregate of the messages of a window.
+func (l refLet) over(in []refMessage, says saying) float64 {
 	if l.agg == "count()" {
 		return float64(len(in))
 	}
 	var xs []float64
 	var times []int64
 	for _, m := range in {
-		if v, ok := m.says[l.metric]; ok {
-			xs, times = append(xs, v), append(times, m.at)
+		if l.takes(m, says) {
+			xs, times = append(xs, says(l.term(), m)), append(times, m.at)
 		}
 	}
 	switch l.agg {
@@ -123,7 +132,7 @@ func (l refLet) of(in []refMessage) float64 {
 
 // refSequence goes through a key's messages as the text does: from the last step to the first, so that
 // none is two; the last that is a step is the one the next must follow.
-func refSequence(r refRule, key string, said []refMessage, out refEvents) {
+func refSequence(r refRule, key string, said []refMessage, out refEvents, says saying) {
 	last := len(r.steps) - 1
 	chains := make([][]int64, len(r.steps))
 	waits := int64(-1) // when the wait for `unless` ends
@@ -152,14 +161,14 @@ func refSequence(r refRule, key string, said []refMessage, out refEvents) {
 	}
 	for _, m := range said {
 		pass(m.at)
-		if raised && r.clear.terms != nil && r.clear.ofMessage(m) {
+		if raised && r.clear.terms != nil && r.clear.ofMessage(m, says) {
 			end(m.at)
 		}
-		if r.unlessMs >= 0 && r.unless.ofMessage(m) {
+		if r.unlessMs >= 0 && r.unless.ofMessage(m, says) {
 			chains, waits = make([][]int64, len(r.steps)), -1
 		}
 		for i := last; i >= 0; i-- {
-			if !r.steps[i].ofMessage(m) {
+			if !r.steps[i].ofMessage(m, says) {
 				continue
 			}
 			if i == 0 {

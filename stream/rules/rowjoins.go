@@ -54,7 +54,7 @@ type rowJoins struct {
 }
 
 func newRowJoins(cfg Config) *rowJoins {
-	cfg.Partitions = 1
+	cfg.Partitions, cfg.faults = 1, nil
 	return &rowJoins{engine: newEngine(cfg, NewSet(), onAsking), held: &batch.Observations{}}
 }
 

@@ -223,11 +223,18 @@ func (r *Rule) title() string {
 // spans reports whether the rule's keys are of many devices.
 func (r *Rule) spans() bool { return r.Key != "device" && r.Key != "camera" }
 
-// shared reports whether the shared shard judges the rule: its keys span partitions, or it asks other devices.
-func (r *Rule) shared() bool { return r.spans() || r.asks() && r.Absent == 0 }
+// shared reports whether the shared shard judges the rule: its keys span partitions, it asks other devices, or it is
+// ordered.
+func (r *Rule) shared() bool { return r.spans() || r.asks() && r.Absent == 0 || r.ordered() }
 
-// wide reports whether the rule needs the devices of all partitions.
-func (r *Rule) wide() bool { return r.spans() || r.asks() }
+// wide reports whether the worker judges the rule that has the keys of all partitions.
+func (r *Rule) wide() bool { return r.spans() || r.asks() || r.ordered() }
+
+// ordered reports whether what windows or sequences take of a message is not its own alone, but what other devices
+// have said before, or functions of what its own has.
+func (r *Rule) ordered() bool {
+	return r.windowed() && r.code != nil && (len(r.code.joins) > 0 || r.code.remembers)
+}
 
 // windowed reports whether the rule is about windows or sequences of messages, not about values that stand.
 func (r *Rule) windowed() bool { return r.Window != nil || r.Sequence != nil }

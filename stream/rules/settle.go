@@ -18,7 +18,7 @@ import (
 // surely: see ledger. No other rule pays for it.
 
 // settles reports whether the rule is judged twice.
-func (r *Rule) settles() bool { return r.wide() && !r.windowed() && r.Absent == 0 }
+func (r *Rule) settles() bool { return r.wide() && (!r.windowed() || r.ordered()) && r.Absent == 0 }
 
 // settler is the second engine, and the messages that it has not been given yet.
 type settler struct {
@@ -118,7 +118,12 @@ func (s *shared) settleWith(set *Set, next *program) {
 		st.begin(s.e.cfg, NewSet())
 	}
 	if !sameLogic(st.engine.Set(), within) {
+		was := st.engine
+		if slices.ContainsFunc(was.Set().Rules, func(r *Rule) bool { return r.ordered() && !r.Disabled }) {
+			st.judgeHeld(s.received) // windows have no other readings than those they were given
+		}
 		st.begin(s.e.cfg, within)
+		st.takeWindows(was.shared)
 	} else if st.engine.Set().Version != within.Version {
 		st.engine.Replace(within, 0)
 		st.engine.Settle()
@@ -142,7 +147,14 @@ func (st *settler) begin(cfg Config, set *Set) {
 	}
 	cfg.MaxDevices *= 2 // it forgets those that the first one does, later
 	st.engine, st.order, st.held, st.seeded = newEngine(cfg, set, onObservations), 0, nil, false
-	st.engine.shared.hear = func(_ uint64, _ int64, v verdict) { st.surely(v) }
+	st.engine.secondly(st.ledger.surely)
+}
+
+// secondly makes an engine without state one whose messages come in the order of their times; hear is told of all that
+// it says of rules that are judged twice.
+func (e *Engine) secondly(hear func(v verdict)) {
+	e.second, e.shared.windows.calendar.exact = true, true
+	e.shared.hear = func(_ uint64, _ int64, v verdict) { hear(v) }
 }
 
 func sameLogic(a, b *Set) bool {
@@ -162,7 +174,7 @@ func sameLogic(a, b *Set) bool {
 func (pl *plan) laySettling(within *program) {
 	second := within.plan(pl.domain)
 	pl.settles = len(second.rules) > 0 || second.posts
-	pl.settlesAll = slices.ContainsFunc(second.always, func(w uint64) bool { return w != 0 })
+	pl.settlesAll = slices.ContainsFunc(slices.Concat(second.always, second.counting), func(w uint64) bool { return w != 0 })
 	for name, m := range pl.metrics {
 		m.settles = ""
 		if pl.settles && second.metrics[name] != nil {
@@ -208,6 +220,7 @@ func (s *shard) hold(d *device, m *heldMessage) {
 // they come.
 func (s *shared) settleRounds() {
 	st := s.settler
+	slices.SortStableFunc(st.said, func(a, b saidEarly) int { return cmp.Compare(a.seq, b.seq) }) // of windows, and of all others
 	for i := range st.rounds {
 		r := &st.rounds[i]
 		s.sayEarly(r.seq)
@@ -286,7 +299,7 @@ func (st *settler) pass(clock, received int64) {
 			flush() // what the device said before it said as what it was
 			e.shards[0].know(m)
 		}
-		h := o.Begin(m.at, m.received, m.domain, m.device)
+		h := o.Begin(m.at, m.order, m.domain, m.device) // its clocks are those of the messages
 		for _, r := range m.says {
 			o.Append(h, r.metric, r.value, r.text, r.quality)
 		}
@@ -297,6 +310,7 @@ func (st *settler) pass(clock, received int64) {
 	flush()
 	e.passTo(clock, received, st.order)
 	e.Settle()
+	e.counts.Load().giveOrdered(st.counts.rules)
 	st.settle(clock)
 }
 
@@ -356,10 +370,17 @@ func (e *Engine) passTo(to, received int64, order uint64) {
 	s.seq, s.live = order, false
 	s.advance(to)
 	s.clocks = append(s.clocks, clockMove{seq: order, at: to, received: received})
+	if e.second {
+		s.winClock.moved(to, to+s.windows.lateness)
+		s.rounds = append(s.rounds, spanRound{seq: order, received: received, begun: s.winClock, done: s.winClock})
+	}
 }
 
 // lasts reports whether a key has an episode since a time, raised or not yet.
 func (s *shared) lasts(k groupKey, since int64) bool {
+	if w := s.keyed[k]; w != nil {
+		return w.raised && w.start == since
+	}
 	g := s.groups[k]
 	return g != nil && g.state != closed && g.start == since
 }
@@ -391,7 +412,7 @@ func (s *shared) seed() {
 		}
 	}
 	second.clock, second.next, second.heldEnd = s.clock, 0, 0
-	told := map[groupKey]*telling{}
+	told := s.seedWindows()
 	for k, g := range s.groups {
 		r := second.rules[k.rule]
 		if r == nil {

@@ -28,7 +28,7 @@ func (s *shared) settleWindows(shards []*shard) {
 		clear(sh.rounds)
 		sh.rounds = sh.rounds[:0]
 	}
-	slices.SortFunc(rounds, func(a, b spanRound) int { return cmp.Compare(a.seq, b.seq) })
+	slices.SortStableFunc(rounds, func(a, b spanRound) int { return cmp.Compare(a.seq, b.seq) })
 	for i := range rounds {
 		r := &rounds[i]
 		if r.seq <= s.seq {
@@ -123,7 +123,11 @@ func (s *shared) takePartial(k groupKey, p *winState, seq uint64) {
 	}
 	w := s.keyed[k]
 	if w == nil {
-		if s.keys[k.rule] >= s.e.cfg.MaxKeys {
+		most := s.e.cfg.MaxKeys
+		if r.Key == "device" {
+			most = s.e.cfg.MaxDevices
+		}
+		if s.keys[k.rule] >= most {
 			s.count.keysRefused++
 			return
 		}
@@ -161,7 +165,7 @@ func (s *shared) takePartial(k groupKey, p *winState, seq uint64) {
 		if r.window.gap > 0 {
 			first = n + r.window.gap
 		}
-		if s.windows.judged(w, first) {
+		if s.windows.judged(w, first) && !r.ordered() { // which is judged again in any case
 			tardy = min(tardy, due)
 		} else {
 			s.windows.arm(w, due)
@@ -188,6 +192,14 @@ func (s *shared) dropWindow(w *winState) {
 }
 
 func (s *shared) emitWindow(w *winState, n news, seq uint64) {
+	switch {
+	case w.rule.ordered() && s.hear != nil:
+		s.hear(seq, s.received, w.verdict(n))
+		return
+	case w.rule.ordered() && s.settler != nil:
+		s.settler.said = append(s.settler.said, saidEarly{seq, s.received, w.verdict(n)})
+		return
+	}
 	s.out = append(s.out, made{seq: seq, n: 1<<30 + s.order, Event: w.event(n, s.received)})
 	s.order++
 }

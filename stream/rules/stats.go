@@ -189,6 +189,24 @@ func (c *counts) take(s *shardCounts) {
 	*s = shardCounts{rules: s.rules, quick: s.quick}
 }
 
+// giveOrdered hands over what was counted of rules that no other engine evaluates, by place in the set.
+func (c *counts) giveOrdered(to []ruleCounts) {
+	for i, r := range c.set.Rules {
+		if !r.ordered() || r.Disabled || r.Sequence == nil && !r.Waits {
+			continue
+		}
+		from, to := &c.rules[i], &to[i]
+		to.evaluations += from.evaluations.Swap(0)
+		to.matches += from.matches.Swap(0)
+		to.unknown += from.unknown.Swap(0)
+		to.errors += from.errors.Swap(0)
+		to.dropped += from.dropped.Swap(0)
+		if text := from.lastError.Swap(nil); text != nil {
+			to.lastError = *text
+		}
+	}
+}
+
 func (c *counts) event(ev *batch.Event) {
 	c.events.Add(1)
 	r := c.byID[ev.Rule]

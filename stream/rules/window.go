@@ -367,6 +367,8 @@ type calendar struct {
 	next []int64  // sorted from the last: the earliest is at the end
 	last *dueKeys // that a key was armed for: often the next one's
 	free [][]*winState
+	// exact says that what ends at any time is looked at then, and not up to a second later: it is said to be sure.
+	exact bool
 }
 
 // dueKeys are the keys of one time.
@@ -383,7 +385,7 @@ func (c *calendar) arm(s *winState, at int64) {
 	if c.days == nil {
 		c.days = map[int64]*dueKeys{}
 	}
-	if s.rule.window.loose() {
+	if s.rule.window.loose() && !c.exact {
 		at = (floorDiv(at, 1000) + 1) * 1000 // sessions end at any time: a second of them together
 	}
 	if c.last != nil && c.last.at == at {

@@ -250,18 +250,28 @@ func (s *winState) about() *device {
 
 // event is news of a key that is not of one device of a shard; received is the newest receipt, Unix ms.
 func (s *winState) event(n news, received int64) batch.Event {
-	r := s.rule
-	ev := r.event(n.state, s.name(), n.id, n.at, max(received, n.at), n.evidence, 0, n.reason)
-	ev.Domain = cmp.Or(r.Domain, s.domain)
-	switch r.Key {
+	n.evidence.of = s.whose()
+	return s.rule.eventOf(n.state, s.name(), n.id, n.at, max(received, n.at), n.evidence, n.reason)
+}
+
+// whose is what events of such a key are about.
+func (s *winState) whose() *whose {
+	of := &whose{Domain: cmp.Or(s.rule.Domain, s.domain)}
+	switch s.rule.Key {
 	case "zone":
-		ev.Zone = s.name()
+		of.Zone = s.name()
 	case "domain":
-		ev.Domain = s.name()
+		of.Domain = s.name()
 	case "device", "camera":
-		ev.Device, ev.Zone = s.name(), s.about().zone()
+		of.Device, of.Zone = s.name(), s.about().zone()
 	}
-	return ev
+	return of
+}
+
+// verdict is news of a key of a rule that is judged twice.
+func (s *winState) verdict(n news) verdict {
+	n.evidence.of = s.whose()
+	return verdict{rule: s.rule, key: s.name(), raised: n.state == tellings[toldRaised], start: n.id, at: n.at, reason: n.reason, evidence: n.evidence}
 }
 
 // readWindows gives rows [first, end) of o, one message, to the windows they are in. Windows are of
@@ -356,8 +366,10 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 		return
 	}
 	f.failed = false
-	if r.asks() {
-		s.askOf(d, r)
+	if r.ordered() {
+		if s.e.second || !r.window.waits { // else it is judged surely, and no more
+			s.askOf(d, r)
+		}
 	} else if r.shared() {
 		s.readShared(d, r, at)
 	} else {
