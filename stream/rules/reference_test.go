@@ -344,6 +344,9 @@ func refEvaluate(r refRule, all []refMessage, period int64) refEvents {
 	}
 	ask := func(t refTerm, m refMessage) float64 { return refJoin(t, all, m, cmp.Or(period, boardHourMs)) }
 	says := func(t refTerm, m refMessage) float64 {
+		if !r.looksAt(m) {
+			return nan
+		}
 		if slices.Contains(joinCalls, t.fn) {
 			return ask(t, m)
 		}
@@ -362,6 +365,28 @@ func refEvaluate(r refRule, all []refMessage, period int64) refEvents {
 		}
 	}
 	return out
+}
+
+// looksAt reports whether a message concerns a rule with a window or a sequence: it says something that the rule reads,
+// or some part of the rule reads nothing of messages.
+func (r refRule) looksAt(m refMessage) bool {
+	conds := append([]refCond{r.unless}, r.steps...)
+	if r.steps != nil {
+		conds = append(conds, r.clear)
+	}
+	for _, l := range r.lets {
+		conds = append(conds, refCond{terms: []refTerm{l.term()}})
+	}
+	var reads []string
+	for _, c := range conds {
+		if len(c.terms) > 0 && len(c.metrics()) == 0 {
+			return true
+		}
+		if reads = append(reads, c.metrics()...); c.near() {
+			reads = append(reads, positionMetrics...)
+		}
+	}
+	return slices.ContainsFunc(reads, func(metric string) bool { _, ok := m.says[metric]; return ok })
 }
 
 // concerns reports whether a message makes a rule be evaluated.

@@ -230,6 +230,7 @@ func (s *shared) settleRounds() {
 			}
 			s.settling(r.seq, r.received)
 			st.pass(r.clock, r.received)
+			st.engine.counts.Load().giveOrdered(s.count.rules)
 		}
 	}
 	s.sayEarly(math.MaxUint64)
@@ -310,7 +311,6 @@ func (st *settler) pass(clock, received int64) {
 	flush()
 	e.passTo(clock, received, st.order)
 	e.Settle()
-	e.counts.Load().giveOrdered(st.counts.rules)
 	st.settle(clock)
 }
 
