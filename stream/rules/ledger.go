@@ -89,27 +89,33 @@ func (a *account) stands() *telling {
 // an episode may be another's, which was told and is forgotten.
 func (l *ledger) early(v verdict) {
 	k := groupKey{v.rule.ID, v.key}
-	if a := l.accounts[k]; v.at <= l.until || v.rule.Waits || (a != nil && a.stands() != nil) == v.raised {
+	if a := l.accounts[k]; v.at <= l.until || (a != nil && a.stands() != nil) == v.raised {
 		return
 	}
 	if v.raised && v.start <= l.until && l.lasts != nil && !l.lasts(k, v.start) {
 		return
 	}
-	a := l.account(v.rule, v.key)
-	switch {
-	case !v.raised:
-		t := a.stands()
-		t.end, t.to, t.why = max(v.at, t.began), v.evidence, v.reason // a row that ends it may be older than the one that raised it
-		t.tell(&a.winState, toldCleared, t.end, v.evidence, v.reason, false, l.emit)
-	default:
-		a.begin(v.start, v.at, v.evidence, v.reason, l.emit)
-	}
+	l.account(v.rule, v.key).say(v, l.emit)
 	l.due.push(dueAccount{v.at, k})
 }
 
-// surely takes what is sure.
+// say tells what is said of a key where it is not what was told.
+func (a *account) say(v verdict, emit emitFunc) {
+	switch t := a.stands(); {
+	case v.raised && t == nil:
+		a.begin(v.start, v.at, v.evidence, v.reason, emit)
+	case !v.raised && t != nil:
+		t.end, t.to, t.why = max(v.at, t.began), v.evidence, v.reason // a row that ends it may be older than the one that raised it
+		t.tell(&a.winState, toldCleared, t.end, v.evidence, v.reason, false, emit)
+	}
+}
+
+// surely takes what is sure, and tells it of rules of which nothing is said early.
 func (l *ledger) surely(v verdict) {
 	a := l.account(v.rule, v.key)
+	if v.rule.surelyAlone() {
+		a.say(v, l.emit)
+	}
 	if v.raised {
 		a.sure = append(a.sure, telling{start: v.start, began: v.at, from: v.evidence})
 	} else if n := len(a.sure); n > 0 && a.sure[n-1].end == 0 {
@@ -193,11 +199,12 @@ func (l *ledger) end(k groupKey, at int64, reason string) {
 	}
 }
 
-// rebind gives the keys the rules that run; what rules that are gone, or mean other keys, had raised ends.
+// rebind gives the keys the rules that run; what rules that are gone, or mean other keys, had raised ends, and what
+// other windows and sequences had.
 func (l *ledger) rebind(rule func(id string) *bound, now int64, reason func(was, next *bound) string) {
 	for _, k := range slices.SortedFunc(maps.Keys(l.accounts), groupKey.compare) {
 		a := l.accounts[k]
-		if r := rule(k.rule); r != nil && r.sameKeys(a.rule.Rule) {
+		if r := rule(k.rule); r != nil && r.sameKeys(a.rule.Rule) && !(r.windowed() && r.logic != a.rule.logic) {
 			a.rule = r
 		} else {
 			l.end(k, now, reason(a.rule, r))

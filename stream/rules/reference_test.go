@@ -379,8 +379,8 @@ func (r refRule) looksAt(m refMessage) bool {
 	}
 	var reads []string
 	for _, c := range conds {
-		if len(c.terms) > 0 && len(c.metrics()) == 0 {
-			return true
+		if len(c.terms) > 0 && !slices.ContainsFunc(c.terms, func(t refTerm) bool { return t.fn == "" && t.metric != "" }) {
+			return true // what a function comes to is not said by messages
 		}
 		if reads = append(reads, c.metrics()...); c.near() {
 			reads = append(reads, positionMetrics...)

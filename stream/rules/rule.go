@@ -231,10 +231,13 @@ func (r *Rule) shared() bool { return r.spans() || r.asks() && r.Absent == 0 || 
 func (r *Rule) wide() bool { return r.spans() || r.asks() || r.ordered() }
 
 // ordered reports whether what windows or sequences take of a message is not its own alone, but what other devices
-// have said before, or functions of what its own has.
+// have said before, or functions of what its own has; of observations, and not of several kinds of rows.
 func (r *Rule) ordered() bool {
-	return r.windowed() && r.code != nil && (len(r.code.joins) > 0 || r.code.remembers)
+	return r.windowed() && r.code != nil && (len(r.code.joins) > 0 || r.code.remembers) && r.engine() == onObservations
 }
+
+// surelyAlone reports whether an ordered rule is judged once, when the lateness is over, and by the second engine alone.
+func (r *Rule) surelyAlone() bool { return r.ordered() && (r.Sequence != nil || r.Waits) }
 
 // windowed reports whether the rule is about windows or sequences of messages, not about values that stand.
 func (r *Rule) windowed() bool { return r.Window != nil || r.Sequence != nil }

@@ -91,13 +91,20 @@ func (s *shared) readSettler(r *reader) {
 		}
 	}
 	if st.seeded = slices.Equal(now, logic); !st.seeded {
-		return
+		st.engine.secondly(func(v verdict) { // what other rules come to is not known
+			if v.rule.ordered() {
+				st.surely(v)
+			}
+		})
 	}
 	st.order, st.passed, st.held = order, passed, held
 	for p, data := range map[int]string{0: shard, -1: rest} {
 		if _, err := st.engine.Restore(p, []byte(data)); err != nil {
 			r.bad = true
 		}
+	}
+	if !st.seeded && !r.bad {
+		st.keepWindows(s.e.cfg, s.received)
 	}
 }
 

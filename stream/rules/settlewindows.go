@@ -1,6 +1,9 @@
 package rules
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Windows and sequences that ask other devices, or have functions of what was said before, are judged twice as
 // conditions are, see settler; sequences and windows that wait surely alone. The second engine's are given messages
@@ -15,6 +18,27 @@ func (st *settler) judgeHeld(received int64) {
 	if len(st.held) > 0 {
 		st.pass(newest+1, received)
 	}
+}
+
+// keepWindows has the second engine, restored where other rules run than then, begin anew but for the windows and
+// sequences of rules that run as they did. They are given what is held first.
+func (st *settler) keepWindows(cfg Config, received int64) {
+	was := st.engine
+	within := was.Set()
+	of, some := settledRules(within, (*Rule).ordered)
+	if some {
+		due, fresh, until := st.due, st.fresh, st.until // of other rules too
+		st.due, st.fresh = nil, map[groupKey]*account{}
+		was.Replace(of, received)
+		st.judgeHeld(received)
+		for _, d := range st.due {
+			due.push(d)
+		}
+		maps.Copy(fresh, st.fresh)
+		st.due, st.fresh, st.until = due, fresh, until
+	}
+	st.begin(cfg, within)
+	st.takeWindows(was.shared)
 }
 
 // takeWindows gives the second engine, which begins anew, the windows and clocks of another.
@@ -59,7 +83,7 @@ func (s *shared) seedWindows() map[groupKey]*telling {
 		second.windows.clock = max(second.windows.clock, s.windows.clock)
 	}
 	for _, w := range lacking {
-		if w.rule.window.waits {
+		if w.rule.surelyAlone() {
 			s.dropWindow(w)
 		}
 	}

@@ -192,7 +192,7 @@ func (c *counts) take(s *shardCounts) {
 // giveOrdered hands over what was counted of rules that no other engine evaluates, by place in the set.
 func (c *counts) giveOrdered(to []ruleCounts) {
 	for i, r := range c.set.Rules {
-		if !r.ordered() || r.Disabled || r.Sequence == nil && !r.Waits {
+		if r.Disabled || !r.surelyAlone() {
 			continue
 		}
 		from, to := &c.rules[i], &to[i]

@@ -366,8 +366,8 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 		return
 	}
 	f.failed = false
-	if r.ordered() {
-		if s.e.second || !r.window.waits { // else it is judged surely, and no more
+	if r.ordered() || r.asks() {
+		if !s.e.twice || !r.surelyAlone() { // else it is judged surely, and no more
 			s.askOf(d, r)
 		}
 	} else if r.shared() {
