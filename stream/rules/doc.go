@@ -34,8 +34,10 @@
 // twice likewise (rowSettler). Of rules that know only the row in hand those rows alone are held that matter to them; of
 // those with functions of columns, or that ask other devices, all. Config.MaxPast / 8 rows are held.
 //
-// Windows are judged when event time passes their end and corrected, sequences wait for the lateness. Silence runs on
-// processing time. The order of arrival still counts for rules on events, for what windows and sequences ask of other devices and for
+// Windows are judged when event time passes their end and corrected, sequences wait for the lateness. Those on observations
+// that ask other devices, or have functions of what was said before (Rule.ordered), are judged by the settler's second engine; of
+// sequences and windows that wait nothing is said before. Silence runs on processing time. The order of arrival still counts
+// for rules on events, for what windows and sequences of rows, or of several kinds, ask of other devices and for
 // functions within them, for messages or rows of one device that have the same time, and beyond the lateness.
 //
 // `for`: the condition must hold that long. A reading stands until the device's next one, but for at
@@ -123,8 +125,7 @@
 // and position_lon, else the registry's place.
 // enter("id") and leave("id", metres) are true of the message in which the device crossed a zone's border;
 // with metres it is out when it is so far from the zone. Its first position tells only where it is.
-// In let and sequence functions of a metric are as of the message, and unknown of one that is not the
-// newest: there, other than all else, the order of arrival makes a difference.
+// In let and sequence functions of a metric are as of the message.
 //
 // # Parameters
 //
