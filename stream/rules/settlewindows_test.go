@@ -36,7 +36,7 @@ func TestSequencesOverRestarts(t *testing.T) {
 		var got []string
 		for _, ev := range e.Settle() {
 			got = append(got, ev.State+" "+ev.Key)
-			if strings.Contains(ev.Context, "correction") {
+			if strings.Contains(string(ev.Context), "correction") {
 				t.Errorf("%s: an event of a rule that is judged once corrects another: %s", when, ev.Context)
 			}
 		}
