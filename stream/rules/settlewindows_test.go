@@ -63,11 +63,11 @@ func TestSequencesOverRestarts(t *testing.T) {
 	say("d2", "x", 2, 62)
 	expect("before it is")
 	restart(parse(trip + other))
-	expect("after a restart with another rule beside", "raised d2")
+	expect("after a restart with another rule beside")
 	say("d3", "x", 1, 63)
 	say("d3", "x", 2, 64)
 	say("b", "y", 1, 120)
-	expect("of what came after it", "raised d3")
+	expect("of what came before it, and after", "raised d2", "raised d3")
 	restart(parse(strings.Replace(trip, "5m", "6m", 1) + other))
 	expect("after a restart with another such rule", "cleared d", "cleared d2", "cleared d3")
 }
