@@ -176,7 +176,7 @@ func (c *instance) launch() {
 	go func(cmd *exec.Cmd, done chan error) { done <- cmd.Wait() }(c.cmd, c.done)
 }
 
-// ready waits for run.json and for /status to answer 200.
+// ready waits for run.json and, where the process answers HTTP, for /status to answer 200.
 func (c *instance) ready() {
 	c.t.Helper()
 	c.eventually("run.json", func() error {
@@ -190,6 +190,9 @@ func (c *instance) ready() {
 		c.info = info
 		return err
 	})
+	if c.info.HTTP == "" {
+		return
+	}
 	c.eventually("ready", func() error {
 		_, err := c.get("/status")
 		return err
