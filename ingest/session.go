@@ -135,7 +135,8 @@ func (p *Pump) topic(name []byte) *Topic {
 }
 
 // Speaker says whose a topic is: the device that it names, "" where each message names its own, and the
-// domain where the topic names it and not the route. ok is false where no route matches.
+// domain where the topic names it and not the route. A topic with nothing where the domain is to be is
+// nobody's. ok is false where no route matches.
 func (p *Pump) Speaker(topic []byte) (domain, device string, ok bool) {
 	if bytes.ContainsAny(topic, "+#\x00") || !utf8.Valid(topic) {
 		return "", "", false
@@ -143,8 +144,11 @@ func (p *Pump) Speaker(topic []byte) (domain, device string, ok bool) {
 	for i := range p.routes {
 		r := &p.routes[i]
 		if domain, device, ok = r.match(string(topic)); ok {
-			if r.domainAt < 0 {
+			switch {
+			case r.domainAt < 0:
 				domain = ""
+			case domain == "":
+				device = ""
 			}
 			return domain, device, true
 		}

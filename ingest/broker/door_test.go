@@ -125,7 +125,7 @@ func TestDeviceTopics(t *testing.T) {
 			"city/lighting/pole-2/telemetry": false, "city/water/pole-1/telemetry": false, "city/lighting/pole-1/command": false,
 			"city/lighting/pole-1/command/dim": false, "city/lighting/pole-1/downlink/x": false, "pole-1/lighting/pole-2/telemetry": false,
 			"city/lighting/pole-1": false, "pole-1/x": false, "frigate/events": false, "eu868/gateway/0102030405060708/event/up": false,
-			"application/1/device/pole-2/event/up": false, "application/pole-1/device/x/event/other": false, "city/pole-1/pole-2/telemetry": false,
+			"application/1/device/pole-2/event/up": false, "city//pole-1/telemetry": false, "city//pole-1/telemetry/senml": false, "application/pole-1/device/x/event/other": false, "city/pole-1/pole-2/telemetry": false,
 		},
 		"city":             {"city/lighting/pole-2/telemetry": false, "city/lighting/city/telemetry": true, "city/onvif-ej/x": true, "city/pole-2/onvif-ej/x": false},
 		"lighting/pole-2":  {"city/lighting/pole-2/telemetry": true, "city/lighting/pole-1/telemetry": false},

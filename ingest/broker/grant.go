@@ -106,8 +106,8 @@ func unshared(filter string) (string, error) {
 
 // Router knows what topics name; *ingest.Pump is one.
 type Router interface {
-	// Speaker says whose a topic is: the device that it names, "" where each message names its own, and the
-	// domain where the topic names it. ok is false where no route matches.
+	// Speaker says whose a topic is: the device that it names, "" where each message names its own or a level
+	// for the domain is empty, and the domain where the topic names it. ok is false where no route matches.
 	Speaker(topic []byte) (domain, device string, ok bool)
 }
 
