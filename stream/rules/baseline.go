@@ -283,30 +283,11 @@ func (l *lesson) take(h Hour) error {
 // has not spoken yet gets its state, unless it has been silent for as long as one is remembered.
 func (e *Engine) teach(l *lesson, partitions []int, to time.Time) {
 	for _, k := range l.order {
-		id, domain, t := k[0], k[1], l.byKey[k]
-		pl := e.prog.plan(domain)
-		p := partition(id, len(e.shards))
-		i := slices.IndexFunc(pl.series, func(s seriesPlan) bool { return s.fn == "baseline" && s.metric == l.of.metric })
-		if pl.domain != l.of.domain || i < 0 || !slices.Contains(partitions, p) || to.Sub(t.last) > l.forget {
-			continue
-		}
-		s := e.shards[p]
-		d := s.find(id, domain)
-		if d == nil {
-			if s.devices.n >= s.bound {
-				continue
+		if p := partition(k[0], len(e.shards)); slices.Contains(partitions, p) {
+			e.shards[p].teach(l, k, to)
+			if st := e.shared.settler; st != nil && st.seeded { // else it is given all that the first one knows
+				st.engine.shards[0].teach(l, k, to)
 			}
-			d = s.device(id, domain)
-			d.received = to.UnixMilli()
-		}
-		if d.series == nil {
-			d.own().series = emptySeries(pl)
-		}
-		if state := &d.series[i]; state.base != nil || s.newBaseline(state) {
-			b := state.base
-			b.mean, b.variance, b.hours = t.mean, t.variance, t.hours
-			s.blank(d)                      // what came before was not judged by it
-			state.value, state.a = nan, nan // until the next reading
 		}
 	}
 	for _, p := range partitions {
@@ -316,6 +297,33 @@ func (e *Engine) teach(l *lesson, partitions []int, to time.Time) {
 		}
 		s.learned[l.of] = true
 		s.keepLearned(e.prog) // its rule may have gone since
+	}
+}
+
+// teach gives a device what a lesson has of it, by its id and domain.
+func (s *shard) teach(l *lesson, k [2]string, to time.Time) {
+	id, domain, t := k[0], k[1], l.byKey[k]
+	pl := s.e.prog.plan(domain)
+	i := slices.IndexFunc(pl.series, func(s seriesPlan) bool { return s.fn == "baseline" && s.metric == l.of.metric })
+	if pl.domain != l.of.domain || i < 0 || to.Sub(t.last) > l.forget {
+		return
+	}
+	d := s.find(id, domain)
+	if d == nil {
+		if s.devices.n >= s.bound {
+			return
+		}
+		d = s.device(id, domain)
+		d.received = to.UnixMilli()
+	}
+	if d.series == nil {
+		d.own().series = emptySeries(pl)
+	}
+	if state := &d.series[i]; state.base != nil || s.newBaseline(state) {
+		b := state.base
+		b.mean, b.variance, b.hours = t.mean, t.variance, t.hours
+		s.blank(d)                      // what came before was not judged by it
+		state.value, state.a = nan, nan // until the next reading
 	}
 }
 

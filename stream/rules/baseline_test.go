@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"panormus/devices"
 	"panormus/stream/batch"
 	"panormus/stream/log/logtest"
 )
@@ -174,6 +175,45 @@ func TestBaselineOfThePast(t *testing.T) {
 	warm.Replace(set, to.UnixMilli())
 	if left := warm.unlearned([]int{0, 1}); len(left) != 1 {
 		t.Errorf("a rule that was away: %v unlearned", left)
+	}
+}
+
+// What the past teaches is known to whoever judges a rule twice, too: else what is raised by it would be withdrawn when
+// the lateness is over.
+func TestBaselineOfThePastIsSure(t *testing.T) {
+	registry := &testRegistry{assets: map[string]*devices.Asset{"p0": {Device: devices.Device{ID: "p0", Domain: "water", Zone: "z", Status: devices.Claimed}}}}
+	e := New(Config{Partitions: 2, Registry: registry}, mustParse(t, `{id: leak, domain: water, key: zone, when: flow > baseline(flow) * 1.5}`))
+	begin := time.Date(2026, 9, 21, 0, 0, 0, 0, time.UTC)
+	to := begin.AddDate(0, 0, 35)
+	var seq uint64
+	say := func(at time.Time, v float64) (out string) {
+		o := &batch.Observations{}
+		o.Append(o.Begin(at.UnixMilli(), at.UnixMilli(), "water", "p0"), "flow", v, "", 0)
+		seq++
+		e.Apply(partition("p0", 2), seq, o)
+		for _, ev := range e.Settle() {
+			out += ev.State + " " + ev.Key + "; "
+		}
+		return out
+	}
+	for at := to.Add(-10 * time.Minute); at.Before(to); at = at.Add(time.Minute) { // both know the device before
+		if got := say(at, usual(at)); got != "" {
+			t.Errorf("before anything was taught: %s", got)
+		}
+	}
+	l := e.newLesson(learned{"water", "flow"})
+	for _, h := range hoursOf(weeksOfReadings(1, begin, 35), to) {
+		if err := l.take(h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.teach(l, []int{0, 1}, to)
+	got := ""
+	for at := to; at.Before(to.Add(10 * time.Minute)); at = at.Add(30 * time.Second) {
+		got += say(at, 3*usual(at))
+	}
+	if got != "raised z; " {
+		t.Errorf("%q, want it raised, and no more for as long as it lasts", got)
 	}
 }
 
