@@ -112,7 +112,7 @@ func circles(rules []*Rule) map[string]string {
 	out := map[string]string{}
 	for _, r := range byID {
 		if path := circle(byID, r, []string{r.ID}, map[string]bool{}); path != nil {
-			out[r.ID] = fmt.Sprintf("the rule feeds on itself: %s names %s", strings.Join(path[:len(path)-1], " names "), path[len(path)-1])
+			out[r.ID] = fmt.Sprintf("the rule feeds on itself: %s names %s; want a chain that ends", strings.Join(path[:len(path)-1], " names "), path[len(path)-1])
 		}
 	}
 	return out

@@ -55,7 +55,7 @@ func crowded(set *Set) Problems {
 		if domain != "" {
 			of = "domain " + domain
 		}
-		out = append(out, Problem{File: first.File, Line: first.Line, Column: 1, Rule: first.ID, Warning: true, Message: fmt.Sprintf(
+		out = append(out, Problem{File: first.File, Line: first.Line, Column: first.column, Rule: first.ID, Warning: true, Message: fmt.Sprintf(
 			"when: with this rule and those before it the rules on %s read %d values of a device, want at most %d: what comes late is not judged again, for none of them",
 			of, len(pl.nums)+len(pl.texts), pastSlots)})
 	}

@@ -182,7 +182,7 @@ func (c *compiler) settle(r *Rule, all []*parsed, deciding, before int) (map[*pa
 	}
 	env, err := baseEnv().Extend(c.declarations()...)
 	if err != nil {
-		c.p.fail(r.Line, 1, "%v", err)
+		c.p.fail(r.Line, r.column, "%v", err)
 		return nil, false
 	}
 	checked := map[*parsed]*expr{}
@@ -310,6 +310,9 @@ func parseMessage(m string) (message string, foreign bool) {
 			return "not an expression: found " + f.want, true
 		}
 	}
+	if strings.Contains(m, "invalid argument to has()") {
+		return "has() asks for a tag of the registry, want has(tags.NAME); a metric that was never reported matches nothing anyway", false
+	}
 	if strings.Contains(m, "token recognition error") || strings.Contains(m, "mismatched input") || strings.Contains(m, "extraneous input") {
 		if i := strings.Index(m, " expecting {"); i >= 0 {
 			m = m[:i] + ", want a value or an operator"
@@ -353,12 +356,16 @@ func (c *compiler) warnUnknown(all []*parsed) {
 				return
 			}
 			said[v.name] = true
-			switch other := nearest(v.name, others); {
+			least, meant := 4, others
+			if e.key == "key" { // its plain words are short, and no number is meant
+				least, meant = 3, append(slices.Collect(maps.Keys(c.p.params)), plainKeys...)
+			}
+			switch other := nearest(v.name, meant); {
 			case c.p.heard:
-				c.warnID(e, x.ID(), "no profile and no device has a metric %q%s", v.name, didYouMean(v.name, slices.Concat(c.p.known, others)))
+				c.warnID(e, x.ID(), "no profile and no device has a metric %q%s", v.name, didYouMean(v.name, slices.Concat(c.p.known, meant)))
 			case c.p.known != nil:
-				c.warnID(e, x.ID(), "no profile has a metric %q%s", v.name, didYouMean(v.name, slices.Concat(c.p.known, others)))
-			case len(v.name) >= 4 && other != "" && distance(v.name, other) == 1:
+				c.warnID(e, x.ID(), "no profile has a metric %q%s", v.name, didYouMean(v.name, slices.Concat(c.p.known, meant)))
+			case len(v.name) >= least && other != "" && distance(v.name, other) == 1:
 				c.warnID(e, x.ID(), "taken for a metric %q; did you mean %q?", v.name, other)
 			}
 		}))

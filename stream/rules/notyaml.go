@@ -33,6 +33,9 @@ func (p *parser) notYAML(data []byte, err error) {
 		text := p.lines[at-1]
 		column += len(text) - len(strings.TrimLeft(text, " "))
 	}
+	if strings.Contains(what, "mapping values are not allowed") {
+		what += "; want a text that has `: ` in it in quotes, and keys below one another"
+	}
 	p.fail(line, column, "not YAML: %s", what)
 }
 

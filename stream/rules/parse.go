@@ -192,7 +192,7 @@ func (p *parser) parse(data []byte) []*Rule {
 				}
 				if line, twice := first[r.ID]; twice {
 					p.rule = r.ID
-					p.fail(r.Line, 1, "the id is taken by the rule on line %d, want each once", line)
+					p.fail(r.Line, r.column, "the id is taken by the rule on line %d, want each once", line)
 					continue
 				}
 				first[r.ID] = r.Line
@@ -216,7 +216,7 @@ func (p *parser) parse(data []byte) []*Rule {
 		for _, r := range rules {
 			if p.rule = r.ID; !slices.Contains(r.names(), r.ID) { // which is said already
 				if what := circles(rules)[r.ID]; what != "" {
-					p.fail(r.Line, 1, "%s", what)
+					p.fail(r.Line, r.column, "%s", what)
 				}
 			}
 		}
@@ -314,7 +314,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 	n = p.withoutTemplate(n)
 	before := len(p.problems.errors())
 	p.uses = nil
-	r := &Rule{Severity: "warning", On: onObservations, Key: "device", File: p.file, Line: n.Line}
+	r := &Rule{Severity: "warning", On: onObservations, Key: "device", File: p.file, Line: n.Line, column: max(n.Column, 1)}
 	at := map[string]*yaml.Node{}
 	for i := 0; i+1 < len(n.Content); i += 2 { // the id first: it names the rule in every message
 		if n.Content[i].Value == "id" && n.Content[i+1].Kind == yaml.ScalarNode {

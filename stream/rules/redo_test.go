@@ -149,7 +149,7 @@ func TestCrowded(t *testing.T) {
 	}
 	check := func(who string, wrong []Problem) {
 		t.Helper()
-		const place, want = "2.yaml:3:1: rule r2-1: ", "rules on all domains read 33501 values of a device, want at most 32767: what comes late is not judged again"
+		const place, want = "2.yaml:3:5: rule r2-1: ", "rules on all domains read 33501 values of a device, want at most 32767: what comes late is not judged again"
 		if len(wrong) != 1 || !wrong[0].Warning || !strings.Contains(wrong[0].String(), place) || !strings.Contains(wrong[0].String(), want) {
 			t.Errorf("%s: %v, want %q and %q", who, wrong, place, want)
 		}

@@ -42,6 +42,7 @@ type Rule struct {
 
 	File    string // where it was read
 	Line    int
+	column  int      // where it begins on its line
 	Version string   // short hash of all that was written of the rule
 	Metrics []string // what it reads, sorted
 

@@ -455,7 +455,7 @@ func (s *Store) Problems() []Problem {
 	}
 	for id, what := range circles(s.set.Rules) { // over several files; their events are kept from them
 		r := s.set.Rule(id)
-		all = append(all, Problem{File: r.File, Line: r.Line, Column: 1, Rule: id, Message: what})
+		all = append(all, Problem{File: r.File, Line: r.Line, Column: r.column, Rule: id, Message: what})
 	}
 	if s.dirBad != nil {
 		all = append(all, Problem{File: s.Dir, Line: 1, Column: 1, Message: s.dirBad.Error()})
@@ -494,7 +494,7 @@ func (s *Store) Put(ctx context.Context, id string, body []byte) (*Rule, Problem
 		r = made[0]
 	}
 	if what := circles(NewSet(append(slices.Clone(s.Set().Rules), made...)...).Rules)[r.ID]; what != "" {
-		return nil, nil, Problems{{File: r.File, Line: r.Line, Column: 1, Rule: id, Message: what}}
+		return nil, nil, Problems{{File: r.File, Line: r.Line, Column: r.column, Rule: id, Message: what}}
 	}
 	if err := s.Bucket.Put(ctx, ruleKey+id, body); err != nil {
 		return nil, nil, fmt.Errorf("keep rule %s: %w", id, err)
