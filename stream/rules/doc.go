@@ -167,7 +167,8 @@
 //
 // Rules `on: detections`, `tracks`, `counts`, `uplinks` or `events` are about rows, which are occurrences
 // and not values that stand: RowEngine. Their variables are the row's columns and the registry's fields
-// of its camera or device, and `zone` is the row's where it has one. A row that matches raises its key's
+// of its camera or device; `zone` of detections, counts and events is the row's own, "" where it has none, and then
+// `key: zone` is the registry's, but of counts. A row that matches raises its key's
 // episode (key: camera or device unless said otherwise, often `track`) or keeps it up; it ends when
 // `clear` is true of a row of its key, or when nothing has matched for `hold` of event time (1 minute,
 // 150 s on counts). With `for`, rows must go on matching that long without a gap longer than `hold`. A

@@ -335,10 +335,13 @@ func (row *Row) column(name string) string {
 	return ""
 }
 
-// zoneKey is the row's zone as a key: its own, or of a kind that has none the registry's.
+// zoneKey is the row's zone as a key: its own, or the registry's where it has none. A count that has none is of a
+// camera's whole view, beside others of its parts, and has no key.
 func (e *RowEngine) zoneKey(row *Row) string {
 	if k := rowKinds[row.On]; k != nil && k.columns["zone"] == kindText && e.on == row.On {
-		return row.column("zone")
+		if z := row.column("zone"); z != "" || row.On == OnCounts {
+			return z
+		}
 	}
 	return e.zoneOf(row) // of several kinds: a camera's own zones are nobody else's
 }
