@@ -20,6 +20,9 @@ export class EventList {
   full = $derived(this.items.length >= heldLimit);
   filter = $state.raw<EventFilter>({ domain: '', severity: '' });
 
+  /** how often the list began anew: its rows are then others, which appear and move nothing */
+  begun = $state(0);
+
   /** RFC 3339; what is read ends here. For a replay, which brings what comes after; '' is now */
   until = '';
 
@@ -52,6 +55,7 @@ export class EventList {
       const live = this.#recent.filter((e) => this.#wants(e));
       this.items = merge(items, live, heldLimit).list;
       this.waiting = [];
+      if (anew) this.begun++;
     });
   }
 
