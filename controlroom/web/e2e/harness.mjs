@@ -126,11 +126,17 @@ class Visit {
     this.check(wide <= 0, `${view}: nothing wider than the window${wide > 0 ? ` (by ${wide} px)` : ''}`);
   }
 
-  /** What came later pushed nothing away since the page was opened, or since this was asked last; a push that follows an act counts, too. */
-  async stood(view) {
-    const shifts = await this.page.evaluate(() => globalThis.shifts.splice(0));
-    const sum = shifts.reduce((s, e) => s + e.value, 0);
-    this.check(sum < mostShift, `${view}: it stands still (${sum.toFixed(3)}, less than ${mostShift} is wanted)${sum < mostShift ? '' : shifts.filter((s) => s.value > 0.01).map((s) => `\n      ${s.value.toFixed(3)} ${s.what}`).join('')}`);
+  /** What came later and pushed something away since the page was opened, or since this was asked last; a push that follows an act counts, too. */
+  async shifts() {
+    const all = await this.page.evaluate(() => globalThis.shifts.splice(0));
+    const sum = all.reduce((n, e) => n + e.value, 0);
+    return { all, sum, still: sum < mostShift };
+  }
+
+  /** What shifts says is that the view stood still. */
+  stood(view, { all, sum, still }) {
+    const what = still ? '' : all.filter((s) => s.value > 0.01).map((s) => `\n      ${s.value.toFixed(3)} ${s.what}`).join('');
+    this.check(still, `${view}: it stands still (${sum.toFixed(3)}, less than ${mostShift} is wanted)${what}`);
   }
 
   async accessible(view) {
