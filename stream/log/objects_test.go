@@ -36,18 +36,25 @@ func outsideLog(t *testing.T, payload int32) (*Log, *bytes.Buffer) {
 	return l, said
 }
 
-var errCutOff = errors.New("cut off")
-
-// An object whose writing is cut off at any message is what it was before, over a server that takes small messages
-// too; the next write removes what lies about, and keeps the generation before.
-func TestObjectsCutOff(t *testing.T) {
+// outsideObjects are objects on a server of its own that takes messages of 16 KiB, and what is said of them.
+func outsideObjects(t *testing.T) (context.Context, *Log, *Objects, *bytes.Buffer) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	t.Cleanup(cancel)
 	l, said := outsideLog(t, 16<<10)
 	o, err := l.Objects(ctx, "checkpoints")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ctx, l, o, said
+}
+
+var errCutOff = errors.New("cut off")
+
+// An object whose writing is cut off at any message is what it was before, over a server that takes small messages
+// too; the next write removes what lies about, and keeps the generation before.
+func TestObjectsCutOff(t *testing.T) {
+	ctx, _, o, said := outsideObjects(t)
 	value := func(n int) [][]byte {
 		return [][]byte{bytes.Repeat([]byte{byte(n)}, 30_000), {}, bytes.Repeat([]byte{byte(n), 1}, 20_000)}
 	}
@@ -98,7 +105,7 @@ func TestObjectsCutOff(t *testing.T) {
 	if cuts < 7 { // before each of six pieces and before the manifest
 		t.Errorf("%d cuts, want one before every message", cuts)
 	}
-	_, err = o.Write(ctx, "b", nil, []byte("of another"))
+	_, err := o.Write(ctx, "b", nil, []byte("of another"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,13 +131,7 @@ func sameParts(t *testing.T, o *Objects, name string, all []Generation, i int, a
 // Of an object with a piece that is gone, or not what was written, the generation before is taken, and if that is so too
 // there is none; nobody waits for it, it is said, and it can be written again.
 func TestTornObject(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	l, said := outsideLog(t, 16<<10)
-	o, err := l.Objects(ctx, "checkpoints")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, l, o, said := outsideObjects(t)
 	for name, tear := range map[string]func(subject string) error{
 		"gone":  func(subject string) error { return o.stream.Purge(ctx, jetstream.WithPurgeSubject(subject)) },
 		"short": func(subject string) error { _, err := l.js.Publish(ctx, subject, []byte("x")); return err },

@@ -148,16 +148,12 @@ func (s *shard) takeBack(d *device, at int64) []said {
 	if found {
 		kept := slices.DeleteFunc(slices.Clone(d.episodes.all()), func(ep episode) bool { return pl.rules[ep.rule].redone })
 		for _, ep := range episodes {
-			r := pl.rules[ep.rule]
-			if !r.redone {
+			if !pl.rules[ep.rule].redone {
 				continue
 			}
 			kept = append(kept, ep)
 			if !slices.Contains(d.episodes.all(), ep) { // its timers may be of before a restart, which sets only those of what is open
-				if ep.state == pending {
-					s.timers.push(due{ep.start + r.forMs, d})
-				}
-				s.armEnd(d, r, ep.start)
+				s.armEpisode(d, ep)
 			}
 		}
 		d.episodes.set(kept)

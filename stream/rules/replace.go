@@ -131,18 +131,23 @@ func (s *shard) carry(d *device, to *home, fates []fate, now int64) {
 	s.arm(d)
 }
 
+// armEpisode sets the timers of an episode that was set by other means than a message.
+func (s *shard) armEpisode(d *device, ep episode) {
+	r := d.plan.rules[ep.rule]
+	if ep.state == pending {
+		s.timers.push(due{ep.start + r.forMs, d})
+	}
+	if r.Absent > 0 {
+		s.armSilenceEnd(d, r, s.received)
+	} else {
+		s.armEnd(d, r, ep.start)
+	}
+}
+
 // arm sets the timers of a device whose episodes were set by other means than a message.
 func (s *shard) arm(d *device) {
 	for _, ep := range d.episodes.all() {
-		r := d.plan.rules[ep.rule]
-		if ep.state == pending {
-			s.timers.push(due{ep.start + r.forMs, d})
-		}
-		if r.Absent > 0 {
-			s.armSilenceEnd(d, r, s.received)
-		} else {
-			s.armEnd(d, r, ep.start)
-		}
+		s.armEpisode(d, ep)
 	}
 	for _, i := range d.plan.absent {
 		if d.episode(i) == nil {
