@@ -17,7 +17,6 @@ import (
 
 	"panormus/cmd/panormus/certs"
 	"panormus/devices"
-	"panormus/ingest"
 	"panormus/storage"
 	"panormus/storage/embedded"
 	"panormus/stream/alarms"
@@ -221,48 +220,6 @@ func (n *node) openRest(ctx context.Context) error {
 	}
 	n.startSimulation()
 	return nil
-}
-
-func (n *node) openDatabase(ctx context.Context) error {
-	cfg := storage.Config{Retention: n.cfg.Storage.TTL, Least: n.privacy.leasts, Log: n.log, Metrics: n.reg}
-	routes, _, err := n.routes()
-	if err != nil {
-		return err
-	}
-	for _, s := range ingest.Speakers(routes) {
-		cfg.Speakers = append(cfg.Speakers, storage.Speaker(s))
-	}
-	if n.engine != nil {
-		cfg.Embedded = n.engine
-		if err := n.engine.Ready(ctx); err != nil {
-			return err
-		}
-	} else {
-		cfg.DSN = n.cfg.ClickHouse
-	}
-	said := false
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
-		db, err := storage.Open(ctx, cfg)
-		if err == nil {
-			n.parts.db = db
-			if said {
-				n.log.Info("the database answers")
-			}
-			return nil
-		}
-		if ctx.Err() != nil || !storage.IsAway(err) {
-			return err
-		}
-		if !said {
-			n.log.Warn("the database is away; the log keeps what comes in until it answers", "error", err)
-			said = true
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
 }
 
 // announce says where the process is to be found.

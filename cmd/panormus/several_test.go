@@ -79,7 +79,7 @@ func outsideClickHouse(t *testing.T) (readers, dsn string) {
 }
 
 // TestSeveralProcesses spreads the roles over processes that share a NATS server and a database of others, and
-// ends them, and the server, while devices publish: nothing is lost and nothing is there twice, what a process of
+// starts them all at once, ends them, and the server, while devices publish: nothing is lost and nothing is there twice, what a process of
 // rules leaves another takes over, and who is let in at one control room is let in, and put out, at the other.
 func TestSeveralProcesses(t *testing.T) {
 	t.Parallel()
@@ -117,10 +117,11 @@ func TestSeveralProcesses(t *testing.T) {
 		c.info.ClickHouse = readers
 		return c
 	}
-	ingest := launch("ingest")
-	writer := ready(launch("writer")) // first, and alone: it makes the tables
-	rooms := []*instance{ready(launch("controlroom")), ready(launch("controlroom"))}
-	ready(ingest)
+	// All at once: whoever comes first makes the tables, and the others wait for them.
+	ingest, writer, rooms := launch("ingest"), launch("writer"), []*instance{launch("controlroom"), launch("controlroom")}
+	for _, c := range append(rooms, writer, ingest) {
+		ready(c)
+	}
 	room := rooms[0]
 	odd := "false" // in every second ten of the counter n, up to most
 	const most = 400

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"panormus/stream/batch"
+	"panormus/stream/lease"
 	streamlog "panormus/stream/log"
 )
 
@@ -28,7 +29,7 @@ type Outlets struct {
 	// Broker is the embedded broker, nil where there is none.
 	Broker *Broker
 	// Leases is where processes agree who sends; nil where there is no other process.
-	Leases Leases
+	Leases lease.Bucket
 }
 
 // Config is what a Desk is made of.
@@ -137,7 +138,7 @@ func (d *Desk) queue(r *Receiver) (*Queue, error) {
 	}
 	q.events, q.states = logEvents{o.Log}, o.States
 	if o.Leases != nil {
-		q.lease = &lease{o.Leases, r.ID, leaseFor, d.cfg.Logger}
+		q.lease = &lease.Lease{Bucket: o.Leases, Key: r.ID, Last: leaseFor, Log: d.cfg.Logger.With("what", "who sends to a receiver")}
 	}
 	return q, nil
 }

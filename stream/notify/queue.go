@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"panormus/stream/batch"
+	"panormus/stream/lease"
 	streamlog "panormus/stream/log"
 )
 
@@ -58,6 +59,8 @@ const (
 	longestRetry = 5 * time.Minute
 	keepEvery    = 5 * time.Second
 	stopTimeout  = 4 * time.Second
+	// leaseFor is how long who sends keeps others waiting. A quarter of it is for what is being kept when it is lost.
+	leaseFor = 4 * stopTimeout
 )
 
 // A Queue serves one receiver.
@@ -74,7 +77,7 @@ type Queue struct {
 	hidden   func(batch.Event) bool // may be nil
 	log      *slog.Logger
 	metrics  *queueMetrics
-	lease    *lease                  // nil where no other process sends
+	lease    *lease.Lease            // nil where no other process sends
 	hook     func(step string) error // a test's, which ends the queue there as a kill would
 
 	mu     sync.Mutex
@@ -131,8 +134,8 @@ func (q *Queue) Run(ctx context.Context) error {
 		return q.ended(ctx, once(ctx))
 	}
 	for {
-		err := q.lease.work(ctx, once)
-		if ctx.Err() != nil || err != errLeaseLost {
+		err := q.lease.Work(ctx, once)
+		if ctx.Err() != nil || err != lease.ErrLost {
 			return q.ended(ctx, err)
 		}
 		q.log.Warn("this process sends to a receiver no more; another does", "receiver", q.name)
@@ -279,8 +282,8 @@ func (r *run) serve(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			if context.Cause(ctx) == errLeaseLost { // what is kept is another's now
-				return errLeaseLost
+			if context.Cause(ctx) == lease.ErrLost { // what is kept is another's now
+				return lease.ErrLost
 			}
 			return r.finish(ctx, sending, sent, giveUp)
 		case a := <-from:
@@ -290,7 +293,7 @@ func (r *run) serve(ctx context.Context) error {
 			r.take(a.m)
 		case o := <-sent:
 			sending = nil
-			if err := r.settle(ctx, o); err != nil && ctx.Err() != nil && context.Cause(ctx) != errLeaseLost {
+			if err := r.settle(ctx, o); err != nil && ctx.Err() != nil && context.Cause(ctx) != lease.ErrLost {
 				// It was to end just when it noted what was sent: it does now, or that went out twice.
 				return r.finish(ctx, nil, nil, giveUp)
 			} else if err != nil {

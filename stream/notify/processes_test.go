@@ -2,136 +2,13 @@ package notify
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	streamlog "panormus/stream/log"
+	"panormus/stream/lease"
 	"panormus/stream/log/logtest"
 )
-
-// wire is a process's way to a bucket of leases, which can be cut.
-type wire struct {
-	to  *leaseBucket
-	cut bool
-}
-
-type leaseBucket struct {
-	mu    sync.Mutex
-	entry streamlog.Entry
-	rev   uint64
-}
-
-func (w *wire) Entry(ctx context.Context, key string) (streamlog.Entry, error) {
-	w.to.mu.Lock()
-	defer w.to.mu.Unlock()
-	if w.cut {
-		return streamlog.Entry{}, errors.New("cut")
-	}
-	return w.to.entry, nil
-}
-
-func (w *wire) SwapAll(ctx context.Context, swaps []streamlog.Swap) {
-	w.to.mu.Lock()
-	defer w.to.mu.Unlock()
-	s := &swaps[0]
-	switch {
-	case w.cut:
-		w.to.mu.Unlock()
-		<-ctx.Done()
-		w.to.mu.Lock()
-		s.Err = ctx.Err()
-	case w.to.entry.Revision != s.After:
-		s.Err = streamlog.ErrChanged
-	default:
-		w.to.rev++
-		w.to.entry = streamlog.Entry{Key: s.Key, Value: s.Value, Revision: w.to.rev}
-		s.Revision = w.to.rev
-	}
-}
-
-// TestLease: one works at a time; when it is cut off it stops before another begins, and when it ends well
-// another begins at once.
-func TestLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		bucket := &leaseBucket{}
-		wires := []*wire{{to: bucket}, {to: bucket}}
-		var mu sync.Mutex
-		working, at := map[int]bool{}, map[string]time.Duration{}
-		began := time.Now()
-		note := func(i int, on bool) {
-			mu.Lock()
-			defer mu.Unlock()
-			if working[i] = on; on && working[1-i] {
-				t.Errorf("both work after %v", time.Since(began))
-			}
-			at[fmt.Sprint(i, on)] = time.Since(began)
-		}
-		run := func(ctx context.Context, i int) error {
-			l := &lease{wires[i], "ops", leaseFor, slog.New(slog.DiscardHandler)}
-			return l.work(ctx, func(ctx context.Context) error {
-				note(i, true)
-				defer note(i, false)
-				<-ctx.Done()
-				return ctx.Err()
-			})
-		}
-		lost := make(chan error, 1)
-		go func() { lost <- run(t.Context(), 0) }()
-		synctest.Wait()
-		second, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- run(second, 1) }()
-		time.Sleep(10 * time.Minute)
-		if mu.Lock(); !working[0] || working[1] {
-			t.Errorf("after 10 minutes %v, want the first to work still", working)
-		}
-		mu.Unlock()
-
-		bucket.mu.Lock()
-		wires[0].cut = true
-		bucket.mu.Unlock()
-		select {
-		case err := <-lost:
-			if err != errLeaseLost {
-				t.Errorf("cut off: %v, want %v", err, errLeaseLost)
-			}
-		case <-time.After(time.Hour):
-			t.Fatal("cut off for an hour it works on")
-		}
-		time.Sleep(2 * leaseFor)
-		mu.Lock()
-		stopped, taken := at["0 false"]-10*time.Minute, at["1 true"]-10*time.Minute
-		mu.Unlock()
-		if stopped <= 0 || taken <= stopped || taken > 2*leaseFor {
-			t.Errorf("the first stopped %v after it was cut off, the second began after %v; want first the one, then soon the other", stopped, taken)
-		}
-
-		bucket.mu.Lock()
-		wires[0].cut = false
-		bucket.mu.Unlock()
-		third, stopThird := context.WithCancel(t.Context())
-		go func() { lost <- run(third, 0) }()
-		time.Sleep(time.Minute)
-		stop()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("ended: %v", err)
-		}
-		free := time.Since(began)
-		time.Sleep(leaseFor / 2)
-		if mu.Lock(); at["0 true"] < free || at["0 true"] > free+leaseFor/4 {
-			t.Errorf("given back after %v, taken after %v; want at once", free, at["0 true"])
-		}
-		mu.Unlock()
-		stopThird()
-		<-lost
-	})
-}
 
 // TestTwoProcessesTellOnce: of two desks on one log one sends, the other goes on where it ends.
 func TestTwoProcessesTellOnce(t *testing.T) {
@@ -145,7 +22,7 @@ func TestTwoProcessesTellOnce(t *testing.T) {
 	var stops []func()
 	for range 2 {
 		d := testDesk(t, l, webhookTo(t, "ops", h.URL))
-		d.queues[0].lease = &lease{bucket, "ops", leaseFor, slog.New(slog.DiscardHandler)}
+		d.queues[0].lease = &lease.Lease{Bucket: bucket, Key: "ops", Last: leaseFor, Log: slog.New(slog.DiscardHandler)}
 		desks, stops = append(desks, d), append(stops, start(t, d.runs()...))
 		if len(desks) == 1 {
 			awaitRunning(t, d)
