@@ -189,14 +189,6 @@ func (e *Engine) Devices() int {
 	return n
 }
 
-// Live tells the engine that it has caught up: from now (Unix ms, processing time) on silence counts.
-func (e *Engine) Live(now int64) {
-	if e.since == 0 {
-		e.since = now
-		e.tickWindows(now)
-	}
-}
-
 // tickWindows moves the clocks of windows by processing time and judges those that are over.
 func (e *Engine) tickWindows(now int64) {
 	for _, s := range e.shards {
@@ -208,9 +200,12 @@ func (e *Engine) tickWindows(now int64) {
 }
 
 // Tick moves processing time to now, Unix ms: what has been silent too long raises, and clocks of
-// partitions where nothing arrives follow. Call it only with all that the log holds applied.
+// partitions where nothing arrives follow. From the first call on silence counts. Call it only with all that the
+// log holds applied.
 func (e *Engine) Tick(now int64) {
-	e.Live(now)
+	if e.since == 0 {
+		e.since = now
+	}
 	e.tickWindows(now)
 	e.takeCensus(now)
 	for _, s := range e.shards {

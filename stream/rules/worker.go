@@ -362,24 +362,25 @@ func (r *run) tick(ctx context.Context, idle bool) error {
 	if !caughtUp {
 		return nil
 	}
-	if r.liveAt == 0 {
-		r.liveAt, r.remember = at, false
-		r.engine.Live(at)
-		if len(r.open) > 0 {
-			if err := r.publish(ctx, r.open.lost(r.have, r.engine.openEpisodes(), at)); err != nil {
-				return err
-			}
-			r.open = nil
-		}
+	first := r.liveAt == 0
+	if first {
+		r.liveAt = at
 	}
 	if at-r.liveAt > haveForMs {
 		r.have = nil // a repeat of what was there at the start would have come by now
 	}
 	r.engine.Tick(at)
-	if err := r.settle(ctx); err != nil {
+	events := r.engine.Settle()
+	r.open.closes(events, r.have)
+	if first {
+		// Only now: what the clock ends by itself is not lost. And before what it begins, so that an alarm goes by that.
+		events = append(r.open.lost(r.have, r.engine.openEpisodes(), at), events...)
+		r.open = nil
+	}
+	if err := r.publish(ctx, events); err != nil {
 		return err
 	}
-	r.replayed = true
+	r.replayed, r.remember = true, false
 	r.readPast(ctx, at)
 	return nil
 }
