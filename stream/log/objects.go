@@ -239,6 +239,33 @@ func (o *Objects) Write(ctx context.Context, name string, at map[string]uint64, 
 	return m.Generations, nil
 }
 
+// DropAfter takes from an object the generations above a number, that its reader could make nothing of: else the next
+// Write would keep one of them and not what was read.
+func (o *Objects) DropAfter(ctx context.Context, name string, number uint64) error {
+	m, revision, err := o.read(ctx, name)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for n < len(m.Generations) && m.Generations[n].Number > number {
+		n++
+	}
+	if n == 0 {
+		return nil // another has
+	}
+	dropped := m.Generations[:n]
+	m.Generations = m.Generations[n:]
+	if err := o.putManifest(ctx, name, m, revision); err != nil {
+		return fmt.Errorf("drop the generations after %d of object %s of %s: %w", number, name, o.name, err)
+	}
+	for _, g := range dropped {
+		if err := o.remove(ctx, name, g.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // pieceBytes is how large a piece may be for the server to take it.
 func (o *Objects) pieceBytes() int {
 	return max(1, min(mostPiece, int(o.log.conn.MaxPayload())-payloadRoom))
@@ -309,12 +336,20 @@ func (o *Objects) clean(ctx context.Context, name string, m manifest) error {
 		return err
 	}
 	for _, id := range loose {
-		if err := o.stream.Purge(ctx, jetstream.WithPurgeSubject(o.piecesOf(name)+id+".>")); err != nil {
-			return fmt.Errorf("remove old pieces of object %s of %s: %w", name, o.name, err)
+		if err := o.remove(ctx, name, id); err != nil {
+			return err
 		}
 	}
 	if m.Generations[0].Number == 1 {
 		return o.Forget(ctx, name)
+	}
+	return nil
+}
+
+// remove removes the pieces of a generation.
+func (o *Objects) remove(ctx context.Context, name, id string) error {
+	if err := o.stream.Purge(ctx, jetstream.WithPurgeSubject(o.piecesOf(name)+id+".>")); err != nil {
+		return fmt.Errorf("remove old pieces of object %s of %s: %w", name, o.name, err)
 	}
 	return nil
 }

@@ -168,6 +168,32 @@ func TestTornObject(t *testing.T) {
 	}
 }
 
+// A generation that is dropped is not kept beside the next; the one before it is.
+func TestDropGenerations(t *testing.T) {
+	ctx, _, o, said := outsideObjects(t)
+	said.Reset()
+	var all []Generation
+	var err error
+	for n := range 2 {
+		if all, err = o.Write(ctx, "a", map[string]uint64{"seq": uint64(n + 1)}, []byte{byte(n + 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // once more does nothing
+		if err := o.DropAfter(ctx, "a", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, ok, err := o.Get(ctx, "a"); len(b) != 1 || b[0] != 1 || !ok || err != nil || said.Len() > 0 {
+		t.Errorf("%v, %v, %v, want the first; said %q", b, ok, err, said)
+	}
+	if all, err = o.Write(ctx, "a", map[string]uint64{"seq": 3}, []byte{3}); err != nil {
+		t.Fatal(err)
+	}
+	sameParts(t, o, "a", all, 0, 3, [][]byte{{3}})
+	sameParts(t, o, "a", all, 1, 1, [][]byte{{1}})
+}
+
 // Of two that write an object at once one does, and the other is told.
 func TestObjectWrittenByTwo(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -120,9 +120,15 @@ func (r *run) beginnings(ctx context.Context, shards []int) ([]beginning, error)
 // restoreNewest restores shards from the first beginning that is whole. Where none is, what can be read of the
 // newest counts: devices' values fill again with their next readings; refusing to run would help nobody.
 func (r *run) restoreNewest(ctx context.Context, all []beginning, shards []int) error {
-	for _, b := range all {
+	for i, b := range all {
 		err := r.begin(ctx, b, shards, false)
-		if err == nil || !errors.Is(err, errUnreadable) {
+		if err == nil {
+			if i > 0 && b.generation > 0 {
+				err = r.objects.DropAfter(ctx, b.name, b.generation)
+			}
+			return err
+		}
+		if !errors.Is(err, errUnreadable) {
 			return err
 		}
 		r.metrics.lost.Inc()

@@ -57,11 +57,14 @@ func (r *rowRun) newest(ctx context.Context) (c rowCheckpoint, at map[string]uin
 	if err != nil {
 		return c, nil, false, err
 	}
-	for _, g := range all {
+	for i, g := range all {
 		data, err := r.objects.Read(ctx, r.object(), g, 0)
 		if err == nil {
 			if c, err = r.take(data); err == nil {
-				return c, all[len(all)-1].At, true, nil
+				if i > 0 {
+					err = r.objects.DropAfter(ctx, r.object(), g.Number)
+				}
+				return c, all[len(all)-1].At, true, err
 			}
 		} else if !errors.Is(err, streamlog.ErrTorn) {
 			return c, nil, false, err

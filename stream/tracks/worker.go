@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -36,7 +37,8 @@ type WorkerConfig struct {
 // A Worker reads detections from the log and publishes the tracks and counts that come of them.
 // What it made is on the log before the checkpoint moves: after a crash it makes again what came
 // after the checkpoint, the same tracks under the same ids and the same cells under no lesser
-// versions, so that a reader that keeps the last of each has every one once.
+// versions, so that a reader that keeps the last of each has every one once. Should the newest
+// checkpoint be broken, the one before it serves: the log keeps what comes after that.
 type Worker struct {
 	cfg     WorkerConfig
 	engine  atomic.Pointer[Engine]
@@ -117,12 +119,14 @@ func (w *Worker) step(name string) error {
 // run is the state of one Run. Its fields belong to the goroutine of loop.
 type run struct {
 	*Worker
-	engine *Engine
-	all    []int    // partitions
-	floors []uint64 // by partition: what comes before is in its snapshot
-	from   uint64
-	seq    uint64 // applied up to here
-	kept   keptMark
+	engine  *Engine
+	objects *streamlog.Objects
+	all     []int    // partitions
+	floors  []uint64 // by partition: what comes before is in its snapshot
+	first   uint64   // of the log, that it kept at the start
+	from    uint64
+	seq     uint64      // applied up to here
+	kept    [2]keptMark // of the last two checkpoints, the newest first
 
 	behind   uint64 // the log's end at the last tick
 	behindAt int64
@@ -138,6 +142,9 @@ func (r *run) held() keptMark { return keptMark{r.seq, r.engine.Stats().Live} }
 
 func objectName(partition int) string { return fmt.Sprintf("checkpoint/%02d", partition) }
 
+// atFloor is what the log must have, from there on, for a start from a checkpoint of a partition.
+const atFloor = "floor"
+
 // restore brings the engine to its last checkpoint.
 func (r *run) restore(ctx context.Context) error {
 	r.all = r.cfg.Partitions
@@ -146,10 +153,11 @@ func (r *run) restore(ctx context.Context) error {
 			r.all = append(r.all, p)
 		}
 	}
-	objects, err := r.cfg.Log.Objects(ctx, Consumer)
-	if err != nil {
+	var err error
+	if r.objects, err = r.cfg.Log.Objects(ctx, Consumer); err != nil {
 		return err
 	}
+	r.objects.Before = r.step
 	position, err := r.cfg.Log.Position(ctx, Consumer, batch.KindDetections)
 	if err != nil {
 		return err
@@ -158,22 +166,12 @@ func (r *run) restore(ctx context.Context) error {
 	if err := r.cfg.Log.SetPosition(ctx, Consumer, batch.KindDetections, position); err != nil {
 		return err
 	}
+	r.first = position.Seq + 1
 	r.floors = make([]uint64, r.cfg.Log.Partitions())
 	first := ^uint64(0)
 	for _, p := range r.all {
-		r.floors[p] = position.Seq + 1
-		data, ok, err := objects.Get(ctx, objectName(p))
-		if err != nil {
+		if r.floors[p], err = r.restorePartition(ctx, p); err != nil {
 			return err
-		}
-		if ok {
-			if _, floor, err := r.engine.Restore(p, data); err != nil {
-				// What its cameras were in the middle of is lost; refusing to run would help nobody.
-				r.metrics.lost.Inc()
-				r.cfg.Logger.Error("a checkpoint is unreadable; its partition starts without state", "partition", p, "error", err)
-			} else {
-				r.floors[p] = floor
-			}
 		}
 		first = min(first, r.floors[p])
 	}
@@ -181,6 +179,49 @@ func (r *run) restore(ctx context.Context) error {
 	r.applied.Store(r.seq)
 	r.cfg.Logger.Info("tracks start", "cameras", r.engine.Stats().Cameras, "after", r.from)
 	return nil
+}
+
+// restorePartition brings a partition to its newest checkpoint that can be read and returns the floor of that. Where
+// there is none, what its cameras were in the middle of is lost; refusing to run would help nobody.
+func (r *run) restorePartition(ctx context.Context, p int) (floor uint64, err error) {
+	name := objectName(p)
+	all, err := r.objects.Generations(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	unreadable := func(generation uint64, err error) {
+		r.metrics.lost.Inc()
+		r.cfg.Logger.Error("a checkpoint is unreadable; the one before it is taken, else its partition starts without state", "partition", p, "generation", generation, "error", err)
+	}
+	for i, g := range all {
+		data, err := r.objects.Read(ctx, name, g, 0)
+		if err != nil && !errors.Is(err, streamlog.ErrTorn) {
+			return 0, err
+		}
+		if err == nil {
+			_, floor, err = r.engine.Restore(p, data)
+		}
+		if err == nil {
+			if i > 0 {
+				err = r.objects.DropAfter(ctx, name, g.Number)
+			}
+			return floor, err
+		}
+		unreadable(g.Number, err)
+	}
+	if len(all) == 0 { // or one of a version before generations
+		data, ok, err := r.objects.Get(ctx, name)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			if _, floor, err = r.engine.Restore(p, data); err == nil {
+				return floor, nil
+			}
+			unreadable(0, err)
+		}
+	}
+	return r.first, nil
 }
 
 func (r *run) loop(ctx context.Context) error {
@@ -212,8 +253,8 @@ func (r *run) loop(ctx context.Context) error {
 		case <-tick.C:
 			err = r.tick(ctx, len(messages) == 0)
 		case <-keep.C:
-			// Tracks of cameras that went silent leave the checkpoint, too: they may hold plates' hashes.
-			if r.held() != r.kept {
+			// Tracks of cameras that went silent leave the checkpoints, both of them: they may hold plates' hashes.
+			if now := r.held(); now != r.kept[0] || now != r.kept[1] {
 				err = r.keep(ctx)
 			}
 		}
@@ -341,7 +382,8 @@ func (r *run) publishAll(ctx context.Context) error {
 	return nil
 }
 
-// keep takes a checkpoint. What was made goes to the log first; the position moves last.
+// keep takes a checkpoint. What was made goes to the log first; the position moves last, and to where the checkpoint
+// before can begin from, which a start takes that finds this one broken.
 func (r *run) keep(ctx context.Context) error {
 	if err := r.publishAll(ctx); err != nil {
 		return err
@@ -349,20 +391,21 @@ func (r *run) keep(ctx context.Context) error {
 	began := time.Now()
 	pctx, cancel := streamlog.WithGrace(ctx, stopTimeout)
 	defer cancel()
-	objects, err := r.cfg.Log.Objects(pctx, Consumer)
-	if err != nil {
-		return err
-	}
 	size, first := 0, ^uint64(0)
 	for _, p := range r.all {
 		data, floor := r.engine.Snapshot(p, r.seq)
 		if err := r.step("checkpoint"); err != nil {
 			return err
 		}
-		if err := objects.Put(pctx, objectName(p), data); err != nil {
+		all, err := r.objects.Write(pctx, objectName(p), map[string]uint64{atFloor: floor}, data)
+		if err != nil {
 			return err
 		}
-		size, first = size+len(data), min(first, floor)
+		needed, ok := all[len(all)-1].At[atFloor]
+		if !ok { // a version wrote it that did not say
+			needed = r.first
+		}
+		size, first = size+len(data), min(first, needed)
 	}
 	if err := r.step("positions"); err != nil {
 		return err
@@ -370,7 +413,7 @@ func (r *run) keep(ctx context.Context) error {
 	if err := r.cfg.Log.SetPosition(pctx, Consumer, batch.KindDetections, streamlog.Position{Seq: first - 1}); err != nil {
 		return err
 	}
-	r.kept = r.held()
+	r.kept = [2]keptMark{r.held(), r.kept[0]}
 	r.metrics.checkpointSeconds.Set(time.Since(began).Seconds())
 	r.metrics.checkpointBytes.Set(float64(size))
 	return nil

@@ -117,6 +117,22 @@ func endAll(t testing.TB, l *streamlog.Log) {
 	}
 }
 
+// byCamera are batches of one camera each, since one of the log is of one partition.
+func byCamera(all []*batch.Detections) (out []*batch.Detections) {
+	for _, d := range all {
+		of := map[string]*batch.Detections{}
+		for i := range d.Len() {
+			r := d.Row(i)
+			if of[r.Camera] == nil {
+				of[r.Camera] = &batch.Detections{}
+				out = append(out, of[r.Camera])
+			}
+			of[r.Camera].Append(&r)
+		}
+	}
+	return out
+}
+
 var errKilled = errors.New("killed")
 
 // A worker that is killed at any step and started again leaves what one leaves that was not.
@@ -126,18 +142,7 @@ func TestWorkerSurvivesKills(t *testing.T) {
 	for _, camera := range []string{"a", "b", "c"} {
 		rows = append(rows, street(rnd, camera)...)
 	}
-	var work []*batch.Detections
-	for _, d := range batches(rnd, shuffled(rnd, rows), 40) { // a batch is of one partition
-		of := map[string]*batch.Detections{}
-		for i := range d.Len() {
-			r := d.Row(i)
-			if of[r.Camera] == nil {
-				of[r.Camera] = &batch.Detections{}
-				work = append(work, of[r.Camera])
-			}
-			of[r.Camera].Append(&r)
-		}
-	}
+	work := byCamera(batches(rnd, shuffled(rnd, rows), 40))
 	lagging := func() bool { return true }
 	l := logtest.New(t, nil)
 	put(t, l, work)
@@ -190,6 +195,7 @@ func TestWorkerSurvivesKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	endAll(t, l) // the position is of the checkpoint before
 	if p, err := l.Position(within(t), Consumer, batch.KindDetections); err != nil || p.Seq != last {
 		t.Errorf("position %+v, %v; want %d, nothing waits", p, err, last)
 	}
