@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"panormus/stream/batch"
 )
@@ -129,9 +130,10 @@ func (m *Message) Subject() string {
 	return cut(oneLine(s), 160)
 }
 
+// oneLine is s with blanks for all that ends a line, controls a terminal or turns the direction of what follows.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0x2028 || r == 0x2029 {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control) {
 			return ' '
 		}
 		return r

@@ -28,6 +28,27 @@ type Refused struct{ Err error }
 func (r *Refused) Error() string { return r.Err.Error() }
 func (r *Refused) Unwrap() error { return r.Err }
 
+// Partly wraps what became of some of a receiver's addresses, where the others have the message.
+type Partly struct{ Err error }
+
+func (p *Partly) Error() string { return p.Err.Error() }
+func (p *Partly) Unwrap() error { return p.Err }
+
+// Later wraps the answer of a receiver that says how long it wants to be left alone.
+type Later struct {
+	Err   error
+	Pause time.Duration
+}
+
+func (l *Later) Error() string { return l.Err.Error() }
+func (l *Later) Unwrap() error { return l.Err }
+
+// arrived reports whether the receiver has the message, perhaps not at all of its addresses.
+func arrived(err error) bool {
+	_, partly := errors.AsType[*Partly](err)
+	return err == nil || partly
+}
+
 // A Suppressor knows which alarms nobody is to be told of now: shelved and suppressed ones, say. It is asked when a message is formed and must answer at once.
 type Suppressor interface {
 	Suppressed(e batch.Event) bool
@@ -57,6 +78,7 @@ type States interface {
 const (
 	firstRetry   = time.Second
 	longestRetry = 5 * time.Minute
+	longestWish  = time.Hour // of a receiver that says when to come again
 	keepEvery    = 5 * time.Second
 	stopTimeout  = 4 * time.Second
 	// leaseFor is how long who sends keeps others waiting. A quarter of it is for what is being kept when it is lost.
@@ -314,7 +336,7 @@ func (r *run) finish(ctx context.Context, sending *parcel, sent <-chan outcome, 
 		defer hurry.Stop()
 		select {
 		case o := <-sent:
-			if o.err == nil {
+			if arrived(o.err) {
 				r.t.remove(o.p)
 				r.metrics.sent.Inc()
 			}
@@ -389,7 +411,7 @@ func (r *run) take(m streamlog.Message) {
 // settle is what becomes of a message that was tried.
 func (r *run) settle(ctx context.Context, o outcome) error {
 	now := time.Now()
-	if o.err == nil {
+	if arrived(o.err) {
 		if err := r.step("sent"); err != nil {
 			return err
 		}
@@ -400,8 +422,13 @@ func (r *run) settle(ctx context.Context, o outcome) error {
 			r.log.Info("a receiver takes messages again", "receiver", r.name, "after", now.Sub(r.failing).Round(time.Second))
 		}
 		r.failures, r.pause, r.failing = 0, time.Time{}, time.Time{}
+		failed := ""
+		if o.err != nil {
+			failed = cut(o.err.Error(), maxText)
+			r.log.Error("some addresses of a receiver do not take messages", "receiver", r.name, "message", o.p.Message.ID, "error", o.err)
+		}
 		r.mu.Lock()
-		r.status.Sent, r.status.Error = &Time{now}, ""
+		r.status.Sent, r.status.Error = &Time{now}, failed
 		r.mu.Unlock()
 		// Kept at once: what is sent twice is sent because of a kill in this moment only.
 		return r.keep(ctx)
@@ -420,8 +447,12 @@ func (r *run) settle(ctx context.Context, o outcome) error {
 		r.failing = now
 		r.log.Warn("a receiver takes nothing; its messages wait", "receiver", r.name, "error", o.err)
 	}
-	o.p.notBefore = now.Add(backoff(o.p.Attempts))
-	r.pause = now.Add(backoff(r.failures))
+	pause := time.Duration(0)
+	if later, ok := errors.AsType[*Later](o.err); ok {
+		pause = min(later.Pause, longestWish)
+	}
+	o.p.notBefore = now.Add(max(pause, backoff(o.p.Attempts)))
+	r.pause = now.Add(max(pause, backoff(r.failures)))
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"mime/quotedprintable"
 	"net"
@@ -24,6 +25,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -396,5 +398,52 @@ func TestReceiverRefusals(t *testing.T) {
 				t.Errorf("Check: %v, want %q and no secret", err, tc.want)
 			}
 		})
+	}
+}
+
+// A receiver that says how long it wants to be left alone is, up to an hour; one that says nothing usable is not.
+func TestRetryAfter(t *testing.T) {
+	var answer atomic.Value
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", answer.Load().(string))
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	t.Cleanup(h.Close)
+	w, err := newWebhook(Webhook{URL: h.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		says     string
+		at, most time.Duration // the next attempt is between them from now
+	}{
+		{"120", 119 * time.Second, 2 * time.Minute},
+		{time.Now().Add(20 * time.Minute).UTC().Format(http.TimeFormat), 10 * time.Minute, 21 * time.Minute},
+		{"86400", time.Hour - time.Second, time.Hour},
+		{"0", 0, 2 * time.Second}, {"-5", 0, 2 * time.Second}, {"soon", 0, 2 * time.Second}, {"", 0, 2 * time.Second}, {"99999999999999999999", 0, 2 * time.Second},
+		{"Fri, 13 Nov 2026 10:00:00 GMT", 0, 2 * time.Second},
+	} {
+		answer.Store(tc.says)
+		failed := w.Send(t.Context(), testMessage("hook", Notice{ID: "1", State: "raised"}))
+		if failed == nil {
+			t.Fatalf("%q: status 429 counts as sent", tc.says)
+		}
+		r := &run{Queue: &Queue{name: "hook", log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil).of("hook")}}
+		p := &parcel{Message: testMessage("hook")}
+		began := time.Now()
+		if err := r.settle(t.Context(), outcome{p, failed}); err != nil {
+			t.Fatal(err)
+		}
+		for what, next := range map[string]time.Time{"the message": p.notBefore, "the receiver": r.pause} {
+			if next.Before(began.Add(tc.at)) || next.After(time.Now().Add(tc.most)) {
+				t.Errorf("Retry-After %q: %s is tried again in %v, want %v to %v", tc.says, what, next.Sub(began), tc.at, tc.most)
+			}
+		}
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	if got := oneLine("a\r\nb\tc\x1b[2J\u0085\u2028\u202e\u2066è 🚨\u200d"); got != "a  b c [2J    è 🚨\u200d" {
+		t.Errorf("%q", got)
 	}
 }

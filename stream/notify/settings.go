@@ -73,6 +73,7 @@ type Secret struct {
 const (
 	defaultMaxAge  = 24 * time.Hour
 	defaultTimeout = 10 * time.Second
+	maxTimeout     = time.Minute
 	maxReceivers   = 64
 	minSecret      = 16
 	defaultTopic   = "panormus/alarms/{domain}"
@@ -122,7 +123,7 @@ func (r *Receiver) Check() error {
 	if age := time.Duration(r.MaxAge); age != 0 && (age < time.Second || age > 7*24*time.Hour) {
 		err = errors.Join(err, fmt.Errorf("max_age: %v, want 1s to 168h", age))
 	}
-	if t := time.Duration(r.Timeout); t != 0 && (t < 100*time.Millisecond || t > time.Minute) {
+	if t := time.Duration(r.Timeout); t != 0 && (t < 100*time.Millisecond || t > maxTimeout) {
 		err = errors.Join(err, fmt.Errorf("timeout: %v, want 100ms to 1m", t))
 	}
 	if err != nil {

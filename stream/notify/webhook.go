@@ -117,6 +117,9 @@ func (w *webhook) Send(ctx context.Context, m *Message) error {
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err
 		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("no answer in time: %w", err)
+		}
 		return fmt.Errorf("post to %s: %w", req.URL.Host, err)
 	}
 	defer res.Body.Close()
@@ -129,8 +132,25 @@ func (w *webhook) Send(ctx context.Context, m *Message) error {
 	case code >= 300 && code < 400:
 		return fmt.Errorf("post to %s: status %d: a redirect, which is not followed", req.URL.Host, code)
 	default: // a receiver that is being mended may answer anything
-		return fmt.Errorf("post to %s: status %d, want 200 to 299", req.URL.Host, code)
+		err := fmt.Errorf("post to %s: status %d, want 200 to 299", req.URL.Host, code)
+		if pause := retryAfter(res, time.Now()); pause > 0 {
+			return &Later{fmt.Errorf("%w; it wants to be left alone for %v", err, pause), pause}
+		}
+		return err
 	}
+}
+
+// retryAfter is what an answer asks for (RFC 9110, 10.2.3: seconds or a date), 0 where it does not.
+func retryAfter(res *http.Response, now time.Time) time.Duration {
+	v := res.Header.Get("Retry-After")
+	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	at, err := http.ParseTime(v)
+	if err != nil {
+		return 0
+	}
+	return max(0, at.Sub(now).Round(time.Second))
 }
 
 // Sign is the signature of a body at a timestamp.
