@@ -99,6 +99,9 @@ func askAPI(ctx context.Context, quick bool, w io.Writer) error {
 	if err := s.timeExports(ctx, w, f); err != nil {
 		return err
 	}
+	if err := s.timeBacktests(ctx, w, f); err != nil {
+		return err
+	}
 	return liveMemory(w)
 }
 
