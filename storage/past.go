@@ -32,64 +32,120 @@ const (
 )
 
 // A stretch of the past is read at a time, as long as that its rows are some hundred thousands to some
-// millions, so that the server sorts them in its memory.
+// millions, which are sorted in memory: 48 bytes a row, of two stretches.
 const (
-	pastFirst  = time.Hour
-	pastLeast  = 15 * time.Minute
-	pastMost   = 24 * time.Hour
-	pastFew    = 500_000
-	pastPlenty = 3_000_000
+	pastFirst = time.Hour
+	pastLeast = time.Minute
+	pastMost  = 24 * time.Hour
 )
+
+// pastBounds are how many rows a stretch may have: of fewer than few the next is longer, of more than plenty shorter, and what
+// has more than most is read in parts.
+type pastBounds struct{ few, plenty, most int }
 
 // Past calls each for the observations that q asks for, in order of event time, the rows of a
 // message together, some thousands at a time: memory does not grow with the time asked for. The batch
 // belongs to each. Received is the event time. What ingest flagged for its clock is left out, since
 // its event time is not known, and counted. An error of each ends it.
 func (db *DB) Past(ctx context.Context, q PastQuery, each func(*batch.Observations) error) (leftOut int64, err error) {
+	leftOut, err = db.past(ctx, q, pastBounds{few: 400_000, plenty: 1_500_000, most: 2_500_000}, each)
+	if err != nil {
+		err = fmt.Errorf("read observations of the past: %w", err)
+	}
+	return leftOut, err
+}
+
+func (db *DB) past(ctx context.Context, q PastQuery, bounds pastBounds, each func(*batch.Observations) error) (leftOut int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pastTimeout)
 	defer cancel()
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(withinSettings(clickhouse.Settings{
 		"max_execution_time": int(pastTimeout / time.Second), "max_memory_usage": pastMemory, "max_bytes_before_external_sort": pastSpill,
 		"max_block_size": batch.MaxRows, "low_cardinality_use_single_dictionary_for_part": 0,
 	})))
-	rows := 0
+	var first, last time.Time
+	if err := db.conn.QueryRow(ctx, "SELECT min(time), max(time) FROM observations").Scan(&first, &last); err != nil {
+		return 0, err
+	}
+	if last = last.Add(time.Millisecond); last.Before(q.To) {
+		q.To = last
+	}
+	q.From = maxTime(q.From, first)
 	take := func(o *batch.Observations) error {
-		rows += o.Len()
 		leftOut += dropUnclocked(o)
 		o.Received = o.Time
 		return each(o)
 	}
-	var first, last time.Time
-	if err := db.conn.QueryRow(ctx, "SELECT min(time), max(time) FROM observations").Scan(&first, &last); err != nil {
-		return 0, fmt.Errorf("read observations of the past: %w", err)
+	// One stretch is read while the one before is handed on.
+	type part struct {
+		*pastStretch
+		from, to time.Time
+		dense    bool // more than is held, in the least time: the server sorts it
+		err      error
 	}
-	end := q.To
-	if last = last.Add(time.Millisecond); last.Before(end) {
-		end = last
-	}
-	length := pastFirst
-	for from := maxTime(q.From, first); from.Before(end); {
-		to := from.Truncate(length).Add(length)
-		if end.Before(to) {
-			to = end
+	parts, free := make(chan part), make(chan *pastStretch, 2)
+	free <- &pastStretch{}
+	free <- &pastStretch{}
+	go func() {
+		defer close(parts)
+		length := pastFirst
+		for from := q.From; from.Before(q.To); {
+			to := from.Truncate(length).Add(length)
+			if q.To.Before(to) {
+				to = q.To
+			}
+			p := part{from: from, to: to}
+			select {
+			case p.pastStretch = <-free:
+			case <-ctx.Done():
+				return
+			}
+			p.begin(from.UnixMilli(), bounds.most)
+			switch p.err = db.pastStretch(ctx, q, from, to, false, p.take); {
+			case errors.Is(p.err, errTooMuch) && length > pastLeast:
+				length = max(length/2, pastLeast)
+				free <- p.pastStretch
+				continue
+			case errors.Is(p.err, errTooMuch):
+				p.dense, p.err = true, nil
+			case p.err == nil:
+				p.sort()
+			}
+			switch rows := len(p.rows); {
+			case rows < bounds.few && length < pastMost:
+				length = min(2*length, pastMost)
+			case rows > bounds.plenty && length > pastLeast:
+				length = max(length/2, pastLeast)
+			}
+			from = to
+			select {
+			case parts <- p:
+			case <-ctx.Done():
+				return
+			}
 		}
-		rows = 0
-		if err := db.pastStretch(ctx, q, from, to, take); err != nil {
-			return leftOut, fmt.Errorf("read observations of the past: %w", err)
-		}
+	}()
+	for p := range parts {
 		switch {
-		case rows < pastFew && length < pastMost:
-			length *= 2
-		case rows > pastPlenty && length > pastLeast:
-			length /= 2
+		case p.err != nil:
+			err = p.err
+		case p.dense:
+			err = db.pastStretch(ctx, q, p.from, p.to, true, take)
+		default:
+			err = p.hand(take)
 		}
-		from = to
+		if err != nil {
+			cancel()
+			for range parts { // to its end: the reader reads no more when this returns
+			}
+			return leftOut, err
+		}
+		free <- p.pastStretch
 	}
-	return leftOut, nil
+	return leftOut, ctx.Err()
 }
 
-// pastStretch reads what q asks for in from <= time < to.
-func (db *DB) pastStretch(ctx context.Context, q PastQuery, from, to time.Time, each func(*batch.Observations) error) error {
+// pastStretch reads what q asks for in from <= time < to, as it lies or in the order of Past.
+func (db *DB) pastStretch(ctx context.Context, q PastQuery, from, to time.Time, sorted bool, each func(*batch.Observations) error) error {
 	var w where
 	w.slots(from, to)
 	w.times("o.time", from, to)
@@ -99,7 +155,10 @@ func (db *DB) pastStretch(ctx context.Context, q PastQuery, from, to time.Time, 
 	}
 	w.parts("device", q.Within)
 	sql := `SELECT toUnixTimestamp64Milli(o.time) AS ms, domain, device, metric, value, toLowCardinality(text) AS txt, quality
-		FROM observations AS o` + w.sql() + " ORDER BY o.time, device"
+		FROM observations AS o` + w.sql()
+	if sorted {
+		sql += " ORDER BY o.time, device"
+	}
 	if db.http {
 		return db.pastBlocks(ctx, sql, w.args, each)
 	}

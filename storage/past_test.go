@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,9 @@ func TestPast(t *testing.T) {
 	}
 	observation(o, at.Add(time.Minute), "d0", "n", 1e6, "", devices.QualityClock)
 	db := stored(t, o, nil)
+	line := func(o *batch.Observations, i int) string {
+		return fmt.Sprintf("%09d %s %s %v %s %d %s", o.Time[i]-at.UnixMilli(), o.Device.At(i), o.Metric.At(i), o.Value[i], o.Text.At(i), o.Quality[i], o.Domain.At(i))
+	}
 	read := func(q storage.PastQuery) (lines []string, leftOut int64) {
 		t.Helper()
 		leftOut, err := db.Past(within(t), q, func(o *batch.Observations) error {
@@ -32,7 +36,7 @@ func TestPast(t *testing.T) {
 				if o.Received[i] != o.Time[i] {
 					t.Errorf("received %d, measured %d", o.Received[i], o.Time[i])
 				}
-				lines = append(lines, fmt.Sprintf("%09d %s %s %v %s %d %s", o.Time[i]-at.UnixMilli(), o.Device.At(i), o.Metric.At(i), o.Value[i], o.Text.At(i), o.Quality[i], o.Domain.At(i)))
+				lines = append(lines, line(o, i))
 			}
 			return nil
 		})
@@ -62,6 +66,28 @@ func TestPast(t *testing.T) {
 	}
 	if none, _ := read(storage.PastQuery{From: at, To: at.Add(time.Hour), Domain: "nowhere"}); len(none) != 0 {
 		t.Errorf("%q, want none", none)
+	}
+	quarter := storage.PastQuery{From: at, To: at.Add(15*time.Minute + 1)}
+	in, _ := read(quarter)
+	slices.Sort(in)
+	for name, most := range map[string]int{"an hour in parts": 200, "a minute in parts": 21, "sorted by the server": 7} {
+		var lines []string
+		leftOut, err := db.PastInParts(within(t), quarter, most, func(o *batch.Observations) error {
+			for i := range o.Len() {
+				lines = append(lines, line(o, i))
+			}
+			return nil
+		})
+		if err != nil || leftOut != 1 {
+			t.Errorf("%s: %d left out, %v; want 1", name, leftOut, err)
+		}
+		if !slices.IsSortedFunc(lines, func(a, b string) int { return strings.Compare(a[:12], b[:12]) }) {
+			t.Errorf("%s: not in order of time and device", name)
+		}
+		slices.Sort(lines)
+		if len(in) != 280 || !slices.Equal(lines, in) {
+			t.Errorf("%s: %d rows, want the %d that there are", name, len(lines), len(in))
+		}
 	}
 	enough := errors.New("enough")
 	if _, err := db.Past(within(t), storage.PastQuery{From: at, To: at.Add(24 * time.Hour)}, func(*batch.Observations) error { return enough }); !errors.Is(err, enough) {
