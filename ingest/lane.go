@@ -127,7 +127,7 @@ func (l *lane) enter(s *Session, size int) error {
 }
 
 func (l *lane) hasRoom(size int) bool {
-	return !l.isFull() && (size == 0 || l.open.size+size <= l.pump.most || l.open.messages() == 0)
+	return !l.isFull() && (size == 0 || l.open.size+size <= int(l.pump.most.Load()) || l.open.messages() == 0)
 }
 
 func (l *lane) isFull() bool {
@@ -251,6 +251,7 @@ func (l *lane) publish(ctx context.Context, h *hand, n int) error {
 			return err
 		}
 	}
+	l.pump.measure() // the server that is there now may not be the one that was
 	l.mu.Lock()
 	l.count.batches++
 	l.count.decoded += uint64(h.decoded)

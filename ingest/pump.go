@@ -89,8 +89,8 @@ type Pump struct {
 	texts   *names  // that metrics have as values
 	decoded sync.Pool
 	started time.Time
-	id      string // makes ids of batches this pump's own
-	most    int    // bytes of a batch's rows, where the log takes less than our batches may have, else 0
+	id      string       // makes ids of batches this pump's own
+	most    atomic.Int64 // bytes of a batch's rows, where the log takes less than our batches may have, else 0
 
 	topics  atomic.Int64 // held by all sessions
 	ignored [ignoredKinds]atomic.Uint64
@@ -127,10 +127,8 @@ func New(cfg Config) (*Pump, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	p := &Pump{cfg: cfg, names: newNames(4096), texts: newNames(4096), started: time.Now(), id: rand.Text()[:12], stop: make(chan struct{})}
-	if most := cfg.Log.MaxBatch(); most < leastBatch {
+	if most := p.measure(); most < leastBatch {
 		return nil, fmt.Errorf("ingest: the log's server takes batches of %d bytes, want at least %d: set max_payload: 8MB there", most, leastBatch)
-	} else if most < roomy {
-		p.most = most - emptySize
 	}
 	p.decoded.New = func() any { return newDecoded(p.names, p.texts) }
 	if len(cfg.Video) > 0 && cfg.Privacy == nil {

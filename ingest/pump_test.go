@@ -464,6 +464,24 @@ func TestSmallLog(t *testing.T) {
 	balance(t, p)
 }
 
+// A log that takes less than it did, or more, is kept to from the next batch on.
+func TestLogThatBecomesSmaller(t *testing.T) {
+	l := ingesttest.NewLog()
+	p := ingesttest.NewPump(t, l, nil)
+	s := p.Session("test", "c", nil, nil)
+	for i, tc := range []struct{ most, rejected int }{{0, 0}, {256 << 10, 1}, {0, 1}} {
+		l.Most = tc.most
+		handle(t, s, message("city/lighting/pole-1/telemetry", `{"a":"small"}`, 0))
+		flush(t, p)
+		handle(t, s, message("city/lighting/pole-1/telemetry", `{"a":"`+strings.Repeat("x", 300_000)+`"}`, 0))
+		flush(t, p)
+		if got := len(l.Rejected()); got != tc.rejected {
+			t.Errorf("round %d, a log that takes %d bytes: %d rejected till now, want %d", i, l.MaxBatch(), got, tc.rejected)
+		}
+	}
+	balance(t, p)
+}
+
 // Many senders at once: every message once, acknowledged once, in the lane of its device.
 func TestConcurrentSenders(t *testing.T) {
 	l := ingesttest.NewLog()

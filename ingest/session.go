@@ -391,7 +391,7 @@ func (s *Session) store(t *Topic, e *Envelope, d *Decoded) error {
 	}
 
 	l, size := t.lane, 0
-	if most := s.pump.most; most > 0 {
+	if most := int(s.pump.most.Load()); most > 0 {
 		if size = d.size(t); size > most {
 			return s.reject(e, Rejectf(ReasonTooLarge, "its rows have up to %d bytes, and the log's server takes %d: set max_payload: 8MB there", size, most))
 		}
@@ -555,7 +555,7 @@ func (s *Session) reject(e *Envelope, why *Reject) error {
 		Detail: strings.ToValidUTF8(why.Detail, "\uFFFD"), Payload: append([]byte(nil), payload...),
 	}
 	size := 0
-	if most := s.pump.most; most > 0 {
+	if most := int(s.pump.most.Load()); most > 0 {
 		if kept := most / 2; len(row.Payload) > kept {
 			row.Payload, row.Detail = row.Payload[:kept], fmt.Sprintf("%s; only the first %d bytes are kept: the log's server takes no more", row.Detail, kept)
 		}

@@ -22,6 +22,17 @@ const (
 	emptySize     = 16 << 10
 )
 
+// measure asks how large a batch the log takes, in bytes, and has the batches that are begun from now on kept to it.
+func (p *Pump) measure() int {
+	most := p.cfg.Log.MaxBatch()
+	if most < roomy {
+		p.most.Store(int64(max(1, most-emptySize)))
+	} else {
+		p.most.Store(0)
+	}
+	return most
+}
+
 // size is what the rows of d add to a batch at most, in bytes. Each of observations, detections and uplinks
 // is a batch of its own on the log, and here they are one.
 func (d *Decoded) size(t *Topic) int {

@@ -3,9 +3,12 @@ package log
 import (
 	"context"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 
 	"panormus/stream/batch"
 )
@@ -57,4 +60,90 @@ func TestWritable(t *testing.T) {
 	if err := l.Writable(); err != nil {
 		t.Errorf("once it was written: %v", err)
 	}
+}
+
+// TestSmallValue: what a bucket's server would not take is refused by its size and what to set, however it is put.
+func TestSmallValue(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	l, _ := outsideLog(t, 1<<20)
+	kv, err := l.KV(ctx, "things")
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, most := make([]byte, 1<<20), make([]byte, l.MaxBatch())
+	swaps := []Swap{{Key: "first", Value: []byte("small")}, {Key: "large", Value: large}, {Key: "last", Value: most}}
+	kv.SwapAll(ctx, swaps)
+	if swaps[0].Err != nil || swaps[2].Err != nil {
+		t.Errorf("beside one that is too large: %v, %v", swaps[0].Err, swaps[2].Err)
+	}
+	_, swapped := kv.Swap(ctx, "large", large, 0)
+	_, created := kv.Create(ctx, "large", large)
+	for how, err := range map[string]error{
+		"put": kv.Put(ctx, "large", large), "create": created, "swap": swapped, "swap all": swaps[1].Err, "swap whole": kv.SwapWhole(ctx, "large", large, 0),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "large in bucket things: 1048576 bytes, want at most 104") || !strings.Contains(err.Error(), "max_payload: 8MB") {
+			t.Errorf("%s: %v, want its size, the most and what to set", how, err)
+		}
+	}
+	if err := kv.Put(ctx, "most", most); err != nil {
+		t.Errorf("the most: %v", err)
+	}
+}
+
+// TestServerThatComesBackSmaller: what a server takes is asked for anew when it is there again.
+func TestServerThatComesBackSmaller(t *testing.T) {
+	dir := t.TempDir()
+	serve := func(port int, payload int32) *server.Server {
+		t.Helper()
+		s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir, MaxPayload: payload})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go s.Start()
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		if !s.ReadyForConnections(time.Minute) {
+			t.Fatal("the server does not start")
+		}
+		return s
+	}
+	first := serve(server.RANDOM_PORT, 8<<20)
+	said := &saidLines{lines: make(chan string, 100)}
+	l, err := connectTo(Config{URL: first.ClientURL(), Log: slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if l.MaxBatch() < 8<<20-maxHeader {
+		t.Errorf("batches of up to %d bytes at first", l.MaxBatch())
+	}
+	port := first.Addr().(*net.TCPAddr).Port
+	first.Shutdown()
+	first.WaitForShutdown()
+	serve(port, 256<<10)
+	for deadline := time.After(time.Minute); ; {
+		select {
+		case line := <-said.lines:
+			if !strings.Contains(line, "max_payload=262144") {
+				continue
+			}
+		case <-deadline:
+			t.Fatal("a server that takes less is not told of in a minute")
+		}
+		break
+	}
+	if l.MaxBatch() >= 256<<10 {
+		t.Errorf("batches of up to %d bytes, want less than the server takes now", l.MaxBatch())
+	}
+}
+
+// saidLines are what a logger writes.
+type saidLines struct{ lines chan string }
+
+func (s *saidLines) Write(b []byte) (int, error) {
+	select {
+	case s.lines <- string(b):
+	default:
+	}
+	return len(b), nil
 }

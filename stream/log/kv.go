@@ -20,6 +20,7 @@ type KV struct {
 	name   string
 	bucket jetstream.KeyValue
 	js     jetstream.JetStream
+	log    *Log
 	told   atomic.Uint64 // revision up to which whoever watches knows all
 }
 
@@ -43,7 +44,7 @@ func (l *Log) kv(ctx context.Context, name string, cfg jetstream.KeyValueConfig)
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &KV{name: name, bucket: b, js: l.js}, nil
+	return &KV{name: name, bucket: b, js: l.js, log: l}, nil
 }
 
 // Get returns the value of key, and false if there is none.
@@ -69,8 +70,19 @@ func (k *KV) Put(ctx context.Context, key string, value []byte) error {
 		}
 		return err
 	}
+	if err := k.fits(key, value); err != nil {
+		return err
+	}
 	if _, err := k.bucket.Put(ctx, escape(key), value); err != nil {
 		return fmt.Errorf("put %s in bucket %s: %w", key, k.name, err)
+	}
+	return nil
+}
+
+// fits reports why a value is too large for the log's server, which would say so in words of its own.
+func (k *KV) fits(key string, value []byte) error {
+	if most := k.log.MaxBatch(); len(value) > most {
+		return fmt.Errorf("put %s in bucket %s: %d bytes, want at most %d%s", key, k.name, len(value), most, k.log.hint())
 	}
 	return nil
 }
@@ -78,6 +90,9 @@ func (k *KV) Put(ctx context.Context, key string, value []byte) error {
 // Create sets the value of key where there is none, and reports whether it did: of several that do so at
 // once, in whatever process, one does.
 func (k *KV) Create(ctx context.Context, key string, value []byte) (bool, error) {
+	if err := k.fits(key, value); err != nil {
+		return false, err
+	}
 	_, err := k.bucket.Create(ctx, escape(key), value)
 	if errors.Is(err, jetstream.ErrKeyExists) {
 		return false, nil

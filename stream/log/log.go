@@ -168,17 +168,22 @@ func connectTo(cfg Config) (l *Log, err error) {
 			return l, err
 		}
 	}
-	if l.conn, err = l.connect("panormus log"); err != nil {
+	if l.conn, err = l.connect("panormus log", nats.ReconnectHandler(l.sizeUp)); err != nil {
 		return l, err
 	}
 	if l.js, err = jetstream.New(l.conn); err != nil {
 		return l, fmt.Errorf("open the log: %w", err)
 	}
-	if max := l.conn.MaxPayload(); max < maxPayload {
-		cfg.Log.Warn("the log's server takes small messages only: batches are smaller, and what does not fit is rejected as too_large; set max_payload: 8MB there",
+	l.sizeUp(l.conn)
+	return l, nil
+}
+
+// sizeUp tells of a server, the first one or one that came back, that takes less than we would.
+func (l *Log) sizeUp(c *nats.Conn) {
+	if max := c.MaxPayload(); max < maxPayload {
+		l.cfg.Log.Warn("the log's server takes small messages only: batches are smaller, and what does not fit is rejected as too_large; set max_payload: 8MB there",
 			"max_payload", max, "want", maxPayload)
 	}
-	return l, nil
 }
 
 // MaxPayload asks the server at url how large a message it takes, in bytes.
@@ -230,11 +235,11 @@ func startServer(cfg Config) (*server.Server, error) {
 	return s, nil
 }
 
-func (l *Log) connect(name string) (*nats.Conn, error) {
-	opts := []nats.Option{nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1),
+func (l *Log) connect(name string, more ...nats.Option) (*nats.Conn, error) {
+	opts := append(more, nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			l.cfg.Log.Warn("the log's client complains", "connection", name, "error", err)
-		})}
+		}))
 	url := l.cfg.URL
 	if l.server != nil {
 		opts = append(opts, nats.InProcessServer(l.server))

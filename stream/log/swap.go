@@ -65,6 +65,9 @@ func (k *KV) Held(ctx context.Context, key string) (value []byte, revision uint6
 
 // Swap sets key where its revision is still after, and reports whether it was.
 func (k *KV) Swap(ctx context.Context, key string, value []byte, after uint64) (bool, error) {
+	if err := k.fits(key, value); err != nil {
+		return false, err
+	}
 	_, err := k.bucket.Update(ctx, escape(key), value, after)
 	switch {
 	case err == nil:
@@ -96,7 +99,10 @@ func (k *KV) SwapAll(ctx context.Context, swaps []Swap) {
 	}
 	for i := range swaps {
 		s := &swaps[i]
-		s.Revision, s.Err = 0, nil
+		s.Revision, s.Err = 0, k.fits(s.Key, s.Value)
+		if s.Err != nil {
+			continue
+		}
 		f, err := k.js.PublishMsgAsync(&nats.Msg{Subject: k.subject(s.Key), Data: s.Value}, jetstream.WithExpectLastSequencePerSubject(s.After))
 		if err != nil {
 			s.Err = k.swapError(s.Key, err)

@@ -60,6 +60,9 @@ func (k *KV) Known(ctx context.Context) (revision uint64, err error) {
 // the revision that Known told, in whatever process; else it returns ErrChanged. It is for changes whose being right
 // depends on other entries, and for buckets that seldom change.
 func (k *KV) SwapWhole(ctx context.Context, key string, value []byte, after uint64) error {
+	if err := k.fits(key, value); err != nil {
+		return err
+	}
 	m := &nats.Msg{Subject: k.subject(key), Data: value, Header: nats.Header{}}
 	if value == nil { // as the client library removes a key
 		m.Header.Set(operation, "PURGE")

@@ -35,8 +35,9 @@ type leaseValue struct {
 
 var errLeaseLost = errors.New("another worker has the lease of these partitions, or may take it: it could not be renewed in time")
 
-// takeLease waits until it has all keys, or ctx ends.
-func takeLease(ctx context.Context, l *streamlog.Log, keys []string, ttl time.Duration) (*lease, error) {
+// takeLease waits until it has all keys, or ctx ends. It tells once what keeps it from asking, and goes on: a server
+// that comes back is asked at once, and who has the lease is not waited for anew.
+func takeLease(ctx context.Context, l *streamlog.Log, keys []string, ttl time.Duration, trouble func(error)) (*lease, error) {
 	kv, err := l.KV(ctx, "rules_leases")
 	if err != nil {
 		return nil, err
@@ -50,8 +51,9 @@ func takeLease(ctx context.Context, l *streamlog.Log, keys []string, ttl time.Du
 			err = errors.Join(err, x.release(giveBack))
 			cancel()
 			clear(x.revision)
-			if err != nil && !errors.Is(err, streamlog.ErrChanged) {
-				return nil, fmt.Errorf("take the lease: %w", err)
+			if err != nil && trouble != nil && ctx.Err() == nil && !errors.Is(err, streamlog.ErrChanged) {
+				trouble(err)
+				trouble = nil
 			}
 		case got:
 			return x, nil
@@ -175,7 +177,9 @@ func (w *Worker) leased(ctx context.Context, work func(context.Context) error) e
 		defer w.holds.Store(false)
 		return work(ctx)
 	}
-	x, err := takeLease(ctx, w.cfg.Log, w.leases(), w.cfg.Lease)
+	x, err := takeLease(ctx, w.cfg.Log, w.leases(), w.cfg.Lease, func(err error) {
+		w.cfg.Logger.Warn("the lease of these partitions cannot be asked for; this goes on until it can", "error", err)
+	})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
