@@ -101,35 +101,86 @@ func (r *Rule) names() []string {
 	return slices.Compact(out)
 }
 
+// maxCircle is how many rules a circle may have for its way to be told.
+const maxCircle = 50
+
 // circles says which rules name one another in a circle: by id, what is wrong.
 func circles(rules []*Rule) map[string]string {
-	byID := map[string]*Rule{}
+	c := circling{names: map[string][]string{}, number: map[string]int{}, least: map[string]int{}, open: map[string]bool{}, out: map[string]string{}}
 	for _, r := range rules {
 		if r.takes(OnEvents) && !r.Disabled {
-			byID[r.ID] = r
+			c.names[r.ID] = r.names()
 		}
 	}
-	out := map[string]string{}
-	for _, r := range byID {
-		if path := circle(byID, r, []string{r.ID}, map[string]bool{}); path != nil {
-			out[r.ID] = fmt.Sprintf("the rule feeds on itself: %s names %s; want a chain that ends", strings.Join(path[:len(path)-1], " names "), path[len(path)-1])
+	for id := range c.names {
+		if c.number[id] == 0 {
+			c.visit(id)
 		}
 	}
-	return out
+	return c.out
 }
 
-// circle is the way from the end of path back to its begin, nil where there is none.
-func circle(byID map[string]*Rule, r *Rule, path []string, seen map[string]bool) []string {
-	for _, id := range r.names() {
-		if id == path[0] {
-			return append(path, id)
+// circling looks for rules that lead to one another, each looked at once (Tarjan's algorithm).
+type circling struct {
+	names         map[string][]string // by id of rules on events
+	number, least map[string]int      // in the order visited, from 1; the first that is led back to
+	stack         []string
+	open          map[string]bool // on the stack
+	out           map[string]string
+}
+
+func (c *circling) visit(id string) {
+	c.number[id] = len(c.number) + 1
+	c.least[id] = c.number[id]
+	c.stack, c.open[id] = append(c.stack, id), true
+	for _, next := range c.names[id] {
+		switch _, about := c.names[next]; {
+		case !about:
+		case c.number[next] == 0:
+			c.visit(next)
+			c.least[id] = min(c.least[id], c.least[next])
+		case c.open[next]:
+			c.least[id] = min(c.least[id], c.number[next])
 		}
-		if next := byID[id]; next != nil && !seen[id] {
-			seen[id] = true
-			if found := circle(byID, next, append(slices.Clone(path), id), seen); found != nil {
-				return found
+	}
+	if c.least[id] != c.number[id] {
+		return
+	}
+	at := slices.Index(c.stack, id)
+	group := c.stack[at:]
+	c.stack = c.stack[:at]
+	for _, member := range group {
+		c.open[member] = false
+	}
+	for _, member := range group {
+		switch {
+		case len(group) > maxCircle:
+			c.out[member] = fmt.Sprintf("the rule feeds on itself: it is one of %d rules that name one another in a circle; want a chain that ends", len(group))
+		case len(group) > 1 || slices.Contains(c.names[member], member):
+			path := c.path(member, group)
+			c.out[member] = fmt.Sprintf("the rule feeds on itself: %s names %s; want a chain that ends", strings.Join(path[:len(path)-1], " names "), path[len(path)-1])
+		}
+	}
+}
+
+// path is the shortest way from a rule back to itself, through others of its group.
+func (c *circling) path(id string, group []string) []string {
+	before := map[string]string{}
+	for queue := []string{id}; len(queue) > 0; queue = queue[1:] {
+		for _, next := range c.names[queue[0]] {
+			if next == id {
+				path := []string{id}
+				for at := queue[0]; at != id; at = before[at] {
+					path = append(path, at)
+				}
+				slices.Reverse(path[1:])
+				return append(path, id)
+			}
+			if _, seen := before[next]; !seen && slices.Contains(group, next) {
+				before[next] = queue[0]
+				queue = append(queue, next)
 			}
 		}
 	}
-	return nil
+	panic("BUG: no way back to " + id + " in its circle")
 }

@@ -1,9 +1,7 @@
 package rules
 
 import (
-	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -261,7 +259,14 @@ func (c *compiler) parse(node *yaml.Node, key, src string, offset int) *parsed {
 		e.want = kindText
 	}
 	if src == "" {
-		c.failAt(e, 1, 0, "found nothing, want an expression")
+		if node.Kind == yaml.ScalarNode && node.Tag != "!!null" && len(node.Value) <= maxTextBytes { // else it is said already
+			c.failAt(e, 1, 0, "found nothing, want an expression")
+		}
+		return e
+	}
+	if at := spacedTime.FindStringSubmatchIndex(src); at != nil && !inQuotes(src[:at[2]]) {
+		c.failAt(e, strings.Count(src[:at[2]], "\n")+1, at[2]-strings.LastIndexByte(src[:at[2]], '\n')-1,
+			"found %q, want a time in one word such as 90s, 10m, 2h or 1d", src[at[2]:at[3]])
 		return e
 	}
 	hidden, durations := hideDurations(src)
@@ -269,7 +274,7 @@ func (c *compiler) parse(node *yaml.Node, key, src string, offset int) *parsed {
 	a, issues := baseEnv().Parse(hidden)
 	if err := issues.Err(); err != nil {
 		for _, i := range issues.Errors() {
-			message, foreign := parseMessage(i.Message)
+			message, foreign := parseMessage(i.Message, src)
 			c.failAt(e, i.Location.Line(), max(i.Location.Column(), 0), "%s", message)
 			if foreign {
 				break // what follows is the parser's trouble with it
@@ -295,32 +300,6 @@ func nodes(a *cel.Ast) int {
 	return n
 }
 
-// foreignWords are operators of other languages, as the parser quotes them, and what they are here.
-var foreignWords = []struct{ found, want string }{
-	{"at: '= '", "=, want == to compare"}, {"at: '='", "=, want == to compare"}, {"at: '& '", "&, want && for and"}, {"at: '&'", "&, want && for and"},
-	{"at: '| '", "|, want || for or"}, {"at: '|'", "|, want || for or"}, {"input 'and'", "and, want &&"}, {"input 'AND'", "AND, want &&"},
-	{"input 'or'", "or, want ||"}, {"input 'OR'", "OR, want ||"},
-}
-
-// parseMessage says what the parser found in people's words; foreign is true of an operator of another language.
-func parseMessage(m string) (message string, foreign bool) {
-	m = strings.TrimPrefix(m, "Syntax error: ")
-	for _, f := range foreignWords {
-		if strings.Contains(m, f.found) {
-			return "not an expression: found " + f.want, true
-		}
-	}
-	if strings.Contains(m, "invalid argument to has()") {
-		return "has() asks for a tag of the registry, want has(tags.NAME); a metric that was never reported matches nothing anyway", false
-	}
-	if strings.Contains(m, "token recognition error") || strings.Contains(m, "mismatched input") || strings.Contains(m, "extraneous input") {
-		if i := strings.Index(m, " expecting {"); i >= 0 {
-			m = m[:i] + ", want a value or an operator"
-		}
-	}
-	return "not an expression: " + strings.ReplaceAll(m, "'<EOF>'", "the end"), false
-}
-
 func (c *compiler) declarations() []cel.EnvOption {
 	var opts []cel.EnvOption
 	for ident, v := range c.vars {
@@ -340,6 +319,9 @@ func (c *compiler) warnUnknown(all []*parsed) {
 	others := slices.Concat(slices.Collect(maps.Keys(fields)), slices.Collect(maps.Keys(c.p.params)))
 	for _, e := range all {
 		ast.PostOrderVisit(root(e.ast), ast.NewExprVisitor(func(x ast.Expr) {
+			if x.Kind() == ast.CallKind && c.p.known == nil && c.columns == nil {
+				c.warnBareWord(e, x.AsCall())
+			}
 			if x.Kind() != ast.IdentKind {
 				return
 			}
@@ -372,6 +354,28 @@ func (c *compiler) warnUnknown(all []*parsed) {
 	}
 }
 
+// states are words that are mostly meant as texts.
+var states = []string{"on", "off", "open", "closed", "ok", "error", "fault", "alarm", "active", "inactive", "yes", "no", "unknown", "running", "stopped"}
+
+// warnBareWord says of a word that is compared with a text of the registry, or is called as a state is, that it is
+// taken for a metric.
+func (c *compiler) warnBareWord(e *parsed, call ast.CallExpr) {
+	if fn := call.FunctionName(); fn != operators.Equals && fn != operators.NotEquals {
+		return
+	}
+	args := call.Args()
+	for i, x := range args {
+		if x.Kind() != ast.IdentKind || c.vars[x.AsIdent()].source != fromMetric {
+			continue
+		}
+		name, other := c.vars[x.AsIdent()].name, args[1-i]
+		isText := other.Kind() == ast.SelectKind || other.Kind() == ast.IdentKind && c.vars[other.AsIdent()].source == fromField && c.vars[other.AsIdent()].kind == kindText
+		if isText || i == 1 && other.Kind() == ast.IdentKind && slices.Contains(states, strings.ToLower(name)) {
+			c.warnID(e, x.ID(), "%s is taken for a metric; a text stands in quotes: %q", name, name)
+		}
+	}
+}
+
 func (c *compiler) warnID(e *parsed, id int64, format string, args ...any) {
 	c.failID(e, id, format, args...)
 	c.p.problems[len(c.p.problems)-1].Warning = true
@@ -399,20 +403,6 @@ func kindOf(t *cel.Type) kind {
 		return kindBool
 	}
 	return kindOther
-}
-
-var overload = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '([^']*)'`)
-
-func checkMessage(m string) string {
-	f := overload.FindStringSubmatch(m)
-	if f == nil {
-		return m
-	}
-	types := strings.NewReplacer("string", "text", "double", "number", "bool", "condition", ".(", " of (").Replace(f[2])
-	if op, ok := operators.FindReverse(f[1]); ok && op != "" {
-		return fmt.Sprintf("%s does not go with %s, want the same kind on both sides", op, types)
-	}
-	return fmt.Sprintf("%s() does not take %s", f[1], types)
 }
 
 // usedBy lists the identifiers of variables in e, each once.

@@ -39,6 +39,43 @@ func (p *parser) notYAML(data []byte, err error) {
 	p.fail(line, column, "not YAML: %s", what)
 }
 
+// maxAliased is how many values all aliases of a file may stand for, each as often as it is named.
+const maxAliased = 100_000
+
+// boundedAliases reports an alias that is part of what it stands for, and aliases of aliases that come to more than
+// anybody writes: whoever follows them need not look.
+func (p *parser) boundedAliases(root *yaml.Node) bool {
+	inside, left := map[*yaml.Node]bool{}, maxAliased
+	var walk func(n *yaml.Node, aliased bool) bool
+	walk = func(n *yaml.Node, aliased bool) bool {
+		if n.Kind == yaml.AliasNode {
+			switch {
+			case inside[n.Alias]:
+				p.failAt(n, "found *%s inside of what it stands for, want an alias of something that is whole", clip(n.Value, 40))
+				return false
+			case n.Alias == nil:
+				return true
+			}
+			n, aliased = n.Alias, true
+		}
+		if aliased {
+			if left--; left < 0 {
+				p.failAt(n, "aliases that stand for more than %d values, want at most so many a file", maxAliased)
+				return false
+			}
+		}
+		inside[n] = true
+		defer delete(inside, n)
+		for _, x := range n.Content {
+			if !walk(x, aliased) {
+				return false
+			}
+		}
+		return true
+	}
+	return walk(root, false)
+}
+
 // brokenLine is the line, from 1, after the longest beginning of data that is YAML; 0 where it was not looked for.
 func brokenLine(data []byte, lines []string) int {
 	if len(data) > maxSoughtBytes {

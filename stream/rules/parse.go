@@ -129,6 +129,9 @@ func (p *parser) parse(data []byte) []*Rule {
 		p.failAt(&next, "a second document, want one a file")
 		return nil
 	}
+	if !p.boundedAliases(&doc) {
+		return nil
+	}
 	root := &doc
 	if root.Kind == yaml.DocumentNode {
 		if len(root.Content) == 0 {
@@ -199,6 +202,7 @@ func (p *parser) parse(data []byte) []*Rule {
 				rules = append(rules, r)
 			}
 			if len(rules) > maxFileRules {
+				p.rule = ""
 				p.failAt(v, "rules: more than %d with those of templates, want at most so many a file", maxFileRules)
 				return
 			}
@@ -213,11 +217,10 @@ func (p *parser) parse(data []byte) []*Rule {
 			p.failAt(v, "rules: they read %d metrics, want at most %d a file", len(metrics), maxFileMetric)
 			return
 		}
+		bad := circles(rules)
 		for _, r := range rules {
-			if p.rule = r.ID; !slices.Contains(r.names(), r.ID) { // which is said already
-				if what := circles(rules)[r.ID]; what != "" {
-					p.fail(r.Line, r.column, "%s", what)
-				}
+			if p.rule = r.ID; bad[r.ID] != "" && !slices.Contains(r.names(), r.ID) { // which is said already
+				p.fail(r.Line, r.column, "%s", bad[r.ID])
 			}
 		}
 		p.rule = ""
@@ -256,6 +259,8 @@ func (p *parser) eachKey(n *yaml.Node, known, later []string, f func(key string,
 		case slices.Contains(known, key):
 			seen[key] = k.Line
 			f(key, k, v)
+		case key == "<<":
+			p.failAt(k, "<<: merged keys are not taken, want each key in its place; one rule for many devices is made by params, or by for_each")
 		case slices.Contains(later, key):
 			p.failAt(k, "%s: found in a rule of none, want for_each to make it one", key)
 		default:
@@ -269,6 +274,9 @@ func describe(n *yaml.Node) string {
 	case yaml.MappingNode:
 		return "a mapping"
 	case yaml.SequenceNode:
+		if len(n.Content) == 0 {
+			return "an empty list"
+		}
 		return "a list"
 	case yaml.AliasNode:
 		return "an alias"
@@ -379,6 +387,10 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 	}
 	if slices.Contains(r.names(), r.ID) {
 		p.failAt(cmp.Or(at["when"], n), "when: %s is the rule itself, which would feed on its own events; want others", r.ID)
+	}
+	if r.Key == "camera" && (r.engine() == onObservations || r.engine() == OnUplinks) {
+		p.failAt(at["key"], "key: camera on %s, which are of none: it is the device; want device, zone, domain or an expression", r.On)
+		p.problems[len(p.problems)-1].Warning = true
 	}
 	if len(p.problems.errors()) > before {
 		return nil

@@ -110,19 +110,66 @@ func TestParseRefuses(t *testing.T) {
 
 func TestTooBig(t *testing.T) {
 	for name, text := range map[string]string{
-		"file":    strings.Repeat("#", maxFileBytes+1),
-		"expr":    "{id: r, when: '" + strings.Repeat("a > 1 && ", 300) + "b > 1'}",
-		"depth":   "{id: r, when: '" + strings.Repeat("(", 200) + "a > 1" + strings.Repeat(")", 200) + "'}",
-		"nested":  strings.Repeat("[", 20_000),
-		"aliases": "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b]\nrules: [*c,*c,*c]",
-		"recurse": "rules: &r [*r]",
-		"itself":  "rules: [&r {id: x, when: *r}]",
-		"merged":  "rules: [&r {<<: *r, id: x, when: y > 1}]",
-		"regex":   `{id: r, when: 's.matches("((a{1,100}){1,100}){1,100}")'}`,
+		"file":     strings.Repeat("#", maxFileBytes+1),
+		"expr":     "{id: r, when: '" + strings.Repeat("a > 1 && ", 300) + "b > 1'}",
+		"depth":    "{id: r, when: '" + strings.Repeat("(", 200) + "a > 1" + strings.Repeat(")", 200) + "'}",
+		"nested":   strings.Repeat("[", 20_000),
+		"aliases":  "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b]\nrules: [*c,*c,*c]",
+		"recurse":  "rules: &r [*r]",
+		"itself":   "rules: [&r {id: x, when: *r}]",
+		"merged":   "rules: [&r {<<: *r, id: x, when: y > 1}]",
+		"template": "rules: [&r {id: x, for_each: {metric: [a]}, when: $metric > 1, params: *r}]",
+		"bomb": "rules: [{id: x, for_each: {metric: [a]}, when: $metric > 1, params: {a: &a [1,1,1,1,1,1,1,1,1], b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a], " +
+			"c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b], d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c], e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d], f: [*e,*e,*e,*e,*e,*e,*e,*e,*e]}}]",
+		"regex": `{id: r, when: 's.matches("((a{1,100}){1,100}){1,100}")'}`,
 	} {
 		if _, err := Parse("big", []byte(text)); err == nil {
 			t.Errorf("%s: taken, want it refused", name)
 		}
+	}
+}
+
+// Rules that name one another in a circle are told so, each once however many they are.
+func TestCirclesOfMany(t *testing.T) {
+	const n = 3000
+	var text strings.Builder
+	text.WriteString("rules:\n")
+	for i := range n {
+		fmt.Fprintf(&text, "- {id: r%d, on: events, when: rule == \"r%d\"}\n", i, (i+1)%n)
+	}
+	all := Check("circle.yaml", []byte(text.String()), nil)
+	if len(all) != n || !strings.Contains(all[n-1].Message, "one of 3000 rules that name one another") || all[n-1].Line != n+1 {
+		t.Errorf("%d problems, the last of %v; want one of each", len(all), all[max(len(all)-1, 0):])
+	}
+	if all := Check("chain.yaml", []byte(strings.Replace(text.String(), `"r0"`, `"none"`, 1)), nil); len(all) != 0 {
+		t.Errorf("%v of a chain, want nothing", all[0])
+	}
+}
+
+// What is taken and hardly meant is told, with its place.
+func TestHardlyMeant(t *testing.T) {
+	for rule, want := range map[string]string{
+		"when: status == off":                          `1:18: rule r: when: off is taken for a metric; a text stands in quotes: "off"`,
+		"when: tags.owner == amap && x > 3":            `1:22: rule r: when: amap is taken for a metric; a text stands in quotes: "amap"`,
+		"when: kalsa != zone":                          `1:8: rule r: when: kalsa is taken for a metric; a text stands in quotes: "kalsa"`,
+		"when: x > 3, key: camera":                     "1:20: rule r: key: camera on observations, which are of none: it is the device; want device, zone, domain or an expression",
+		"on: uplinks, when: snr_db < 1, key: camera":   "1:38: rule r: key: camera on uplinks, which are of none: it is the device; want device, zone, domain or an expression",
+		"on: detections, when: score > 1, key: camera": "",
+		"when: occupied == reserved":                   "",
+		`when: status == "off"`:                        "",
+	} {
+		all := Check("", []byte("{"+rule+", id: r}"), nil)
+		if want == "" && len(all) > 0 || want != "" && (len(all) != 1 || !all[0].Warning || all[0].String() != want) {
+			t.Errorf("%s: %v, want %s", rule, all, want)
+		}
+	}
+}
+
+// Values that anchors name once and aliases often are rules like others.
+func TestAliases(t *testing.T) {
+	set, err := Parse("a.yaml", []byte("rules:\n- {id: a, when: &w x > 1, schedule: &s {days: &d [mon, tue]}, text: &t high}\n- {id: b, when: *w, schedule: *s, text: *t}\n- {id: c, when: *w, schedule: {days: *d}}\n"))
+	if err != nil || len(set.Rules) != 3 || set.Rules[1].When != "x > 1" || set.Rules[1].Text != "high" {
+		t.Errorf("%v, %v; want three rules", set, err)
 	}
 }
 

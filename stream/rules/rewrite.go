@@ -195,7 +195,7 @@ func (w *rewriter) call(e ast.Expr, locals []string) {
 		w.failID(w.e, e.ID(), "%s() is of a window's readings, want it in let, beside window", fn)
 		return
 	case !baseEnv().HasFunction(fn):
-		w.failID(w.e, e.ID(), "unknown function %s()%s", fn, didYouMean(fn, functionNames()))
+		w.failID(w.e, e.ID(), "unknown function %s()%s", fn, hint(fn, functionNames()))
 		return
 	}
 	if call.IsMemberFunction() {

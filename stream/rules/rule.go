@@ -289,7 +289,10 @@ func parseDuration(s string) (time.Duration, error) {
 	rest := s
 	if head, tail, ok := strings.Cut(s, "d"); ok {
 		n, err := strconv.ParseFloat(head, 64)
-		if err != nil || !(n >= 0 && n <= 3650) {
+		if err == nil && !(n >= 0 && n <= 3650) {
+			return 0, fmt.Errorf("%q, want a duration from 0 to 3650d", s)
+		}
+		if err != nil {
 			return 0, fmt.Errorf("%q, want a duration such as 90s, 15m, 2h or 1d", s)
 		}
 		days, rest = time.Duration(n*24*float64(time.Hour)), tail

@@ -188,7 +188,7 @@ func (c *compiler) parseLets(r *Rule, at map[string]*yaml.Node) (lets []let, arg
 		fn, inner, begin := src[m[2]:m[3]], src[m[4]:m[5]], offset+m[4]
 		agg, ok := aggregates[fn]
 		if !ok {
-			c.failAt(whole, 1, 0, "found %s()%s; want one of %s", fn, didYouMean(fn, slices.Collect(maps.Keys(aggregates))),
+			c.failAt(whole, 1, 0, "found %s()%s; want one of %s", fn, hint(fn, slices.Collect(maps.Keys(aggregates))),
 				strings.Join(slices.Sorted(maps.Keys(aggregates)), ", "))
 			continue
 		}

@@ -21,7 +21,8 @@
 //	                              a row for rules on: KIND, which is detections, tracks, counts, uplinks or
 //	                              events; DEVICE is the camera of the first three, "" for none. An event's
 //	                              context is context.NAME=VALUE
-//	advance TIME                  moves time on where nothing arrives
+//	advance TIME                  moves time on where nothing arrives. The clock of silence begins with the first
+//	                              command that has a time, at 0s or before
 //	restart                       restarts the engine
 //	expect                        the indented events since the last expect, sorted; none: there are none
 //

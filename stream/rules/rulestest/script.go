@@ -105,6 +105,7 @@ type script struct {
 	registry *registry
 	seq      uint64
 	now      int64                       // processing time, as far as it was advanced
+	begun    bool                        // the clock runs
 	held     map[int]*batch.Observations // by partition, not applied yet
 	happened []string
 	again    func() error // reads the rules again, for other profiles
@@ -287,18 +288,10 @@ func (s *script) command(line int, words, block []string) error {
 		if err != nil {
 			return err
 		}
-		s.now = max(s.now, at)
-		s.engine.Tick(at)
-		for on, e := range s.rows {
-			if on != rules.OnEvents && on != rules.OnJoined {
-				e.Tick(at)
-			}
-		}
-		if err := s.flush(); err != nil { // events are rows too, before their own clock moves
+		if err := s.begin(at); err != nil {
 			return err
 		}
-		s.rowsOn(rules.OnEvents).Tick(at)
-		s.rowsOn(rules.OnJoined).Tick(at)
+		return s.advance(at)
 	case name == "restart" && len(args) == 0:
 		return s.restart()
 	case name == "expect" && len(args) == 0:
@@ -309,6 +302,32 @@ func (s *script) command(line int, words, block []string) error {
 		return fmt.Errorf("found %q, want one of %s", name, strings.Join(commands, ", "))
 	}
 	return nil
+}
+
+// advance moves processing time.
+func (s *script) advance(at int64) error {
+	s.now = max(s.now, at)
+	s.engine.Tick(at)
+	for on, e := range s.rows {
+		if on != rules.OnEvents && on != rules.OnJoined {
+			e.Tick(at)
+		}
+	}
+	if err := s.flush(); err != nil { // events are rows too, before their own clock moves
+		return err
+	}
+	s.rowsOn(rules.OnEvents).Tick(at)
+	s.rowsOn(rules.OnJoined).Tick(at)
+	return nil
+}
+
+// begin starts the clock, from which on silence counts, before the first command that has a time.
+func (s *script) begin(at int64) error {
+	if s.begun {
+		return nil
+	}
+	s.begun = true
+	return s.advance(min(at, start))
 }
 
 // rulesAre makes the rules of a file or a block the ones that run.
@@ -366,6 +385,9 @@ func (s *script) load(args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.begin(at); err != nil {
+		return err
+	}
 	received, quality := at, uint8(0)
 	var rows [][2]string
 	for _, a := range args[2:] {
@@ -412,6 +434,9 @@ func (s *script) row(args []string) error {
 	on := args[0]
 	at, err := instant(args[2])
 	if err != nil {
+		return err
+	}
+	if err := s.begin(at); err != nil {
 		return err
 	}
 	received := at
