@@ -36,9 +36,10 @@
 //
 // Windows are judged when event time passes their end and corrected, sequences wait for the lateness. Those on observations
 // that ask other devices, or have functions of what was said before (Rule.ordered), are judged by the settler's second engine; of
-// sequences and windows that wait nothing is said before. Silence runs on processing time. The order of arrival still counts
-// for rules on events, for what windows and sequences of rows, or of several kinds, ask of other devices and for
-// functions within them, for messages or rows of one device that have the same time, and beyond the lateness.
+// sequences and windows that wait nothing is said before. So are those of rows and of several kinds, by the rowSettler, whose
+// clock is then that of the kind furthest behind. Silence runs on processing time. What is judged surely and has the same time is
+// in the order of its devices, and then of what it says. The order of arrival still counts
+// for rules on events, for messages of one device that have the same time where the device alone is judged, and beyond the lateness.
 //
 // `for`: the condition must hold that long. A reading stands until the device's next one, but for at
 // most three of its profile's expected periods: a lamp that reported once and then fell silent

@@ -78,6 +78,7 @@ type Engine struct {
 	kind   string // onObservations or onAsking: whose rules
 	twice  bool   // rules of many devices are judged twice: see settler
 	second bool   // it is the engine of a settler: messages come in the order of their times
+	early  bool   // another judges what is judged surely alone
 	prog   *program
 	shards []*shard
 	shared *shared

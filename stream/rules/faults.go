@@ -92,7 +92,7 @@ func (f *faults) reason(r *Rule) string {
 
 // isolate puts rules out of force that failed since the last Settle.
 func (e *Engine) isolate() {
-	if e.second || !e.cfg.faults.fresh.Swap(false) { // the first one isolates for both
+	if e.second && e.kind == onObservations || !e.cfg.faults.fresh.Swap(false) { // the first one isolates for both
 		return
 	}
 	now := int64(0)

@@ -24,6 +24,7 @@ type refMessage struct {
 type refTerm struct {
 	fn     string // "" for the metric itself; else of seriesCalls, fenceCalls or joinCalls
 	metric string
+	on     string // what rows it is of, in sequences over several kinds
 	class  string // of counts that are asked for
 	dev    string // that of() asks
 	span   int64  // ms; of a border metres
@@ -250,6 +251,9 @@ func (r refRule) written() string {
 		b.WriteString(", sequence: [")
 		for i, s := range r.steps {
 			fmt.Fprintf(&b, "{as: s%d, when: '%s'", i, s)
+			if on := s.terms[0].on; on != r.on {
+				fmt.Fprintf(&b, ", on: %s", on)
+			}
 			if i > 0 {
 				fmt.Fprintf(&b, ", within: %s", ms(r.within[i]))
 			}
@@ -257,7 +261,11 @@ func (r refRule) written() string {
 		}
 		b.WriteString("]")
 		if r.unlessMs >= 0 {
-			fmt.Fprintf(&b, ", unless: {within: %s, when: '%s'}", ms(r.unlessMs), r.unless)
+			fmt.Fprintf(&b, ", unless: {within: %s, when: '%s'", ms(r.unlessMs), r.unless)
+			if on := r.unless.terms[0].on; on != r.on {
+				fmt.Fprintf(&b, ", on: %s", on)
+			}
+			b.WriteString("}")
 		}
 	}
 	if r.hold > 0 {

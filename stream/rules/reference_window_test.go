@@ -131,7 +131,7 @@ func (l refLet) over(in []refMessage, says saying) float64 {
 }
 
 // refSequence goes through a key's messages as the text does: from the last step to the first, so that
-// none is two; the last that is a step is the one the next must follow.
+// none is two; the last that is a step is the one the next must follow. Those of one time are as one.
 func refSequence(r refRule, key string, said []refMessage, out refEvents, says saying) {
 	last := len(r.steps) - 1
 	chains := make([][]int64, len(r.steps))
@@ -159,16 +159,25 @@ func refSequence(r refRule, key string, said []refMessage, out refEvents, says s
 			end(until)
 		}
 	}
-	for _, m := range said {
+	for len(said) > 0 {
+		m, n := said[0], 1
+		for n < len(said) && said[n].at == m.at {
+			n++
+		}
+		now := said[:n]
+		is := func(c refCond) bool {
+			return slices.ContainsFunc(now, func(m refMessage) bool { return c.ofMessage(m, says) })
+		}
+		said = said[n:]
 		pass(m.at)
-		if raised && r.clear.terms != nil && r.clear.ofMessage(m, says) {
+		if raised && r.clear.terms != nil && is(r.clear) {
 			end(m.at)
 		}
-		if r.unlessMs >= 0 && r.unless.ofMessage(m, says) {
+		if r.unlessMs >= 0 && is(r.unless) {
 			chains, waits = make([][]int64, len(r.steps)), -1
 		}
 		for i := last; i >= 0; i-- {
-			if !r.steps[i].ofMessage(m, says) {
+			if !is(r.steps[i]) {
 				continue
 			}
 			if i == 0 {

@@ -153,11 +153,14 @@ func rowsAgainstReference(t *testing.T, seed uint64) bool {
 	for _, m := range c.rows {
 		registry.assets[m.dev] = &devices.Asset{Device: devices.Device{ID: m.dev, Domain: "lab", Zone: m.zone, Lat: new(refLat(m.dev)), Lon: new(13.3)}}
 	}
+	c.rules = append(c.rules, orderedRowRules(rand.New(rand.NewPCG(seed, 80)))...)
 	all, want := refEvents{}, refEvents{}
 	var texts []string
 	for _, r := range c.rules {
 		texts = append(texts, "  - "+r.written())
-		if r.on == "" {
+		if r.window != "" || r.steps != nil {
+			maps.Copy(all, refOrdered(r, c.rows))
+		} else if r.on == "" {
 			maps.Copy(all, refInner(r, c.rows))
 		} else {
 			maps.Copy(all, refRows(r, c.rows))

@@ -152,7 +152,10 @@ func (e *RowEngine) Apply(seq uint64, row *Row) {
 func (e *RowEngine) judge(p *rowProgram, row *Row) (concerns bool) {
 	now, at := min(row.Time, row.Received+maxAheadMs), min(row.Time, row.Received)
 	e.advance(at-e.late, row.Received)
-	if e.windowed {
+	switch {
+	case e.windowed && e.second:
+		e.passWindows(at - e.late)
+	case e.windowed:
 		e.windowClockOf(row.On).moved(at-e.lateness(p.kind), row.Received)
 		e.closeWindows()
 	}

@@ -5,20 +5,22 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"panormus/devices"
 	"panormus/stream/batch"
 )
 
-// Rules about rows without a window are judged twice, as rules of many devices are (settler): row by row as they come,
+// Rules about rows are judged twice, as rules of many devices are (settler): row by row as they come,
 // and by a second RowEngine, which gets the same rows in the order of their times when the lateness is over. What the
 // second says decides; where the first said otherwise that is told as corrections (ledger). What a row says is the
 // same whenever it comes, so of rules that know only the row in hand those alone are held that match or end
-// something; with functions of columns, and other devices, all are.
+// something; with functions of columns, and other devices, all are. Windows and sequences of what rows alone say need
+// none of it: they put rows in the order of their times themselves.
 
 // settlesRows reports whether a rule is judged twice by the engine of a kind of rows.
 func (r *Rule) settlesRows(engine string) bool {
-	return r.engine() == engine && !r.windowed() && r.Absent == 0
+	return r.engine() == engine && (!r.windowed() || r.ordered()) && r.Absent == 0
 }
 
 // rowSettler is the second engine, and the rows that it has not been given yet.
@@ -61,9 +63,12 @@ func (e *RowEngine) settleWith(now int64) {
 		st = &rowSettler{limit: max(e.cfg.MaxPast/8, 1)}
 		st.ledger = newLedger(e.emitAccount, func(r *bound, n int) { e.count.rules[r.global].corrected += uint64(n) })
 		st.lasts = st.has
-		st.engine = newRowEngine(e.cfg, e.on, within)
+		cfg := e.cfg
+		cfg.Lateness = time.Millisecond // others of the same may be to come
+		st.engine = newRowEngine(cfg, e.on, within)
 		st.engine.secondly(st)
 		if e.settler = st; e.joins != nil {
+			e.joins.engine.early = true
 			e.joins.engine.shared.hear = func(_ uint64, received int64, v verdict) { e.say(received, v) }
 		}
 	} else {
@@ -82,7 +87,7 @@ func (e *RowEngine) settleWith(now int64) {
 			}
 			slots, then := p.slots[pl], second.plan(pl.domain)
 			slots.settles = len(then.rules) > 0
-			slots.settlesAll = slots.settles && (len(then.series) > 0 || then.joins)
+			slots.settlesAll = slots.settles && (len(then.series) > 0 || then.joins || then.hasWindows)
 		}
 	}
 }
@@ -95,8 +100,9 @@ func (e *RowEngine) secondly(st *rowSettler) {
 			st.surely(v)
 		}
 	}
-	if e.late = 1; e.joins != nil {
-		e.joins.engine.shared.hear = func(_ uint64, received int64, v verdict) { e.hear(received, v) }
+	e.late, e.windows.lateness, e.windows.calendar.exact = 1, 1, true
+	if e.joins != nil {
+		e.joins.engine.secondly(func(v verdict) { e.hear(0, v) })
 	}
 }
 
@@ -105,6 +111,9 @@ func (st *rowSettler) has(k groupKey, since int64) bool {
 	e := st.engine
 	if ep := e.episodes[rowKey{k.rule, k.key}]; ep != nil {
 		return ep.State != closed && ep.Start == since
+	}
+	if w := e.keyed[rowKey{k.rule, k.key}]; w != nil {
+		return w.raised && w.start == since
 	}
 	return e.joins != nil && e.joins.engine.shared.lasts(k, since)
 }
@@ -145,7 +154,10 @@ func (e *RowEngine) keep(p *rowProgram, row *Row, at int64, concerns bool) {
 	}
 	var says []heldReading
 	if row.On == onObservations {
-		if says = e.joins.says(row); says == nil {
+		if says = e.joins.says(row, d.plan); says == nil && slots.settlesAll {
+			says = []heldReading{{metric: unknownText, value: nan, quality: row.quality()}} // that it spoke is enough
+		}
+		if says == nil {
 			return
 		}
 	} else {
@@ -167,14 +179,20 @@ func (row *Row) sent() int64 {
 	return row.Time
 }
 
-// says is what a message says of metrics that the engine within has a use for.
-func (j *rowJoins) says(row *Row) (out []heldReading) {
-	pl, every := j.wants(row.Domain)
-	if pl == nil {
-		return nil
+// quality is what is odd of a message.
+func (row *Row) quality() (all uint8) {
+	for _, q := range row.message.o.Quality[row.message.first:row.message.end] {
+		all |= q
 	}
+	return all
+}
+
+// says is what a message says of metrics that the engine within has a use for, or rules of a plan.
+func (j *rowJoins) says(row *Row, own *plan) (out []heldReading) {
+	pl, every := j.wants(row.Domain)
 	for o, i := row.message.o, row.message.first; i < row.message.end; i++ {
-		if metric := o.Metric.At(i); every || pl.metrics[metric] != nil {
+		metric := o.Metric.At(i)
+		if every || own.metrics[metric] != nil || pl != nil && pl.metrics[metric] != nil {
 			out = append(out, heldReading{strings.Clone(metric), o.Value[i], strings.Clone(o.Text.At(i)), o.Quality[i]})
 		}
 	}
@@ -199,11 +217,11 @@ func (s *rowSlots) says(k *rowKind, row *Row) (out []heldReading) {
 	return out
 }
 
-// row is the row again.
+// row is the row again, as if it had come when it was: the second engine's clocks are those of the rows.
 func (h *heldRow) row() *Row {
 	if h.on == onObservations {
 		o := &batch.Observations{}
-		at := o.Begin(h.time, h.received, h.domain, h.device)
+		at := o.Begin(h.time, h.at, h.domain, h.device)
 		for _, r := range h.says {
 			o.Append(at, r.metric, r.value, r.text, r.quality)
 		}
@@ -219,7 +237,7 @@ func (h *heldRow) row() *Row {
 	}
 	names := rowKinds[h.on].names
 	return &Row{
-		On: h.on, Device: h.device, Domain: h.domain, Time: h.time, Received: h.received, rule: h.rule, chain: h.chain,
+		On: h.on, Device: h.device, Domain: h.domain, Time: h.time, Received: h.at, rule: h.rule, chain: h.chain,
 		num:   func(i int) float64 { return says(names[i], "").value },
 		text:  func(i int) string { return says(names[i], "").text },
 		other: func(name string) (float64, string) { r := says(name, unknownText); return r.value, r.text },
@@ -229,6 +247,9 @@ func (h *heldRow) row() *Row {
 // settleTo judges surely what was before a time, after which nothing can come any more.
 func (e *RowEngine) settleTo(clock int64) {
 	st := e.settler
+	if all := e.slowest(); all.any { // there are windows and sequences, which wait for the kind that is furthest behind
+		clock = min(clock, all.at())
+	}
 	if clock = max(clock, st.clock); !st.wants(clock) {
 		st.clock, st.until = clock, max(st.until, clock-1) // as if it had: a restart may have it looked at more often
 		return
@@ -258,18 +279,21 @@ func (e *RowEngine) takeSure() {
 	if second.joins != nil {
 		second.flushJoins()
 		second.settleJoins()
+		second.joins.engine.counts.Load().giveOrdered(e.joins.engine.shared.count.rules)
 	}
 	for i := range second.out {
 		e.put(second.out[i].Event)
 	}
 	second.out = second.out[:0]
+	second.counts.Load().take(&second.count)
+	second.counts.Load().giveOrdered(e.count.rules)
 }
 
 // wants reports whether there is anything to do until a time.
 func (st *rowSettler) wants(clock int64) bool {
 	second := st.engine
 	return len(st.held) > 0 && (st.held[0].at < clock || len(st.held) > st.limit) || len(st.due) > 0 && st.due[0].at < clock ||
-		len(st.fresh) > 0 || second.next < clock || second.joins != nil && clock/settleEveryMs > st.clock/settleEveryMs
+		len(st.fresh) > 0 || second.next < clock || second.windows.calendar.due(clock) || second.joins != nil && clock/settleEveryMs > st.clock/settleEveryMs
 }
 
 // settleEveryMs is how often time passes for rules that ask other devices, of which schedules and `for` may end.
@@ -287,9 +311,12 @@ func (st *rowSettler) judgeNext() {
 		rows = append(rows, st.held.pop())
 	}
 	if e.joins != nil {
-		for _, h := range rows {
-			e.given = h
-			e.takeRow(h.row(), h.at)
+		for _, counts := range []bool{true, false} { // what cameras say is known to a device that asks at that time
+			for _, h := range rows {
+				if e.given = h; (h.on == OnCounts) == counts {
+					e.takeRow(h.row(), h.at)
+				}
+			}
 		}
 	}
 	for _, h := range rows {
@@ -305,6 +332,7 @@ func (st *rowSettler) judgeNext() {
 // passTo moves the clock of a second engine.
 func (e *RowEngine) passTo(to int64) {
 	e.advance(to, e.received)
+	e.passWindows(to)
 	if e.joins != nil {
 		e.passJoins(to)
 	}
@@ -353,7 +381,7 @@ func (e *RowEngine) resettle(now int64, reason func(r *Rule, or string) string) 
 			if a.rule.inner() {
 				why = changeReason(next)
 			}
-			if next == nil || !next.sameKeys(a.rule.Rule) || next.logic != a.rule.logic && !next.inner() {
+			if next == nil || !next.sameKeys(a.rule.Rule) || next.logic != a.rule.logic && (!next.inner() || next.windowed()) {
 				st.end(k, now, reason(a.rule.Rule, why))
 			} else {
 				a.rule = next

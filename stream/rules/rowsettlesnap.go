@@ -142,7 +142,10 @@ func (e *RowEngine) readSettled(s *rowState) error {
 	}
 	l.count, l.lasts = st.count, st.lasts
 	st.ledger, st.clock, st.order, st.held = l, clock, order, held
-	return st.engine.Restore(s.Settled.Engine)
+	if err := st.engine.Restore(s.Settled.Engine); err != nil || s.Version >= 12 || s.Series == nil {
+		return err
+	}
+	return st.engine.readSeries(&reader{b: s.Series, version: s.Version}) // those of windows are not among its own
 }
 
 // any is a rule as it is bound for one domain or another; nil where there is none.

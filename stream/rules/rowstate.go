@@ -110,7 +110,7 @@ func (e *RowEngine) Restore(b []byte) error {
 			if r.version < 8 {
 				w.judged = e.windows.clock
 			}
-			e.restoreWindow(w)
+			e.restoreWindow(w, r.version < 12)
 		})
 		if r.bad {
 			return errors.New("read the windows of rules on " + e.on + ": they end early or late")
@@ -151,11 +151,20 @@ func (e *RowEngine) restoreEpisode(ep rowEpisodeOfRule, told bool) {
 	}
 }
 
-func (e *RowEngine) restoreWindow(w *winState) {
+// restoreWindow takes a key's windows up again; once says that all rules were judged but once then: what rules that are
+// judged twice now had raised ends.
+func (e *RowEngine) restoreWindow(w *winState, once bool) {
 	k := rowKey{w.rule.ID, w.key}
 	now := e.rule(w.rule.ID, w.domain)
 	e.keys[k.Rule]++
 	e.keyed[k] = w
+	if once && w.rule.ordered() {
+		if w.raised {
+			e.windows.end(w, w.about(), e.received, changeReason(nil), &e.frame, func(w *winState, n news) { e.put(w.event(n, e.received)) })
+		}
+		e.dropWindow(w)
+		return
+	}
 	if !w.fits(now) {
 		e.endWindow(w, e.received, changeReason(now))
 		return

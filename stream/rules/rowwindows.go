@@ -15,10 +15,13 @@ func (e *RowEngine) windowClockOf(on string) *windowClock {
 
 // takeWindow gives the row in the frame, of a time (Unix ms), to its key's window or sequence.
 func (e *RowEngine) takeWindow(r *bound, row *Row, at int64) {
-	if r.window.late(at, e.clocks[row.On].at) || r.window.late(at, e.windows.clock) {
+	if c := e.clocks[row.On]; c != nil && r.window.late(at, c.at) || r.window.late(at, e.windows.clock) {
 		e.count.windowLate++
 		e.count.rules[r.global].late++
 		return
+	}
+	if e.settler != nil && r.surelyAlone() {
+		return // it is judged surely, and no more
 	}
 	f, c := &e.frame, &e.count.rules[r.global]
 	defer func() { // as shard.readFrom: what a rule says of a row is under a guard
@@ -75,7 +78,12 @@ func (e *RowEngine) takeWindow(r *bound, row *Row, at int64) {
 func (e *RowEngine) correctWindows() {
 	for i, t := range e.tardy {
 		e.lookAt(t.state)
-		e.windows.correct(t.state, t.from, &e.frame, e.count.rules, e.emitWindow)
+		if e.twiceOf(t.state.rule) {
+			e.windows.correct(t.state, t.from, &e.frame, e.count.rules, func(*winState, news) {})
+			e.sayPresent(t.state)
+		} else {
+			e.windows.correct(t.state, t.from, &e.frame, e.count.rules, e.emitWindow)
+		}
 		e.windows.next(t.state)
 		e.tardy[i] = tardy{}
 	}
@@ -84,15 +92,22 @@ func (e *RowEngine) correctWindows() {
 
 // closeWindows judges what is over by the clock of the kind that is furthest behind.
 func (e *RowEngine) closeWindows() {
-	var all allClocks
+	if all := e.slowest(); all.any {
+		e.passWindows(all.at())
+	}
+}
+
+// slowest is what the clocks of the kinds come to.
+func (e *RowEngine) slowest() (all allClocks) {
 	for _, c := range e.clocks {
 		all.add(c)
 	}
-	if !all.any {
-		return
-	}
-	clock := max(e.windows.clock, all.at())
-	if clock == e.windows.clock {
+	return all
+}
+
+// passWindows judges what is over when nothing can come any more of before a time.
+func (e *RowEngine) passWindows(clock int64) {
+	if clock <= e.windows.clock {
 		return
 	}
 	e.windows.clock = clock
@@ -109,7 +124,35 @@ func (e *RowEngine) lookAt(w *winState) {
 
 func (e *RowEngine) emitWindow(w *winState, n news) {
 	n.evidence.chain = w.rule.chain(e.chains[rowKey{w.rule.ID, w.key}])
-	e.put(w.event(n, e.received))
+	switch {
+	case !e.twiceOf(w.rule):
+		e.put(w.event(n, e.received))
+	case n.state != tellings[toldUpdated]: // how it began is told when it is sure
+		n.evidence.again = nil // what was corrected is the ledger's to say
+		e.say(e.received, w.verdict(n))
+	}
+}
+
+// twiceOf reports whether windows of a rule are judged twice.
+func (e *RowEngine) twiceOf(r *bound) bool {
+	return r.ordered() && (e.hear != nil || e.settler != nil)
+}
+
+// sayPresent says whether an episode of a key stands, by the rows that have come late too.
+func (e *RowEngine) sayPresent(w *winState) {
+	var last *telling
+	for i := range w.told {
+		if t := &w.told[i]; !t.gone && (last == nil || t.start > last.start) {
+			last = t
+		}
+	}
+	switch {
+	case last == nil:
+	case w.raised:
+		e.emitWindow(w, news{tellings[toldRaised], last.start, last.start, last.from, ""})
+	default:
+		e.emitWindow(w, news{tellings[toldCleared], last.start, last.end, last.to, last.why})
+	}
 }
 
 func (e *RowEngine) dropWindow(w *winState) {

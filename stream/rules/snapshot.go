@@ -24,8 +24,9 @@ import (
 
 // Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board, 5 no sums of panes, 6 no times since which
 // keys are held, 7 nothing of what late readings may change, 8 no
-// past of devices, 9 no rules that are judged twice, 10 no times at which those are compared; they are read as well.
-const snapshotVersion = 11
+// past of devices, 9 no rules that are judged twice, 10 no times at which those are compared, 11 no windows
+// of rows that are judged twice; they are read as well.
+const snapshotVersion = 12
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 

@@ -367,7 +367,7 @@ func (s *shard) readInto(d *device, r *bound, at int64) {
 	}
 	f.failed = false
 	if r.ordered() || r.asks() {
-		if !s.e.twice || !r.surelyAlone() { // else it is judged surely, and no more
+		if !(s.e.twice || s.e.early) || !r.surelyAlone() { // else it is judged surely, and no more
 			s.askOf(d, r)
 		}
 	} else if r.shared() {

@@ -274,6 +274,15 @@ func (s *shared) readOpenWindows(r *reader) {
 	}
 	r.windows(func(w *winState) {
 		now := s.rules[w.rule.ID]
+		if r.version < 12 && s.e.kind == onAsking && w.rule.ordered() { // judged once then: it begins anew
+			if w.raised && !s.e.second {
+				s.lookAt(w)
+				s.windows.end(w, w.about(), s.received, changeReason(now), &s.frame, func(w *winState, n news) {
+					s.out = append(s.out, made{Event: w.event(n, s.received)})
+				})
+			}
+			return
+		}
 		if !w.fits(now) {
 			s.keys[w.rule.ID]++
 			s.endWindow(w, s.received, changeReason(now))
