@@ -46,10 +46,13 @@ type heldRow struct {
 	says               []heldReading // columns, or the metrics of a message
 }
 
-// before is by time, and of one time by device, so that the order of arrival makes no difference.
+// before is by time, of one time by device, and of one device by what it says, so that the order of arrival makes no
+// difference.
 func (h *heldRow) before(o *heldRow) bool {
-	return cmp.Or(cmp.Compare(h.at, o.at), strings.Compare(h.device, o.device), strings.Compare(h.domain, o.domain), strings.Compare(h.on, o.on),
-		cmp.Compare(h.order, o.order)) < 0
+	if c := cmp.Or(cmp.Compare(h.at, o.at), strings.Compare(h.device, o.device), strings.Compare(h.domain, o.domain), strings.Compare(h.on, o.on)); c != 0 {
+		return c < 0
+	}
+	return cmp.Or(slices.CompareFunc(h.says, o.says, heldReading.compare), cmp.Compare(h.order, o.order)) < 0
 }
 
 // settleWith has the rules judged twice that are to be.

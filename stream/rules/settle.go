@@ -81,10 +81,17 @@ type heldReading struct {
 	quality uint8
 }
 
-// before is by time, and of one time by device, so that the order of arrival makes no difference.
+// before is by time, of one time by device, and of one device by what it says, so that the order of arrival makes no
+// difference.
 func (m *heldMessage) before(o *heldMessage) bool {
-	return cmp.Or(cmp.Compare(m.order, o.order), strings.Compare(m.device, o.device), strings.Compare(m.domain, o.domain),
-		cmp.Compare(m.seq, o.seq), cmp.Compare(m.n, o.n)) < 0
+	if c := cmp.Or(cmp.Compare(m.order, o.order), strings.Compare(m.device, o.device), strings.Compare(m.domain, o.domain), cmp.Compare(m.kind, o.kind)); c != 0 {
+		return c < 0
+	}
+	return cmp.Or(slices.CompareFunc(m.says, o.says, heldReading.compare), cmp.Compare(m.seq, o.seq), cmp.Compare(m.n, o.n)) < 0
+}
+
+func (h heldReading) compare(o heldReading) int {
+	return cmp.Or(strings.Compare(h.metric, o.metric), cmp.Compare(h.value, o.value), strings.Compare(h.text, o.text), cmp.Compare(h.quality, o.quality))
 }
 
 // settledRules are those of a set that are judged twice, all others out of force, at their places.
