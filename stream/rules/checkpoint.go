@@ -187,7 +187,8 @@ func (e *Engine) openEpisodes() map[string]bool {
 			}
 			for _, ep := range d.episodes.all() {
 				if ep.state == raised {
-					out[eventID(d.plan.rules[ep.rule].ID, d.id, ep.start, "episode")] = true
+					r := d.plan.rules[ep.rule]
+					out[eventID(r.ID, d.id, d.toldAs(r, ep.start), "episode")] = true
 				}
 			}
 		}

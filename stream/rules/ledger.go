@@ -153,9 +153,15 @@ const keepWithdrawnMs = 60_000
 
 // compare tells what is sure where it was told otherwise. What was said early of the time after stays as it is.
 func (l *ledger) compare(a *account) {
-	all := slices.Clone(a.sure)
-	for _, t := range a.standing() {
+	all, told := slices.Clone(a.sure), a.standing()
+	for _, t := range told {
 		i := slices.IndexFunc(all, func(n telling) bool { return (n.end == 0 || n.end > l.until) && n.overlaps(&t) })
+		if i >= 0 && all[i].end == 0 && t.start > l.until && !slices.ContainsFunc(told, func(o telling) bool { return o.start <= l.until && all[i].overlaps(&o) }) {
+			// One that was missed and may end before the one that was told begins, or be that one: its end will say. Were it
+			// taken for that one now, that one would be missed, and taken for the next, and so on.
+			all = append(slices.Delete(all, i, i+1), t)
+			continue
+		}
 		switch {
 		case i >= 0 && all[i].end == 0 && t.end > l.until:
 			all[i].end, all[i].to, all[i].why = t.end, t.to, t.why

@@ -364,6 +364,18 @@ func (s *shard) standing(d *device, r *bound, start int64) *telling {
 	return &st.told[len(st.told)-1]
 }
 
+// toldAs is the start by which an episode that began at a time is named: the one it was first told with.
+func (d *device) toldAs(r *bound, start int64) int64 {
+	if st := d.story(r); st != nil {
+		for i := range st.told {
+			if t := &st.told[i]; !t.gone && t.start == start {
+				return t.id
+			}
+		}
+	}
+	return start
+}
+
 func (s *shard) beginStory(d *device, r *bound) *story {
 	st := &story{rule: r}
 	d.own().stories = append(d.stories, st)
