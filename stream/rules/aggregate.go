@@ -112,16 +112,10 @@ func (a aggregate) merge(c, o []float64, at float64) {
 	}
 }
 
-// mergeSum is merge of sums and averages, the commonest, with what it counts on in registers.
+// mergeSum is merge of sums and averages, the commonest.
 func mergeSum(c, o *[3]float64) {
-	hi, lo := c[1], c[2]
-	if o[1] != 0 {
-		hi, lo = sumOf(hi, lo, o[1])
-	}
-	if o[2] != 0 {
-		hi, lo = sumOf(hi, lo, o[2])
-	}
-	c[0], c[1], c[2] = c[0]+o[0], hi, lo
+	c[0] += o[0]
+	c[1], c[2] = sumOfBoth(c[1], c[2], o[1], o[2])
 }
 
 // takeEnd makes c, a time, a tie and a value, the earlier or later of c and o.
@@ -150,6 +144,18 @@ func sumOf(hi, lo, v float64) (float64, float64) {
 	e := (hi - (s - b)) + (v - b) + lo
 	hi = s + e
 	if hi-hi != 0 { // it is infinite, or was
+		return hi, 0
+	}
+	return hi, e - (hi - s)
+}
+
+// sumOfBoth adds two such sums.
+func sumOfBoth(hi, lo, ohi, olo float64) (float64, float64) {
+	s := hi + ohi
+	b := s - hi
+	e := (hi - (s - b)) + (ohi - b) + (lo + olo)
+	hi = s + e
+	if hi-hi != 0 {
 		return hi, 0
 	}
 	return hi, e - (hi - s)

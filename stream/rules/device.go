@@ -153,6 +153,13 @@ func (d *device) zone() string {
 
 // window is the device's state of a rule, made where there is none.
 func (d *device) window(r *bound) *winState {
+	if i := r.window.slot; i < len(d.windows) && d.windows[i] != nil {
+		return d.windows[i]
+	}
+	return d.newWindow(r)
+}
+
+func (d *device) newWindow(r *bound) *winState {
 	if d.windows == nil {
 		if d.plan.windows == 1 { // as of many devices, for which it is to be near
 			near := &struct {

@@ -29,6 +29,38 @@ func (s *winState) first(i int) *float64 {
 	return (*float64)(unsafe.Add(unsafe.Pointer(s.mem), uintptr(s.place(i))*unsafe.Sizeof(*s.mem)))
 }
 
+// A ring is where a key's panes lie, for who looks at several of them and changes none of that meanwhile.
+type ring struct {
+	mem        unsafe.Pointer
+	step       uintptr // bytes a pane
+	head, size uint32
+}
+
+func (s *winState) ring() ring {
+	return ring{unsafe.Pointer(s.mem), uintptr(s.stride) * unsafe.Sizeof(*s.mem), s.head, s.size}
+}
+
+// pane is where pane i begins.
+func (r *ring) pane(i int) unsafe.Pointer {
+	at := uint32(i) + r.head
+	if at >= r.size {
+		at -= r.size
+	}
+	return unsafe.Add(r.mem, uintptr(1+at)*r.step)
+}
+
+func (r *ring) number(i int) int64 { return *(*int64)(r.pane(i)) }
+
+// sum is pane i of a plan of sums.
+func (r *ring) sum(i int) *sumPane { return (*sumPane)(r.pane(i)) }
+
+// sumPane is a pane of windows of which a sum or an average is all that there is.
+type sumPane struct {
+	number int64
+	n      float64 // readings
+	hi, lo float64 // see addTo
+}
+
 // number is that of pane i; of sessions and sequences when it began.
 func (s *winState) number(i int) int64 { return int64(math.Float64bits(*s.first(i))) }
 
@@ -93,6 +125,26 @@ func (s *winState) open(i int, n int64) {
 	if w.samples > 0 {
 		s.own().values = slices.Insert(s.values, i*w.samples, make([][]kept, w.samples)...)
 	}
+}
+
+// newestPane is the pane of a number, which is the newest as a rule, of windows of plain aggregates. One that is
+// empty is new, and its cells are anything.
+func (s *winState) newestPane(n int64) (pane *float64, empty bool) {
+	if i := int(s.n); i > 0 {
+		pane = s.first(i - 1)
+		last := int64(math.Float64bits(*pane))
+		if last == n {
+			return pane, false
+		}
+		if last < n && s.n < s.size {
+			s.n++
+			s.setNumber(i, n)
+			return s.first(i), true
+		}
+	}
+	before := s.n
+	i := s.paneOf(n)
+	return s.first(i), s.n > before
 }
 
 // drop takes panes [from, to) out.
@@ -193,4 +245,47 @@ func (s *winState) running(first, last, fixed int, c []float64) {
 	for i := first; i < last; i++ {
 		w.merge(c, nil, s.cells(i), nil)
 	}
+}
+
+// runningSum is running of a plan of sums, in registers.
+func (s *winState) runningSum(first, last, fixed int) (c sumPane) {
+	front, merged := s.merged()
+	panes := s.ring()
+	if front == 0 && fixed > 0 {
+		c = *panes.sum(fixed - 1)
+		for i := fixed - 2; i >= 0; i-- {
+			c.take(panes.sum(i))
+			p := panes.sum(i)
+			p.n, p.hi, p.lo = c.n, c.hi, c.lo
+		}
+		front, merged, c = fixed, fixed, sumPane{}
+	}
+	back := (*sumPane)(panes.mem)
+	if merged < fixed {
+		if merged == front {
+			back.n, back.hi, back.lo = 0, 0, 0
+		}
+		for ; merged < fixed; merged++ {
+			back.take(panes.sum(merged))
+		}
+	}
+	s.setMerged(front, merged)
+	if first < front {
+		c = *panes.sum(first)
+	}
+	if first <= front {
+		if first = merged; merged > front {
+			c.take(back)
+		}
+	}
+	for i := first; i < last; i++ {
+		c.take(panes.sum(i))
+	}
+	return c
+}
+
+// take merges another into p.
+func (p *sumPane) take(o *sumPane) {
+	p.n += o.n
+	p.hi, p.lo = sumOfBoth(p.hi, p.lo, o.hi, o.lo)
 }

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"math"
 	"syscall"
 	"testing"
 
@@ -60,7 +61,7 @@ func BenchmarkFilter(b *testing.B) {
 				rows += o.Len()
 			}
 			b.ReportAllocs()
-			used := int64(0)
+			used, least := int64(0), int64(math.MaxInt64)
 			for b.Loop() {
 				for _, o := range all {
 					for i := range o.Time {
@@ -72,7 +73,8 @@ func BenchmarkFilter(b *testing.B) {
 				for i, o := range all {
 					e.Apply(partitions[i], 1, o)
 				}
-				used += processorNs() - began
+				one := processorNs() - began
+				used, least = used+one, min(least, one)
 			}
 			b.StopTimer()
 			if events := e.Settle(); len(events) != 0 {
@@ -82,6 +84,7 @@ func BenchmarkFilter(b *testing.B) {
 				b.Fatalf("%+v, want an evaluation a message", s)
 			}
 			b.ReportMetric(float64(used)/float64(b.N)/float64(rows), "cpu-ns/reading")
+			b.ReportMetric(float64(least)/float64(rows), "least-ns/reading")
 		})
 	}
 }

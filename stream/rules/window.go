@@ -360,6 +360,18 @@ func (s *winState) forget(clock int64) {
 	s.final(clock)
 }
 
+// sumOf is the let of a plan of sums for a window of all that is in c, as boundLet.result.
+func (w *windowPlan) sumOf(c sumPane) float64 {
+	v := c.hi
+	if w.lets[0].agg == aggAvg {
+		v /= c.n
+	}
+	if v-v != 0 { // of no readings, or infinite
+		return nan
+	}
+	return v
+}
+
 // A calendar says which keys are to be looked at when. A key is in it for the time it is armed with;
 // older entries are passed over.
 type calendar struct {

@@ -3,6 +3,7 @@ package rules
 import (
 	"math"
 	"slices"
+	"unsafe"
 )
 
 // The quick way of windows, as of quick.go: a reading that goes into a pane as it is, and a window after which
@@ -62,10 +63,23 @@ func (s *shard) fill(d *device, rules []*bound, at int64, v float64) {
 			tie = float64(d.hashed() >> 11)
 		}
 		k := d.window(r)
-		c := k.cells(k.paneOf(n))
-		for i := range w.lets {
-			l := &w.lets[i]
-			l.agg.add(c[l.at:l.at+cells[l.agg]], v, at, tie)
+		if c, empty := k.newestPane(n); w.sums {
+			p := (*sumPane)(unsafe.Pointer(c))
+			if empty {
+				p.n, p.hi, p.lo = 1, v+0, 0
+			} else {
+				p.n++
+				p.hi, p.lo = sumOf(p.hi, p.lo, v)
+			}
+		} else {
+			c := unsafe.Slice(c, w.width+1)[1:]
+			if empty {
+				w.start(c)
+			}
+			for i := range w.lets {
+				l := &w.lets[i]
+				l.agg.add(c[l.at:l.at+cells[l.agg]], v, at, tie)
+			}
 		}
 		if s.windows.judged(k, due) {
 			s.tardy = append(s.tardy, tardy{k, due})
@@ -87,9 +101,10 @@ func (w *windows) quickLook(s *winState, at int64, f *frame, counts []ruleCounts
 		return false
 	}
 	n, still, due, next := int(s.n), min(w.clock, at), int64(math.MaxInt64), int64(0)
+	panes := s.ring()
 	first, gone := 0, 0 // of the first panes so many are in no window from now on, in none that may be judged again
 	for ; first < n; first++ {
-		leaves := (s.number(first) + 1 + p.panes) * p.every
+		leaves := (panes.number(first) + 1 + p.panes) * p.every
 		if leaves > s.judged {
 			due = min(due, leaves)
 		}
@@ -103,7 +118,7 @@ func (w *windows) quickLook(s *winState, at int64, f *frame, counts []ruleCounts
 	}
 	last, fixed := n, n // of the first panes so many are over, and can change no more
 	for i := n - 1; i >= 0; i-- {
-		ends := (s.number(i) + 1) * p.every
+		ends := (panes.number(i) + 1) * p.every
 		if ends > s.judged {
 			due = min(due, ends)
 		}
@@ -120,10 +135,14 @@ func (w *windows) quickLook(s *winState, at int64, f *frame, counts []ruleCounts
 		return false
 	}
 	w.lets = slices.Grow(w.lets[:0], len(p.lets))[:len(p.lets)]
-	w.cells = slices.Grow(w.cells[:0], p.width)[:p.width]
-	s.running(first, last, fixed, w.cells)
-	for i := range p.lets {
-		w.lets[i] = p.lets[i].result(w.cells, nil)
+	if p.sums {
+		w.lets[0] = p.sumOf(s.runningSum(first, last, fixed))
+	} else {
+		w.cells = slices.Grow(w.cells[:0], p.width)[:p.width]
+		s.running(first, last, fixed, w.cells)
+		for i := range p.lets {
+			w.lets[i] = p.lets[i].result(w.cells, nil)
+		}
 	}
 	if f.nums = w.lets; r.test.eval(f) != no {
 		return false
