@@ -47,8 +47,9 @@ func (e *episodes) add(ep episode) *episode {
 
 // more is what a device has of texts, windows and series. Whoever sets any of it calls device.own before.
 type more struct {
+	windows []*winState  // by slot of the rule; nil where the plan has none, or no reading came
+	one     [1]*winState // windows where there is one, as of many devices: so it is near
 	texts   []string
-	windows []*winState // by slot of the rule; nil where the plan has none, or no reading came
 	series  []seriesState
 	hash    uint64 // of the id; 0: not asked yet
 	tuned   uint64 // which overrides the registry has for it, 0 for none
@@ -161,15 +162,10 @@ func (d *device) window(r *bound) *winState {
 
 func (d *device) newWindow(r *bound) *winState {
 	if d.windows == nil {
-		if d.plan.windows == 1 { // as of many devices, for which it is to be near
-			near := &struct {
-				all   [1]*winState
-				first winState
-			}{first: winState{rule: r, dev: d, winMore: noWinMore}}
-			near.all[0] = &near.first
-			d.own().windows = near.all[:]
+		if m := d.own(); d.plan.windows == 1 {
+			m.windows = m.one[:]
 		} else {
-			d.own().windows = make([]*winState, d.plan.windows)
+			m.windows = make([]*winState, d.plan.windows)
 		}
 	}
 	w := d.windows[r.window.slot]

@@ -161,7 +161,7 @@ func (w *windows) quickLook(s *winState, at int64, f *frame, counts []ruleCounts
 }
 
 // nearAhead is of how many keys near reads what is needed to judge them.
-const nearAhead = 32
+const nearAhead = 64
 
 // near reads a little of each key and of its panes, of all before any is judged, so that the processor waits for
 // many places of memory at once.
@@ -173,7 +173,8 @@ func (w *windows) near(all []*winState) {
 	w.some = float64(some)
 	for _, s := range all {
 		if s.n > 0 {
-			w.some += *s.mem + float64(s.number(0)) + float64(s.number(int(s.n)-1))
+			n := int(s.n)
+			w.some += *s.mem + float64(s.number(0)+s.number(min(1, n-1))+s.number(max(n-2, 0))+s.number(n-1))
 		}
 	}
 }
