@@ -164,7 +164,7 @@ func (n *node) openSpine(ctx context.Context, base *stage) error {
 		Replicas: n.cfg.Stream.Replicas, Consumers: []string{storage.Consumer, rules.Consumer, tracks.Consumer, alarms.Consumer}, Log: n.log, Metrics: n.reg,
 	}
 	if n.cfg.NATS != "embedded" {
-		cfg.URL = n.cfg.NATS
+		cfg.URL, cfg.Wait = n.cfg.NATS, true
 	}
 	var err error
 	if n.stream, err = streamlog.Open(ctx, cfg); err != nil {

@@ -91,23 +91,79 @@ func TestSmallValue(t *testing.T) {
 	}
 }
 
+// serve starts a server, which ends with the test.
+func serve(t *testing.T, dir string, port int, payload int32) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir, MaxPayload: payload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(time.Minute) {
+		t.Fatal("the server does not start")
+	}
+	return s
+}
+
+// TestOpenWaits: a process that starts before the log's server waits for it where it is told to, until it is to end.
+func TestOpenWaits(t *testing.T) {
+	at, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = at.Close()
+	said := &saidLines{lines: make(chan string, 100)}
+	cfg := Config{URL: "nats://" + at.Addr().String(), MaxBytes: 64 << 20, Log: slog.New(slog.NewTextHandler(said, nil))}
+	if _, err := Open(t.Context(), cfg); err == nil {
+		t.Error("opened with nobody there")
+	}
+	cfg.Wait = true
+	ctx, stop := context.WithCancel(t.Context())
+	opened := make(chan error, 1)
+	open := func(ctx context.Context) {
+		l, err := Open(ctx, cfg)
+		if err == nil {
+			err = l.Close()
+		}
+		opened <- err
+	}
+	waits := func() {
+		t.Helper()
+		for deadline := time.After(time.Minute); ; {
+			select {
+			case line := <-said.lines:
+				if strings.Contains(line, "this process waits for it") {
+					return
+				}
+			case <-deadline:
+				t.Fatal("that it waits is not told in a minute")
+			}
+		}
+	}
+	go open(ctx)
+	waits()
+	stop()
+	if err := <-opened; err != context.Canceled {
+		t.Errorf("to end while it waits: %v", err)
+	}
+	go open(t.Context())
+	waits()
+	serve(t, t.TempDir(), at.Addr().(*net.TCPAddr).Port, 8<<20)
+	select {
+	case err := <-opened:
+		if err != nil {
+			t.Errorf("with the server there: %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("not open a minute after the server is there")
+	}
+}
+
 // TestServerThatComesBackSmaller: what a server takes is asked for anew when it is there again.
 func TestServerThatComesBackSmaller(t *testing.T) {
 	dir := t.TempDir()
-	serve := func(port int, payload int32) *server.Server {
-		t.Helper()
-		s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir, MaxPayload: payload})
-		if err != nil {
-			t.Fatal(err)
-		}
-		go s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		if !s.ReadyForConnections(time.Minute) {
-			t.Fatal("the server does not start")
-		}
-		return s
-	}
-	first := serve(server.RANDOM_PORT, 8<<20)
+	first := serve(t, dir, server.RANDOM_PORT, 8<<20)
 	said := &saidLines{lines: make(chan string, 100)}
 	l, err := connectTo(Config{URL: first.ClientURL(), Log: slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
@@ -120,7 +176,7 @@ func TestServerThatComesBackSmaller(t *testing.T) {
 	port := first.Addr().(*net.TCPAddr).Port
 	first.Shutdown()
 	first.WaitForShutdown()
-	serve(port, 256<<10)
+	serve(t, dir, port, 256<<10)
 	for deadline := time.After(time.Minute); ; {
 		select {
 		case line := <-said.lines:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -41,6 +42,8 @@ type Config struct {
 	MinFree int64
 	// Replicas of each stream, on a NATS cluster; default 1.
 	Replicas int
+	// Wait has Open wait for a server at URL that is away, and say so; without it Open fails then.
+	Wait bool
 	// Consumers are those without whose position nothing is purged, on any stream they read.
 	Consumers []string
 
@@ -131,23 +134,69 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 			l.Close()
 		}
 	}()
+	if err == nil {
+		err = l.openStreams(ctx)
+	}
+	for said := false; err != nil && cfg.Wait && l.server == nil && isAway(err); said = true {
+		if !said {
+			l.cfg.Log.Warn("the log's server is away; this process waits for it", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lookAgain):
+		}
+		if err = nil; l.conn == nil {
+			err = l.dial()
+		}
+		if err == nil {
+			err = l.openStreams(ctx)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
+	return l, nil
+}
+
+// lookAgain is how often it is tried whether a server is there.
+const lookAgain = 500 * time.Millisecond
+
+// errAway is what the client calls a full buffer.
+var errAway = errors.New("the log's server is away")
+
+// isAway reports whether err is of a server that does not answer, or not yet.
+func isAway(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	for _, e := range []error{nats.ErrNoServers, nats.ErrReconnectBufExceeded, nats.ErrNoResponders, jetstream.ErrJetStreamNotEnabled, context.DeadlineExceeded, nats.ErrTimeout} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Away reports whether the log's server is away now.
+func (l *Log) Away() bool { return !l.conn.IsConnected() }
+
+// openStreams makes the streams that are missing, and asks which log this is.
+func (l *Log) openStreams(ctx context.Context) (err error) {
 	for _, spec := range streamSpecs {
 		if err := l.openStream(ctx, spec); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if l.pos, err = l.KV(ctx, "positions"); err != nil {
-		return nil, err
+		return err
 	}
 	info, err := l.streams[batch.KindObservations].Info(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("ask the log for its epoch: %w", err)
+		return fmt.Errorf("ask the log for its epoch: %w", err)
 	}
 	l.epoch = fmt.Sprintf("%x", info.Created.UnixMilli())
-	return l, nil
+	return nil
 }
 
 // connectTo starts the server, or only connects to it. What it returns is to be closed also where it
@@ -168,14 +217,27 @@ func connectTo(cfg Config) (l *Log, err error) {
 			return l, err
 		}
 	}
-	if l.conn, err = l.connect("panormus log", nats.ReconnectHandler(l.sizeUp)); err != nil {
-		return l, err
+	return l, l.dial()
+}
+
+// dial connects to the server.
+func (l *Log) dial() (err error) {
+	l.conn, err = l.connect("panormus log", nats.ReconnectHandler(func(c *nats.Conn) {
+		l.cfg.Log.Info("the log's server answers again")
+		l.sizeUp(c)
+	}), nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+		if err != nil { // else we went
+			l.cfg.Log.Warn("the log's server is away; what needs it waits", "error", err)
+		}
+	}))
+	if err != nil {
+		return err
 	}
 	if l.js, err = jetstream.New(l.conn); err != nil {
-		return l, fmt.Errorf("open the log: %w", err)
+		return fmt.Errorf("open the log: %w", err)
 	}
 	l.sizeUp(l.conn)
-	return l, nil
+	return nil
 }
 
 // sizeUp tells of a server, the first one or one that came back, that takes less than we would.
@@ -345,6 +407,9 @@ func (l *Log) publishOnce(ctx context.Context, msg *nats.Msg, opts []jetstream.P
 	ack, err := l.js.PublishMsg(ctx, msg, opts...)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, errors.New("no answer from the log in 5 s")
+	}
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
+		return nil, errAway
 	}
 	return ack, err
 }

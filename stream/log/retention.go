@@ -33,7 +33,7 @@ func (l *Log) Run(ctx context.Context) error {
 			l.guard.disk(l.cfg.Log, l.checkDisk(l.cfg.Dir, l.cfg.MinFree))
 		}
 		for _, spec := range streamSpecs {
-			if err := l.thin(ctx, spec, n%60 == 0); err != nil && ctx.Err() == nil {
+			if err := l.thin(ctx, spec, n%60 == 0); err != nil && ctx.Err() == nil && !l.Away() {
 				l.cfg.Log.Warn("thinning the log", "kind", spec.kind, "error", err)
 			}
 		}

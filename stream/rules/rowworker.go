@@ -274,7 +274,7 @@ func (r *rowRun) tick(ctx context.Context) error {
 		now := time.Now().UnixMilli()
 		last, err := r.cfg.Log.LastSeq(ctx, in.kind)
 		if err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !r.cfg.Log.Away() {
 				r.cfg.Logger.Warn("asking for the end of the log", "error", err)
 			}
 			return nil

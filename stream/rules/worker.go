@@ -348,7 +348,7 @@ func (r *run) changeRules(now int64) {
 func (r *run) tick(ctx context.Context, idle bool) error {
 	end, err := r.cfg.Log.LastSeq(ctx, batch.KindObservations)
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !r.cfg.Log.Away() {
 			r.cfg.Logger.Warn("asking for the end of the log", "error", err)
 		}
 		return nil

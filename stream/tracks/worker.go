@@ -354,7 +354,7 @@ func (r *run) put(ctx context.Context, kind batch.Kind, p int, data []byte) erro
 func (r *run) tick(ctx context.Context, idle bool) error {
 	end, err := r.cfg.Log.LastSeq(ctx, batch.KindDetections)
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !r.cfg.Log.Away() {
 			r.cfg.Logger.Warn("asking for the end of the log", "error", err)
 		}
 	} else {
