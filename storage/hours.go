@@ -4,21 +4,23 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// An HoursQuery says which hours of the rollup: From <= Time < To, of a domain and of metrics; "" is all
-// domains.
+// An HoursQuery says which hours: From <= Time < To, of a domain and of metrics; "" is all domains.
 type HoursQuery struct {
+	// On is what the hours are of: "" for the readings of devices, counts, tracks or uplinks for rows, whose numbers
+	// are the metrics, and which are of no domain.
+	On       string
 	From, To time.Time
 	Domain   string
 	Metrics  []string
+	Of       []string // of rows: the columns that tell those of one device apart
 }
 
-// An Hour is what readings of one metric of a device came to in an hour.
+// An Hour is what readings of one metric of a device, or rows of a thing of one, came to in an hour.
 type Hour struct {
 	Device, Domain, Metric string
+	Of                     []string  // what the query's Of are
 	Time                   time.Time // its beginning
 	Count                  uint64
 	Avg, Min, Max          float64
@@ -30,18 +32,21 @@ const (
 	hoursTimeout = 10 * time.Minute
 )
 
-// Hours calls each for the hours that q asks for, by device and metric and then in order of time, a page
-// of them after the other. An error of each ends it.
+// Hours calls each for the hours that q asks for, those of one thing in order of time; those of readings by device
+// and metric, a page of them after the other. An error of each ends it.
 func (db *DB) Hours(ctx context.Context, q HoursQuery, each func(Hour) error) error {
 	return db.hours(ctx, q, hoursPage, each)
 }
 
 func (db *DB) hours(ctx context.Context, q HoursQuery, page int, each func(Hour) error) error {
-	ctx, cancel := context.WithTimeout(ctx, hoursTimeout)
+	ctx, cancel := hoursContext(ctx)
 	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"max_execution_time": int(hoursTimeout / time.Second), "max_memory_usage": pastMemory, "optimize_aggregation_in_order": 1,
-	}))
+	if q.On != "" {
+		if err := db.hoursOfRows(ctx, q, each); err != nil {
+			return fmt.Errorf("read hours of the past: %w", err)
+		}
+		return nil
+	}
 	var last *Hour
 	for {
 		var w where

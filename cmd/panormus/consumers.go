@@ -111,7 +111,7 @@ func (n *node) startRules() error {
 	}
 	for _, on := range []string{rules.OnDetections, rules.OnTracks, rules.OnCounts, rules.OnUplinks, rules.OnEvents, rules.OnJoined} {
 		w := rules.NewRowWorker(rules.RowWorkerConfig{
-			Log: n.stream, Rules: n.parts.store, On: on, Engine: rules.Config{Registry: n.registry}, Logger: n.log, Metrics: n.reg,
+			Log: n.stream, Rules: n.parts.store, On: on, Engine: rules.Config{Registry: n.registry}, Hours: n.hours(), Logger: n.log, Metrics: n.reg,
 		})
 		n.parts.rows = append(n.parts.rows, w)
 		n.reads.again("rules on "+on, w.Run)

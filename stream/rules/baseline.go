@@ -69,19 +69,23 @@ func (b *baseline) takeBack(to baselineHour) {
 	b.mean[to.bucket], b.variance[to.bucket], b.hours[to.bucket] = to.mean, to.variance, to.hours
 }
 
-// An Hour is what readings of a metric came to in one hour, as the database keeps it.
+// An Hour is what readings of a metric, or numbers of a thing's rows, came to in one hour, as the database keeps them.
 type Hour struct {
 	Device, Domain, Metric string
+	Of                     []string  // of rows: what tells the thing apart from others of the device
 	Time                   time.Time // its beginning
 	Count                  uint64
 	Avg, Min, Max          float64
 }
 
-// HoursQuery asks for hours, From <= Time < To, of a domain and of metrics; "" is all domains.
+// HoursQuery asks for hours, From <= Time < To, of a domain and of metrics; "" is all domains. Of rows it says what
+// kind they are (On, "" for readings), and by which columns those of a device are told apart (Of).
 type HoursQuery struct {
+	On       string
 	From, To time.Time
 	Domain   string
 	Metrics  []string
+	Of       []string
 }
 
 const hourMs = 3600_000
@@ -106,6 +110,11 @@ func (b *baseline) take(at int64, v float64, loc *time.Location) {
 	b.n++
 	b.sum += v
 	b.low, b.top = min(b.low, v), max(b.top, v)
+}
+
+// knows makes what is known that of another, but for the hour in hand.
+func (b *baseline) knows(of *baseline) {
+	b.mean, b.variance, b.hours = of.mean, of.variance, of.hours
 }
 
 func (b *baseline) endHour() {
@@ -236,9 +245,10 @@ func (e *Engine) unlearned(partitions []int) []learned {
 
 // A lesson is what the past teaches, by device.
 type lesson struct {
+	on     string // what it is of: "" or onAsking for readings, of those who ask
 	of     learned
 	loc    *time.Location
-	byKey  map[[2]string]*taught // device and domain
+	byKey  map[[2]string]*taught // device and domain; of rows device and what tells the thing apart
 	order  [][2]string
 	forget time.Duration
 	most   int // devices
@@ -251,19 +261,31 @@ type taught struct {
 }
 
 // newLesson is an empty one of a metric.
-func (e *Engine) newLesson(of learned) *lesson {
-	return &lesson{of: of, loc: e.cfg.Location, byKey: map[[2]string]*taught{}, most: e.cfg.MaxBaselines, forget: e.cfg.Forget}
+func (e *Engine) newLesson(of learned) *lesson { return newLesson(&e.cfg, "", of) }
+
+func newLesson(cfg *Config, on string, of learned) *lesson {
+	return &lesson{on: on, of: of, loc: cfg.Location, byKey: map[[2]string]*taught{}, most: cfg.MaxBaselines, forget: cfg.Forget}
 }
+
+// kind is that of the rows it is of; nil for readings.
+func (l *lesson) kind() *rowKind { return rowKinds[l.on] }
 
 // query is for the hours that the lesson is of, up to a time.
 func (l *lesson) query(to time.Time) HoursQuery {
 	to = to.UTC().Truncate(time.Hour)
-	return HoursQuery{From: to.Add(-baselineHistory), To: to, Domain: l.of.domain, Metrics: []string{l.of.metric}}
+	q := HoursQuery{From: to.Add(-baselineHistory), To: to, Domain: l.of.domain, Metrics: []string{l.of.metric}}
+	if k := l.kind(); k != nil {
+		q.On, q.Of = k.on, k.tells()
+	}
+	return q
 }
 
-// take learns an hour; those of one device come in order.
+// take learns an hour; those of one thing come in order.
 func (l *lesson) take(h Hour) error {
 	k := [2]string{h.Device, h.Domain}
+	if l.kind() != nil {
+		k[1] = thingOf(h.Of)
+	}
 	t := l.byKey[k]
 	if t == nil {
 		if len(l.order) >= l.most {
@@ -320,8 +342,7 @@ func (s *shard) teach(l *lesson, k [2]string, to time.Time) {
 		d.own().series = emptySeries(pl)
 	}
 	if state := &d.series[i]; state.base != nil || s.newBaseline(state) {
-		b := state.base
-		b.mean, b.variance, b.hours = t.mean, t.variance, t.hours
+		state.base.knows(&t.baseline)
 		s.blank(d)                      // what came before was not judged by it
 		state.value, state.a = nan, nan // until the next reading
 	}

@@ -183,7 +183,8 @@
 // of a column and a time is of the rows of one thing: a camera's track (detections), class (tracks) or zone
 // and class (counts), a device at a gateway, the key of an event's rule; after ten minutes and twice the
 // longest time without a row of it, it begins anew. baseline() and baseline_z() are of the same things, but not
-// of detections; they are learned of the rows that come. in_zone() and distance_m() are of where the row says the
+// of detections; those of counts, tracks and uplinks begin with the six weeks of the database, those of events are learned
+// of the rows that come. in_zone() and distance_m() are of where the row says the
 // object is (position_lat and position_lon), else of the registry's place; enter() and leave() are of a track
 // of detections that says where it is. In sequences over several kinds functions of messages are of a device.
 //

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	"panormus/stream/batch"
 )
@@ -16,10 +17,8 @@ func (r *backtest) rows(ctx context.Context, rule *Rule) (*RowEngine, int64, err
 		return nil, 0, &BacktestError{"a rule about rows, of which nothing is kept here"}
 	}
 	e := NewRowEngine(r.Config, rule.engine(), NewSet(rule))
-	if e.joins != nil {
-		if err := r.learn(ctx, e.joins.engine, r.past().From); err != nil {
-			return nil, 0, err
-		}
+	if err := r.learnRows(ctx, e, r.past().From); err != nil {
+		return nil, 0, err
 	}
 	n, tick := 0, int64(0)
 	apply := func(row *Row) {
@@ -46,6 +45,21 @@ func (r *backtest) rows(ctx context.Context, rule *Rule) (*RowEngine, int64, err
 	e.Tick(r.To.UnixMilli() + late + inTransitMs)
 	r.note(e.Settle())
 	return e, leftOut, nil
+}
+
+// learnRows is learn of rules about rows.
+func (r *backtest) learnRows(ctx context.Context, e *RowEngine, to time.Time) error {
+	if r.Hours == nil {
+		return nil
+	}
+	for _, of := range e.unlearned() {
+		l := newLesson(&e.cfg, of.On, of.learned())
+		if err := r.Hours(ctx, l.query(to), l.take); err != nil {
+			return err
+		}
+		e.teach(l, to)
+	}
+	return nil
 }
 
 // errEnough ends a read whose rows are not wanted any more.

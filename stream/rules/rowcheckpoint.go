@@ -150,7 +150,7 @@ func (r *rowRun) keep(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.events == r.repeats && !slices.ContainsFunc(r.inputs, func(in *rowInput) bool { return in.seq != in.kept }) {
+	if !r.taught && r.events == r.repeats && !slices.ContainsFunc(r.inputs, func(in *rowInput) bool { return in.seq != in.kept }) {
 		return nil
 	}
 	state, err := r.engine.Snapshot()
@@ -183,6 +183,6 @@ func (r *rowRun) keep(ctx context.Context) error {
 	for _, in := range r.inputs {
 		in.kept = c.Seqs[in.on]
 	}
-	r.repeats = c.Events
+	r.repeats, r.taught = c.Events, false
 	return nil
 }

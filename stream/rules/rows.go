@@ -40,11 +40,12 @@ type RowEngine struct {
 	tardy    []tardy
 	chains   map[rowKey][]string // of those on events
 	series   rowSeries
-	joins    *rowJoins   // of OnJoined
-	twice    bool        // see settler
-	settler  *rowSettler // nil where no rule is judged twice
-	second   bool        // it is the engine of a settler: rows come in the order of their times,
-	given    *heldRow    // this one now
+	learned  map[rowLearned]bool // baselines whose past was taught
+	joins    *rowJoins           // of OnJoined
+	twice    bool                // see settler
+	settler  *rowSettler         // nil where no rule is judged twice
+	second   bool                // it is the engine of a settler: rows come in the order of their times,
+	given    *heldRow            // this one now
 	hear     func(received int64, v verdict)
 	telling  int64            // receipt of what is told next is of
 	ticked   map[string]int64 // processing time of the last tick, by kind

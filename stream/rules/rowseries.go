@@ -33,12 +33,43 @@ func (p *rowProgram) thing(d *device, row *Row) (k seriesKey, known bool) {
 	if p.kind == nil {
 		return k, true
 	}
+	var of []string
 	for _, column := range p.kind.of {
 		text := row.text(column)
 		known = known || text != ""
-		k.of += text + "\x00"
+		of = append(of, text)
 	}
+	k.of = thingOf(of)
 	return k, known
+}
+
+// thingOf is what the columns say by which things are told apart.
+func thingOf(columns []string) (of string) {
+	for _, text := range columns {
+		of += text + "\x00"
+	}
+	return of
+}
+
+// thing is what a device's rows are of; nil where there is none and no room for one.
+func (e *RowEngine) thing(k seriesKey, d *device) *device {
+	s := &e.series
+	t := s.things[k]
+	if t != nil && t.plan == d.plan {
+		return t
+	}
+	if len(s.things) >= e.cfg.MaxDevices && t == nil {
+		e.count.evicted++ // it is not known; the functions say nothing of it
+		return nil
+	}
+	if s.things == nil {
+		s.things = map[seriesKey]*device{}
+	}
+	s.drop(t)
+	t = newRowDevice(d.id, d.domain, d.plan)
+	t.series = emptySeries(d.plan)
+	s.things[k] = t
+	return t
 }
 
 // takeSeries adds the row in the device's slots, of a time (Unix ms), to its functions, and makes those
@@ -47,21 +78,14 @@ func (e *RowEngine) takeSeries(p *rowProgram, d *device, row *Row, at int64) {
 	d.series = nil // of the last row
 	k, known := p.thing(d, row)
 	s := &e.series
-	t := s.things[k]
-	if t == nil || t.plan != d.plan {
+	if s.things[k] == nil {
 		e.sweepSeries(at)
-		if len(s.things) >= e.cfg.MaxDevices && t == nil {
-			e.count.evicted++ // it is not known; the functions say nothing of it
-			return
-		}
-		if s.things == nil {
-			s.things = map[seriesKey]*device{}
-		}
-		s.drop(t)
-		t = newRowDevice(d.id, d.domain, d.plan)
-		t.series = emptySeries(d.plan)
-		s.things[k] = t
-	} else if p.kind != nil && at > t.time+d.plan.forgetSeries() {
+	}
+	t := e.thing(k, d)
+	if t == nil {
+		return
+	}
+	if p.kind != nil && at > t.time+d.plan.forgetSeries() {
 		t.forgetSeries()
 	}
 	t.time = max(t.time, at)

@@ -54,7 +54,9 @@ type rowKind struct {
 	of      []int         // the columns that, beside the device, say which rows are of one thing over time
 	// fleeting says that such a thing moves and is soon gone: an object before a camera.
 	fleeting bool
-	each     func(data []byte, do func(*Row)) error
+	// hourly says that the database sums its numbers up by the hour: what baselines learn of the past.
+	hourly bool
+	each   func(data []byte, do func(*Row)) error
 }
 
 // kindOfRows makes a kind of its columns; of are those that tell things apart, beside the device.
@@ -211,9 +213,9 @@ const (
 // events come later than what they are of, and one that comes of others later still.
 var rowKinds = map[string]*rowKind{
 	OnDetections: kindOfRows(rowKind{on: OnDetections, kind: batch.KindDetections, domain: "safety", hold: time.Minute, fleeting: true, each: eachDetection}, detectionColumns, "track"),
-	OnTracks:     kindOfRows(rowKind{on: OnTracks, kind: batch.KindTracks, domain: "safety", hold: time.Minute, each: eachTrack}, trackColumns, "class"),
-	OnCounts:     kindOfRows(rowKind{on: OnCounts, kind: batch.KindCounts, domain: "safety", hold: 150 * time.Second, each: eachCount}, countColumns, "zone", "class"),
-	OnUplinks:    kindOfRows(rowKind{on: OnUplinks, kind: batch.KindUplinks, hold: time.Minute, each: eachUplink}, uplinkColumns, "gateway"),
+	OnTracks:     kindOfRows(rowKind{on: OnTracks, kind: batch.KindTracks, domain: "safety", hold: time.Minute, hourly: true, each: eachTrack}, trackColumns, "class"),
+	OnCounts:     kindOfRows(rowKind{on: OnCounts, kind: batch.KindCounts, domain: "safety", hold: 150 * time.Second, hourly: true, each: eachCount}, countColumns, "zone", "class"),
+	OnUplinks:    kindOfRows(rowKind{on: OnUplinks, kind: batch.KindUplinks, hold: time.Minute, hourly: true, each: eachUplink}, uplinkColumns, "gateway"),
 	OnEvents:     kindOfRows(rowKind{on: OnEvents, kind: batch.KindEvents, hold: time.Minute, late: 90 * time.Second, each: eachEvent}, eventColumns, "rule", "key"),
 }
 

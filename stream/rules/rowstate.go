@@ -19,6 +19,7 @@ type rowState struct {
 	Windows  []byte              `json:"windows,omitempty"`
 	Chains   []rowChain          `json:"chains,omitempty"`
 	Series   []byte              `json:"series,omitempty"`
+	Learned  []rowLearned        `json:"learned,omitempty"`
 	Joins    *joinsState         `json:"joins,omitempty"`
 	Settled  *settledRowState    `json:"settled,omitempty"`
 }
@@ -53,6 +54,9 @@ func (e *RowEngine) Snapshot() ([]byte, error) {
 	}
 	if len(e.series.things) > 0 {
 		s.Series = e.series.write()
+	}
+	for l := range e.learned {
+		s.Learned = append(s.Learned, l)
 	}
 	if e.joins != nil {
 		s.Joins = e.joins.state()
@@ -120,6 +124,13 @@ func (e *RowEngine) Restore(b []byte) error {
 		if err := e.readSeries(&reader{b: s.Series, version: s.Version}); err != nil {
 			return err
 		}
+	}
+	if len(s.Learned) > 0 {
+		e.learned = map[rowLearned]bool{}
+		for _, l := range s.Learned {
+			e.learned[l] = true
+		}
+		e.keepLearned()
 	}
 	return e.readSettled(&s)
 }
@@ -217,6 +228,7 @@ func (e *RowEngine) Replace(set *Set, now int64) {
 		}
 	}
 	e.series.adopt(e)
+	e.keepLearned()
 	e.resettle(now, ended)
 	e.counts.Store(newCounts(e.set, e.counts.Load()))
 }

@@ -18,8 +18,10 @@ type RowWorkerConfig struct {
 	Log   *streamlog.Log
 	Rules Source
 	// On is one of the kinds of rows.
-	On         string
-	Engine     Config
+	On     string
+	Engine Config
+	// Hours is as of a Worker: nil for no past that baselines could learn of.
+	Hours      func(ctx context.Context, q HoursQuery, each func(Hour) error) error
 	Checkpoint time.Duration // how often state is kept; default 10 s
 	Logger     *slog.Logger
 	Metrics    prometheus.Registerer
@@ -130,6 +132,8 @@ type rowRun struct {
 	raised   openings // silences beside counts, which the clock raises
 	repeats  uint64   // the position of events that a further replay needs, until this one is over
 	replayed bool
+	past     *pastReader
+	taught   bool // since the last checkpoint
 }
 
 // Run evaluates until ctx ends, then keeps its state and returns. Any error ends it; a new Run takes
@@ -144,15 +148,27 @@ func (w *RowWorker) Run(ctx context.Context) error {
 		}
 		return err
 	}
+	r.past = newPastReader(r.cfg.Hours, r.cfg.Logger)
+	if err := r.loops(ctx); err != nil {
+		return err
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return r.keep(last)
+}
+
+// loops evaluates until ctx ends.
+func (r *rowRun) loops(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer r.past.all.Wait()
+	defer cancel()
 	for again := true; again; {
 		var err error
 		if again, err = r.loop(ctx); err != nil {
 			return err
 		}
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	return r.keep(last)
+	return nil
 }
 
 // loop evaluates until ctx ends, or, again, until the rules want other kinds.
@@ -195,6 +211,8 @@ func (r *rowRun) loop(ctx context.Context) (again bool, err error) {
 			err = r.tick(ctx)
 		case <-keep.C:
 			err = r.keep(ctx)
+		case p := <-r.past.read:
+			err = r.teach(ctx, p)
 		}
 		if err != nil {
 			return false, err
@@ -294,6 +312,7 @@ func (r *rowRun) tick(ctx context.Context) error {
 			r.raised = nil
 		}
 		r.engine.TickAsking(began)
+		r.readPast(ctx, began)
 	}
 	return r.settle(ctx)
 }

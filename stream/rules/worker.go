@@ -202,10 +202,7 @@ type run struct {
 	writeErr error
 	busy     atomic.Bool
 
-	past       chan pastRead // of the baseline whose past is being read
-	reading    bool
-	readingAll sync.WaitGroup
-	readAfter  int64 // processing time before which it is not tried again
+	past *pastReader
 }
 
 type keptMark struct{ seq, events uint64 }
@@ -224,12 +221,12 @@ func (r *run) loop(ctx context.Context) error {
 	defer tick.Stop()
 	keep := time.NewTicker(r.cfg.Checkpoint)
 	defer keep.Stop()
-	r.past = make(chan pastRead, 1)
+	r.past = newPastReader(r.cfg.Hours, r.cfg.Logger)
 	r.always = make(chan struct{})
 	close(r.always)
 	parent := ctx
 	ctx, cancel := context.WithCancel(parent)
-	defer r.readingAll.Wait()
+	defer r.past.all.Wait()
 	defer cancel()
 	changed := r.cfg.Rules.Changed()
 	r.changeRules(time.Now().UnixMilli()) // what changed since the engine was made
@@ -254,7 +251,7 @@ func (r *run) loop(ctx context.Context) error {
 			err = r.keep(ctx)
 		case <-r.part():
 			r.keepPart(ctx)
-		case p := <-r.past:
+		case p := <-r.past.read:
 			err = r.teach(ctx, p)
 		}
 		if err != nil {
