@@ -27,7 +27,7 @@ type Alarms interface {
 	List(q alarms.Query) (page []alarms.Record, more bool, total int)
 	Get(id string) (alarms.Record, bool)
 	Act(ctx context.Context, ids []string, x alarms.Act) ([]alarms.Result, error)
-	ActAll(ctx context.Context, q alarms.Query, limit int, x alarms.Act) (out []alarms.Result, more bool, err error)
+	ActAll(ctx context.Context, q alarms.Query, limit int, x alarms.Act) (done int, refused []alarms.Result, more bool, err error)
 	HealthOf(now time.Time, sees func(*alarms.Alarm) bool) alarms.Health
 	Windows() []alarms.Window
 	Window(id string) (alarms.Window, bool)
@@ -287,20 +287,19 @@ func (a *api) alarms() {
 				return nil, err
 			}
 			out.Body.Matched, out.Body.Results = len(results), []alarmResult{}
-			states := alarms.StatesNow(results)
-			for i, r := range results {
+			for _, r := range results {
 				if r.Err == nil {
 					out.Body.Done++
 				}
-				out.Body.Results = append(out.Body.Results, c.alarmResult(r, states[i]))
+				out.Body.Results = append(out.Body.Results, c.alarmResult(r))
 			}
 			return out, nil
 		})
 }
 
-// alarmResult is what came of one of many, whose alarm is in a state now.
-func (c *call) alarmResult(r alarms.Result, state alarms.State) alarmResult {
-	out := alarmResult{ID: r.ID, Status: c.alarmStatus(r), State: string(state), Rev: r.Rev()}
+// alarmResult is what came of one of many.
+func (c *call) alarmResult(r alarms.Result) alarmResult {
+	out := alarmResult{ID: r.ID, Status: c.alarmStatus(r), State: string(r.State), Rev: r.Rev()}
 	if r.Err != nil {
 		out.Detail = r.Err.Error()
 	}
@@ -340,21 +339,13 @@ func (c *call) actAll(q alarms.Query, b alarmActs) (*one[alarmResults], error) {
 		return nil, err
 	}
 	q.Sees = c.seesAlarm()
-	results, more, err := c.api.Alarms.ActAll(c.ctx, q, maxMatched, x)
+	done, refused, more, err := c.api.Alarms.ActAll(c.ctx, q, maxMatched, x)
 	if err != nil {
 		return nil, c.notActed(err)
 	}
-	out := &one[alarmResults]{alarmResults{Matched: len(results), More: more, Results: []alarmResult{}}}
-	var refused []alarms.Result
-	for _, r := range results {
-		if r.Err == nil {
-			out.Body.Done++
-		} else if len(refused) < maxRefused {
-			refused = append(refused, r)
-		}
-	}
-	for i, state := range alarms.StatesNow(refused) {
-		out.Body.Results = append(out.Body.Results, c.alarmResult(refused[i], state))
+	out := &one[alarmResults]{alarmResults{Done: done, Matched: done + len(refused), More: more, Results: []alarmResult{}}}
+	for _, r := range refused[:min(len(refused), maxRefused)] {
+		out.Body.Results = append(out.Body.Results, c.alarmResult(r))
 	}
 	return out, nil
 }
@@ -377,7 +368,11 @@ func (c *call) notActed(err error) error {
 	if errors.Is(err, alarms.ErrInvalid) {
 		return invalid("body", "%s", strings.TrimPrefix(err.Error(), alarms.ErrInvalid.Error()+": "))
 	}
-	if errors.Is(err, alarms.ErrBehind) || errors.Is(err, alarms.ErrBusy) {
+	if errors.Is(err, alarms.ErrNotDone) {
+		c.api.Log.Error("an act on alarms could not be written", "error", err)
+		err = alarms.ErrNotDone
+	}
+	if errors.Is(err, alarms.ErrBehind) || errors.Is(err, alarms.ErrBusy) || errors.Is(err, alarms.ErrNotDone) {
 		return huma.ErrorWithHeaders(problem.New(http.StatusServiceUnavailable, "%v", err), http.Header{"Retry-After": {unavailable}})
 	}
 	return c.away("the alarms", err)

@@ -194,8 +194,8 @@ func (full) Act(context.Context, []string, alarms.Act) ([]alarms.Result, error) 
 	return nil, fmt.Errorf("%w (7 wait)", alarms.ErrBusy)
 }
 
-func (full) ActAll(context.Context, alarms.Query, int, alarms.Act) ([]alarms.Result, bool, error) {
-	return nil, false, fmt.Errorf("%w (7 wait)", alarms.ErrBusy)
+func (full) ActAll(context.Context, alarms.Query, int, alarms.Act) (int, []alarms.Result, bool, error) {
+	return 0, nil, false, fmt.Errorf("%w (7 wait)", alarms.ErrBusy)
 }
 
 // TestNoRoomForActs: who is refused is told that nothing was done, and when to ask again.

@@ -26,6 +26,7 @@ type Bucket interface {
 	Remove(ctx context.Context, key string, after uint64) error
 	Delete(ctx context.Context, key string) error
 	WatchEntries(ctx context.Context, change func(streamlog.Entry), synced func()) error
+	MaxValue() int // bytes
 }
 
 // The buckets of a log.
@@ -42,10 +43,11 @@ type Record struct {
 
 // A held is an alarm as the Book has it.
 type held struct {
-	*version
+	version
 	seq      uint64 // revision of base in the bucket
-	row      int    // its place in the Book's rows, below 0 once it is forgotten
-	unfolded bool   // it is in the list of those
+	id       idOf
+	unfolded bool // it is in the list of those
+	row      int  // its place in the Book's rows, below 0 once it is forgotten
 }
 
 // A Book is all alarms, in memory, as the bucket has them: one a process. What it holds follows from
@@ -73,7 +75,7 @@ type Book struct {
 	// windowsOf are the same by what they name.
 	windowsOf map[string][]Window
 	flying    map[string]flight // what is being written: the watch brings it back
-	queue     []*version        // for listen
+	queue     []version         // for listen
 	listen    func([]Record)
 	news      chan struct{} // queue is not empty
 	grown     chan struct{} // closed when watched grows; nil where nobody waits
@@ -190,7 +192,7 @@ func (h *held) forgetLogged() {
 	}
 	base := *h.base
 	base.Pending = nil
-	h.version = &version{base: &base, acts: h.acts, rev: h.rev}
+	h.base = &base
 }
 
 // index takes what the bucket holds under a key. The caller holds the lock.
@@ -216,7 +218,8 @@ func (b *Book) index(e streamlog.Entry) {
 	if err == nil && a.ID != e.Key {
 		err = fmt.Errorf("it is alarm %.40q", a.ID)
 	}
-	if err = cmp.Or(err, checkID(e.Key)); err != nil {
+	if _, noID := parseID(e.Key); cmp.Or(err, noID) != nil {
+		err = cmp.Or(err, noID)
 		b.log.Error("an alarm in the bucket is unreadable and left out", "key", e.Key, "revision", e.Revision, "error", err)
 		return
 	}
@@ -229,26 +232,29 @@ func (b *Book) put(a *Alarm, seq uint64) {
 	if h != nil && seq <= h.seq {
 		return
 	}
-	acts := b.retake(a.ID)
-	var old *version
-	if h == nil {
+	known := h != nil
+	if !known {
 		h = &held{row: len(b.rows)}
+		h.id, _ = parseID(a.ID)
 		b.records[a.ID] = h
 		b.rows = append(b.rows, row{})
-	} else {
-		old, acts = h.version, mergeRefs(h.acts, acts)
+	}
+	old := h.version
+	early := b.retake(a.ID)
+	if known {
+		early = mergeRefs(old.refs(h.seq), early)
 	}
 	var out []ref
-	h.seq = seq
-	h.version, out = settle(a, seq, acts)
+	h.version, out = settle(a, seq, early)
 	for _, r := range out {
-		b.release(r)
+		b.release(r.deed)
 	}
+	h.seq = seq
 	if b.mark(h); len(a.Pending) > 0 && seq > b.logged {
 		b.unlogged[a.ID] = struct{}{}
 	}
 	switch {
-	case old == nil:
+	case !known:
 		b.changed(h, nil, h.alarm())
 	case old.rev != h.rev: // else only where it is written has changed
 		b.changed(h, old.alarm(), h.alarm())
@@ -286,10 +292,10 @@ func (b *Book) remove(id string) {
 	delete(b.unlogged, id)
 	b.stands.remove(h.alarm())
 	b.changeFirsts(h.alarm(), nil)
-	for _, r := range h.acts {
-		b.release(r)
+	for t := h.acts; t != nil; t = t.before {
+		b.release(t.deed)
 	}
-	h.version = &version{base: h.base, rev: h.rev}
+	h.acts = nil
 	last := len(b.rows) - 1
 	b.rows[h.row] = b.rows[last]
 	b.rows[h.row].h.row = h.row

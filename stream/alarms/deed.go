@@ -2,14 +2,13 @@ package alarms
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"sync/atomic"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -24,12 +23,20 @@ const actPrefix = "act-"
 // Its bytes are a line of JSON, and then of each alarm the id, 12 bytes, and the rev, 8, least first. A
 // deed of the time when all of it was JSON has its alarms there, and no form. A form that comes later begins
 // with such a line, too, so that those who do not know it see that it is one.
+//
+// Alarms that are too many for one value are in parts, under keys of their own, which are written before and say
+// nothing alone. The deed is the last value: it says how many parts it has, and is done with all of them or, where
+// one is missing, to no alarm. Who gives up a deed whose last value does not come writes a void one
+// in its place: of the two that one counts which the bucket takes first, for all who follow it.
 type deed struct {
-	Form int       `json:"form,omitempty"`
-	Act  Act       `json:"act"`
-	At   time.Time `json:"at"`
-	IDs  []string  `json:"ids,omitempty"`
-	Revs []uint64  `json:"revs,omitempty"`
+	Form  int       `json:"form,omitempty"`
+	Parts int       `json:"parts,omitempty"` // written before
+	Part  bool      `json:"part,omitempty"`  // this is one of those
+	Void  bool      `json:"void,omitempty"`
+	Act   Act       `json:"act,omitzero"`
+	At    time.Time `json:"at,omitzero"`
+	IDs   []string  `json:"ids,omitempty"`
+	Revs  []uint64  `json:"revs,omitempty"`
 
 	key  string
 	note string // of the entries that it makes
@@ -39,10 +46,14 @@ type deed struct {
 const (
 	idBytes   = 12
 	deedBytes = idBytes + 8 // of an alarm
+	headBytes = 32 << 10    // at most, of the line: a note may be six times as long in JSON
 )
 
-// deedForm is the form of deeds that are written, and the latest that is read.
-const deedForm = 2
+// deedForm is the form of deeds that are written, partsForm of those with parts, and the latest that is read.
+const (
+	deedForm  = 2
+	partsForm = 3
+)
 
 // errNewer is of a deed in a form that only a later version reads.
 var errNewer = errors.New("it has the form of a later version")
@@ -50,164 +61,105 @@ var errNewer = errors.New("it has the form of a later version")
 // newDeed is a deed without alarms.
 func newDeed(x Act, at time.Time) *deed { return &deed{Act: x, At: at, note: x.said()} }
 
-// encode is the bytes of the deed, done to so many alarms.
-func (d *deed) encode(n int, alarm func(i int) (id string, rev uint64)) []byte {
-	head, err := json.Marshal(deed{Form: deedForm, Act: d.Act, At: d.At})
+// partKey is where part i of the deed under a key is.
+func partKey(key string, i int) string { return key + partMark + strconv.Itoa(i) }
+
+const partMark = "-"
+
+// cutPart is partKey backwards, and whether the key is one of a part.
+func cutPart(key string) (deed string, i int, ok bool) {
+	rest := strings.TrimPrefix(key, actPrefix)
+	token, number, ok := strings.Cut(rest, partMark)
+	if !ok {
+		return "", 0, false
+	}
+	i, err := strconv.Atoi(number)
+	return actPrefix + token, i, err == nil && i >= 0
+}
+
+// voided is the bytes of a deed that will never be.
+func voided() []byte { return encodeHead(&deed{Form: partsForm, Void: true}, 0) }
+
+// encodeHead is the line of d, with room for so many alarms.
+func encodeHead(d *deed, alarms int) []byte {
+	head, err := json.Marshal(d)
 	if err != nil {
 		panic("BUG: an act that JSON cannot say: " + err.Error())
 	}
-	out := make([]byte, len(head)+1, len(head)+1+n*deedBytes)
+	out := make([]byte, len(head)+1, len(head)+1+alarms*deedBytes)
 	out[copy(out, head)] = '\n'
-	for i := range n {
-		id, rev := alarm(i)
-		if out, err = hex.AppendDecode(out, []byte(id)); err != nil {
-			panic("BUG: an alarm whose id is no hash: " + id)
-		}
-		out = binary.LittleEndian.AppendUint64(out, rev)
-	}
 	return out
 }
 
-// decodeDeed reads what encode wrote, now or earlier. An error is an errNewer or of bytes that are no deed.
-func decodeDeed(data []byte) (*deed, error) {
+// encode is the bytes of the deed done to alarms, at most so many in each value: its parts, and itself.
+func (d *deed) encode(on []target, most int) (parts [][]byte, last []byte) {
+	fill := func(out []byte, some []target) []byte {
+		for i := range some {
+			out = append(out, some[i].h.id[:]...)
+			out = binary.LittleEndian.AppendUint64(out, some[i].rev)
+		}
+		return out
+	}
+	for len(on) > most {
+		parts = append(parts, fill(encodeHead(&deed{Form: partsForm, Part: true}, most), on[:most]))
+		on = on[most:]
+	}
+	head := deed{Form: deedForm, Act: d.Act, At: d.At}
+	if head.Parts = len(parts); len(parts) > 0 {
+		head.Form = partsForm
+	}
+	return parts, fill(encodeHead(&head, len(on)), on)
+}
+
+// decodeDeed reads what encode wrote, now or earlier, and the bytes of its alarms. An error is an errNewer or of
+// bytes that are no deed.
+func decodeDeed(data []byte) (d *deed, alarms []byte, err error) {
 	head, alarms, _ := bytes.Cut(data, []byte{'\n'})
-	d := &deed{}
+	d = &deed{}
 	var about struct{ Form int } // the rest may have other types in a later one
-	if json.Unmarshal(head, &about) == nil && about.Form > deedForm {
-		return nil, fmt.Errorf("form %d, want at most %d: %w", about.Form, deedForm, errNewer)
+	if json.Unmarshal(head, &about) == nil && about.Form > partsForm {
+		return nil, nil, fmt.Errorf("form %d, want at most %d: %w", about.Form, partsForm, errNewer)
 	}
 	if err := json.Unmarshal(head, d); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(d.IDs) != len(d.Revs) {
-		return nil, fmt.Errorf("%d alarms and %d revs", len(d.IDs), len(d.Revs))
+		return nil, nil, fmt.Errorf("%d alarms and %d revs", len(d.IDs), len(d.Revs))
 	}
 	if len(alarms)%deedBytes != 0 {
-		return nil, fmt.Errorf("%d bytes of alarms, want %d of each", len(alarms), deedBytes)
+		return nil, nil, fmt.Errorf("%d bytes of alarms, want %d of each", len(alarms), deedBytes)
 	}
-	for ; len(alarms) > 0; alarms = alarms[deedBytes:] {
-		d.IDs = append(d.IDs, hex.EncodeToString(alarms[:idBytes]))
-		d.Revs = append(d.Revs, binary.LittleEndian.Uint64(alarms[idBytes:]))
+	for i, id := range d.IDs {
+		key, err := parseID(id)
+		if err != nil {
+			return nil, nil, fmt.Errorf("alarm %.40q: %w", id, err)
+		}
+		alarms = binary.LittleEndian.AppendUint64(append(alarms, key[:]...), d.Revs[i])
 	}
+	d.IDs, d.Revs = nil, nil
 	d.note = d.Act.said()
-	return d, nil
+	return d, alarms, nil
 }
+
+// cutAlarm is the first of the bytes of alarms.
+func cutAlarm(alarms []byte) (id idOf, rev uint64, rest []byte) {
+	return idOf(alarms[:idBytes]), binary.LittleEndian.Uint64(alarms[idBytes:]), alarms[deedBytes:]
+}
+
+// An idOf is an alarm's id as bytes.
+type idOf [idBytes]byte
+
+func (id idOf) String() string { return hex.EncodeToString(id[:]) }
 
 // errNoID is of an alarm that no deed could name.
 var errNoID = errors.New("its id is no hash")
 
-func checkID(id string) error {
-	if b, err := hex.DecodeString(id); err != nil || len(b) != idBytes {
-		return errNoID
+func parseID(id string) (out idOf, err error) {
+	if len(id) != 2*idBytes {
+		return out, errNoID
 	}
-	return nil
-}
-
-// A ref is a deed on one alarm.
-type ref struct {
-	seq  uint64 // of the deed in the bucket
-	rev  uint64 // of the alarm that it was done to
-	deed *deed
-}
-
-func mergeRefs(a, b []ref) []ref {
-	if len(b) == 0 {
-		return a
+	if _, err := hex.Decode(out[:], []byte(id)); err != nil {
+		return out, errNoID
 	}
-	out := append(slices.Clone(a), b...)
-	slices.SortFunc(out, func(x, y ref) int { return cmp.Compare(x.seq, y.seq) })
-	return out
-}
-
-// A version is an alarm with one rev: a value of the bucket and what operators did to it since. It never
-// changes, and the alarm that comes of it is made when it is first asked for: an act on a hundred thousand
-// is answered before. It is safe for concurrent use.
-type version struct {
-	base *Alarm
-	acts []ref // not in base, oldest first
-	rev  uint64
-	made atomic.Pointer[Alarm]
-}
-
-// alarm is the alarm, to be read only.
-func (v *version) alarm() *Alarm {
-	if len(v.acts) == 0 {
-		return v.base
-	}
-	if a := v.made.Load(); a != nil {
-		return a
-	}
-	v.made.CompareAndSwap(nil, v.clone()) // of two who make it one is kept, so that all have the same
-	return v.made.Load()
-}
-
-// clone is the alarm, as the caller's own.
-func (v *version) clone() *Alarm {
-	a := v.base.clone()
-	for _, r := range v.acts {
-		a.do(&r.deed.Act, r.deed.note, r.deed.At)
-	}
-	return a
-}
-
-// A view is memory in which alarms are looked at one after the other. It belongs to one goroutine.
-type view struct {
-	alarm   Alarm
-	entries []Entry
-}
-
-// of is an alarm but for its Pending, to be read until the next one.
-func (w *view) of(v *version) *Alarm {
-	if len(v.acts) == 0 {
-		return v.base
-	}
-	if a := v.made.Load(); a != nil {
-		return a
-	}
-	w.take(v.base)
-	for _, r := range v.acts {
-		w.do(r.deed)
-	}
-	return &w.alarm
-}
-
-func (w *view) take(a *Alarm) {
-	w.alarm = *a
-	w.alarm.Pending = nil
-}
-
-func (w *view) do(d *deed) {
-	w.alarm.Pending = w.entries[:0]
-	w.alarm.do(&d.Act, d.note, d.At)
-	w.entries = w.alarm.Pending
-}
-
-func (v *version) record() Record { return Record{v.alarm(), v.rev} }
-
-// gone reports whether the alarm is about to be forgotten; an act keeps it.
-func (v *version) gone() bool { return v.base.Gone && len(v.acts) == 0 }
-
-// settle does acts on a value of the bucket with its revision, oldest first, and returns those that are in it
-// or do not count. What a value was written over without knowing counts where the chain of revs says that it
-// did before, and is done to that value now.
-func settle(base *Alarm, seq uint64, acts []ref) (v *version, out []ref) {
-	v = &version{base: base, rev: seq}
-	if base.Same != 0 {
-		v.rev = base.Same
-	}
-	before := base.After
-	for _, r := range acts {
-		switch {
-		case r.seq <= base.Seen:
-			out = append(out, r)
-		case base.Same == 0 && r.seq < seq && r.rev == before:
-			before = r.seq
-			v.acts, v.rev = append(v.acts, r), seq
-		case (base.Same != 0 || r.seq > seq) && r.rev == v.rev:
-			v.acts, v.rev = append(v.acts, r), r.seq
-		default:
-			out = append(out, r)
-		}
-	}
-	return v, out
+	return out, nil
 }

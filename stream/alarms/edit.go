@@ -13,37 +13,22 @@ import (
 type Result struct {
 	ID  string
 	Err error // ErrNotFound, a *Conflict, ErrInvalid or why it could not be written
+	// State of the alarm after it, "" where that is not known.
+	State State
 
-	now *version // nil where it is not known
+	now version // without a base where it is not known
 }
 
 // Record is the alarm as it is now, where that is known.
 func (r *Result) Record() Record {
-	if r.now == nil {
+	if r.now.base == nil {
 		return Record{}
 	}
 	return r.now.record()
 }
 
 // Rev is the alarm's rev now, 0 where that is not known.
-func (r *Result) Rev() uint64 {
-	if r.now == nil {
-		return 0
-	}
-	return r.now.rev
-}
-
-// StatesNow are the states of the alarms of results, "" where that is not known. It makes no Record.
-func StatesNow(results []Result) []State {
-	var look view
-	out := make([]State, len(results))
-	for i := range results {
-		if v := results[i].now; v != nil {
-			out[i] = look.of(v).State()
-		}
-	}
-	return out
-}
+func (r *Result) Rev() uint64 { return r.now.rev }
 
 // attempts is how often a change is tried against others who change the same alarm.
 const attempts = 16
@@ -150,8 +135,8 @@ func (b *Book) step(id string, fn func(*Alarm) (*Alarm, error)) (*Alarm, uint64,
 	if h.seq <= b.logged {
 		a.Pending = a.Pending[len(h.base.Pending):]
 	}
-	if n := len(h.acts); n > 0 {
-		a.Seen = h.acts[n-1].seq
+	if h.acts != nil {
+		a.Seen = h.acts.seq
 	}
 	b.mu.RUnlock()
 	n, gone := a.N, a.Gone

@@ -11,7 +11,7 @@ func TestHealthOfAPart(t *testing.T) {
 	b := &Book{cfg: Config{Operators: 1}, records: map[string]*held{}}
 	b.cfg.defaults()
 	add := func(id, domain string, n int) {
-		h := &held{version: &version{base: &Alarm{ID: id, Domain: domain, Severity: "major", Active: true, Confirmed: true, Raised: at.Add(-time.Minute), Since: at.Add(-time.Minute)}}}
+		h := &held{version: version{base: &Alarm{ID: id, Domain: domain, Severity: "major", Active: true, Confirmed: true, Raised: at.Add(-time.Minute), Since: at.Add(-time.Minute)}}}
 		b.records[id] = h
 		b.rows = append(b.rows, rowOf(h, h.alarm(), &b.cfg))
 		for range n {

@@ -177,7 +177,8 @@ const mostListed = 100
 // Health looks at all alarms.
 func (b *Book) Health(now time.Time) Health { return b.HealthOf(now, nil) }
 
-// HealthOf looks at the alarms that sees says so of, nil for all; it is called under the book's lock. Floods are the
+// HealthOf looks at the alarms that sees says so of, nil for all; it is called under the book's lock, and is
+// of an alarm's rule, domain, zone and device alone. Floods are the
 // whole city's operators': of a part they are told as they would be if it were all, by whole ten minutes.
 func (b *Book) HealthOf(now time.Time, sees func(*Alarm) bool) Health {
 	h := Health{At: now, States: map[State]int{}, Severities: map[string]int{}, Mix: map[string]int{}, StaleAfter: b.cfg.Stale, FloodLimits: b.cfg.Flood, Operators: b.cfg.Operators}
@@ -242,7 +243,7 @@ func (b *Book) only(sees func(*Alarm) bool) func(id string) bool {
 		is, ok := known[id]
 		if !ok {
 			held := b.records[id]
-			is = held != nil && sees(held.alarm())
+			is = held != nil && sees(held.base)
 			known[id] = is
 		}
 		return is
@@ -299,7 +300,7 @@ func (b *Book) standing(h *Health, sees func(*Alarm) bool) {
 	old := h.At.Add(-b.cfg.Stale).UnixMilli()
 	for i := range b.rows {
 		r := &b.rows[i]
-		if sees != nil && !sees(r.h.alarm()) {
+		if sees != nil && !sees(r.h.base) {
 			continue
 		}
 		h.States[r.state]++

@@ -18,8 +18,8 @@ type Query struct {
 	FirstOut   []string // ids of alarms that came first
 	After      *Mark    // the last one of the page before
 	Limit      int      // 0: no bound
-	// Sees says whether an alarm is one of those that are asked for at all; nil: all are. It is called
-	// under the book's lock.
+	// Sees says by an alarm's rule, domain, zone and device whether it is one of those that are asked for at all;
+	// nil: all are. It is called under the book's lock.
 	Sees func(*Alarm) bool
 }
 
@@ -35,28 +35,102 @@ func (a *Alarm) Mark() Mark { return Mark{a.Raised, a.ID} }
 // A row is what of an alarm is looked at in the search for those that a query selects: side by side in
 // memory, for it is done over all of them.
 type row struct {
-	raised, since                        int64 // ms
-	due                                  int64 // ms: when time does something next, or a normal one may be forgotten; 0: never
+	raised, since int64 // ms
+	// due is in ms when time does something next, or a normal one may be forgotten, or earlier; 0: never.
+	due                                  int64
 	state                                State
-	chattering                           bool
+	chattering, active, escalated        bool
 	severity, domain, zone, device, rule string
 	id                                   string
 	h                                    *held
 }
 
 func rowOf(h *held, a *Alarm, cfg *Config) row {
-	state, due := a.State(), a.due(cfg)
+	state := a.State()
+	return row{
+		raised: a.Raised.UnixMilli(), since: a.Since.UnixMilli(), state: state, chattering: a.Chattering, active: a.Active, escalated: a.Escalated,
+		severity: a.Severity, domain: a.Domain, zone: a.Zone, device: a.Device, rule: a.Rule, id: h.base.ID, h: h,
+		due: dueOf(a, state, cfg),
+	}
+}
+
+func dueOf(a *Alarm, state State, cfg *Config) int64 {
+	due := a.due(cfg)
 	if forget := a.Changed.Add(cfg.Keep); state == Normal && (due.IsZero() || forget.Before(due)) {
 		due = forget
 	}
-	r := row{
-		raised: a.Raised.UnixMilli(), since: a.Since.UnixMilli(), state: state, chattering: a.Chattering,
-		severity: a.Severity, domain: a.Domain, zone: a.Zone, device: a.Device, rule: a.Rule, id: h.base.ID, h: h,
+	if due.IsZero() {
+		return 0
 	}
-	if !due.IsZero() {
-		r.due = due.UnixMilli()
+	return due.UnixMilli()
+}
+
+// A step is what a deed does to rows.
+type step struct {
+	action   string
+	fits     []State
+	at       int64 // ms, as the others
+	until    int64 // of shelve
+	forget   int64 // when an alarm that is normal since may be
+	escalate int64 // when the first one may grow graver that is unacknowledged since; 0: never
+}
+
+func stepOf(d *deed, cfg *Config) step {
+	s := step{action: d.Act.Action, fits: allowed[d.Act.Action], at: d.At.UnixMilli(), until: d.Act.Until.UnixMilli(), forget: d.At.Add(cfg.Keep).UnixMilli()}
+	for _, e := range cfg.Escalate {
+		if at := d.At.Add(e.After).UnixMilli(); s.escalate == 0 || at < s.escalate {
+			s.escalate = at
+		}
 	}
-	return r
+	return s
+}
+
+// act makes of the row what the deed makes of its alarm, but for due, which may come too early. It does not
+// where that takes more than the row, and says so: of an act on a hundred thousand alarms most are never looked at.
+func (r *row) act(s *step) bool {
+	next := r.state
+	if !slices.Contains(s.fits, next) {
+		return false
+	}
+	switch s.action {
+	case "ack", "unshelve":
+		next = Normal
+		if r.active && s.action == "ack" {
+			next = Acked
+		} else if r.active {
+			next = Unacked
+		}
+	case "unack":
+		next = Unacked
+	case "shelve":
+		next = Shelved
+	case "close":
+		if next = Normal; r.active {
+			return false // it suppresses others no more
+		}
+	}
+	if next == Normal && r.escalated {
+		return false // it has the rule's severity again
+	}
+	soonest := func(at int64) {
+		if at != 0 && (r.due == 0 || at < r.due) {
+			r.due = at
+		}
+	}
+	switch next {
+	case Normal:
+		soonest(s.forget)
+	case Unacked:
+		soonest(s.escalate)
+	case Shelved:
+		if s.action == "shelve" {
+			soonest(s.until)
+		}
+	}
+	if next != r.state {
+		r.state, r.since = next, s.at
+	}
+	return true
 }
 
 // compare puts the newest first, as a list does.
@@ -68,7 +142,7 @@ func (q *Query) takes(r *row) bool {
 	if len(q.States) == 0 && r.state == Normal || len(q.States) > 0 && !slices.Contains(q.States, r.state) {
 		return false
 	}
-	if q.Sees != nil && !q.Sees(r.h.alarm()) {
+	if q.Sees != nil && !q.Sees(r.h.base) {
 		return false
 	}
 	in := func(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }
@@ -154,5 +228,19 @@ func (b *Book) eachRow(do func(*row)) {
 		if over {
 			return
 		}
+	}
+}
+
+// lookLater finds out when time does something next to alarms whose rows came due too early.
+func (b *Book) lookLater(early []*held) {
+	var look view
+	for some := range slices.Chunk(early, rowsAtOnce) {
+		b.mu.Lock()
+		for _, h := range some {
+			if h.row >= 0 {
+				b.rows[h.row].due = dueOf(look.of(h.version), b.rows[h.row].state, &b.cfg)
+			}
+		}
+		b.mu.Unlock()
 	}
 }

@@ -42,8 +42,9 @@ const (
 	// logAfter is how many changes of one alarm in one batch are made before the alarm log is written.
 	logAfter = maxPending / 4
 	// foldMost is how many alarms take in what operators did before events, and other operators, have their
-	// turn again.
-	foldMost = 250
+	// turn again, foldActs how many acts they do; foldedMost is how many are taken in before they are on the alarm log.
+	foldMost, foldActs = 250, 2500
+	foldedMost         = 20_000
 )
 
 // A Worker turns events into alarms, does what time does to them and writes the alarm log. One runs at a
@@ -87,6 +88,7 @@ func (w *Worker) step(name string) error {
 type run struct {
 	*Worker
 	seq, kept uint64
+	folded    int              // acts since the alarm log was written
 	published map[string]int64 // newest entry of an alarm on the log, where the Book does not know yet
 	reviewed  uint64           // the Book's changes at the last review
 	bounds    time.Time        // when a window begins or ends next
@@ -166,8 +168,11 @@ func (r *run) foldSome(ctx context.Context, more chan<- struct{}) error {
 		return nil
 	}
 	left, err := r.fold(ctx)
+	if err == nil && (!left || r.folded >= foldedMost) {
+		err = r.writeLog(ctx)
+	}
 	if err != nil || !left {
-		return cmp.Or(err, r.writeLog(ctx))
+		return err
 	}
 	select {
 	case more <- struct{}{}:
@@ -178,14 +183,15 @@ func (r *run) foldSome(ctx context.Context, more chan<- struct{}) error {
 
 // fold writes values of alarms that have acts which are in no value yet, and reports whether there are more.
 func (r *run) fold(ctx context.Context) (left bool, err error) {
-	ids := r.book.unfoldedIDs(foldMost)
+	ids, acts := r.book.unfoldedIDs(foldMost, foldActs)
 	if len(ids) == 0 {
 		return false, nil
 	}
+	r.folded += acts
 	if err := r.Worker.step("fold"); err != nil {
 		return false, err
 	}
-	return len(ids) == foldMost, failure(r.book.edit(ctx, ids, func(_ int, a *Alarm) (*Alarm, error) { return a, nil }))
+	return len(ids) == foldMost || acts >= foldActs, failure(r.book.edit(ctx, ids, func(_ int, a *Alarm) (*Alarm, error) { return a, nil }))
 }
 
 // take applies one batch of events: rounds in which every alarm changes once, so that each change is a
@@ -282,6 +288,7 @@ var errFull = errors.New("there are as many alarms as are allowed")
 func (r *run) tick(ctx context.Context, now time.Time) error {
 	b := r.book
 	var due, old []string
+	var early []*held
 	var look view
 	ms := now.UnixMilli()
 	b.eachRow(func(w *row) {
@@ -291,12 +298,15 @@ func (r *run) tick(ctx context.Context, now time.Time) error {
 		rec := look.of(w.h.version)
 		if at := rec.due(&b.cfg); !at.IsZero() && !now.Before(at) {
 			due = append(due, w.id)
+		} else if w.state != Normal || now.Sub(rec.Changed) <= b.cfg.Keep {
+			early = append(early, w.h)
 		}
 		// Not before the position is past its newest event, whose replay would raise it anew.
-		if w.state == Normal && now.Sub(rec.Changed) > b.cfg.Keep && rec.At.Seq <= r.kept && w.h.seq <= b.logged && len(w.h.acts) == 0 {
+		if w.state == Normal && now.Sub(rec.Changed) > b.cfg.Keep && rec.At.Seq <= r.kept && w.h.seq <= b.logged && w.h.acts == nil {
 			old = append(old, w.id)
 		}
 	})
+	b.lookLater(early)
 	err := failure(b.edit(ctx, due, func(_ int, a *Alarm) (*Alarm, error) {
 		if a == nil || !a.tick(now, &b.cfg) {
 			return nil, nil
@@ -309,7 +319,7 @@ func (r *run) tick(ctx context.Context, now time.Time) error {
 	if err := r.forget(ctx, old); err != nil {
 		return err
 	}
-	if err := b.dropSettled(ctx, now); err != nil {
+	if err := cmp.Or(b.dropSettled(ctx, now), b.giveUp(ctx, now)); err != nil {
 		return err
 	}
 	if err := r.regroup(ctx, now); err != nil {
@@ -449,6 +459,7 @@ func (r *run) keep(ctx context.Context) error {
 // bucket all are there. A kill between makes them come again.
 func (r *run) writeLog(ctx context.Context) error {
 	b := r.book
+	r.folded = 0
 	var rows []batch.AlarmRow
 	b.mu.RLock()
 	upTo, logged := b.watched, b.logged

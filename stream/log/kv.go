@@ -47,6 +47,9 @@ func (l *Log) kv(ctx context.Context, name string, cfg jetstream.KeyValueConfig)
 	return &KV{name: name, bucket: b, js: l.js, log: l}, nil
 }
 
+// MaxValue is the largest value, in bytes, that the bucket takes now: it hangs on the server that the log is at.
+func (k *KV) MaxValue() int { return k.log.MaxBatch() }
+
 // Get returns the value of key, and false if there is none.
 func (k *KV) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	e, err := k.bucket.Get(ctx, escape(key))
