@@ -155,7 +155,7 @@ func FuzzRestore(f *testing.F) {
 		if p != 0 && p != -1 || len(body) > 1<<16 {
 			return
 		}
-		r := &reader{b: body}
+		r := &reader{b: body, version: snapshotVersion}
 		next := New(Config{}, set)
 		if p < 0 {
 			next.shared.read(r, 1)

@@ -14,6 +14,7 @@ type plan struct {
 	nums    []string // metric by slot
 	texts   []string
 	metrics map[string]*metricPlan
+	print   string // see printed
 	always  bitset // rules that read no metric: every message evaluates them
 	// counting are the rules of windows that every message concerns; windows is how many of them are about devices.
 	counting bitset
@@ -179,6 +180,7 @@ func newPlan(set *Set, engine, on, domain string, onlyCEL bool) *plan {
 	}
 	pl.layQuick()
 	pl.layRedo()
+	pl.print = pl.printed()
 	return pl
 }
 

@@ -19,14 +19,14 @@ import (
 //
 // Numbers are varints, times are differences to the snapshot's own (Unix ms), texts and lists have
 // their length before them. Rules, metrics and domains are written by name, once, so a snapshot is
-// restored under whatever rules run then; the rules are written whole, for the events that end the
-// episodes of one that is no longer there.
+// restored under whatever rules run then; the rules that have anything in it are written whole, for the
+// events that end the episodes of one that is no longer there.
 
 // Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board, 5 no sums of panes, 6 no times since which
 // keys are held, 7 nothing of what late readings may change, 8 no
 // past of devices, 9 no rules that are judged twice, 10 no times at which those are compared, 11 no windows
-// of rows that are judged twice; they are read as well.
-const snapshotVersion = 12
+// of rows that are judged twice, 12 all rules of every plan; they are read as well.
+const snapshotVersion = 13
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 
@@ -101,8 +101,9 @@ func (e *Engine) empty(partition int) {
 }
 
 type writer struct {
-	b    []byte
-	base int64
+	b     []byte
+	base  int64
+	rules map[*Rule]uint64 // written so far, by their order
 }
 
 func (w *writer) uint(v uint64)    { w.b = binary.AppendUvarint(w.b, v) }
@@ -117,21 +118,13 @@ func (w *writer) texts(all []string) {
 	}
 }
 
-func (w *writer) rule(r *Rule) {
-	kept := r.kept
-	if kept == "" {
-		kept = string(plainJSON(r))
-	}
-	w.text(kept)
-	w.text(r.logic)
-}
-
 type reader struct {
 	b       []byte
 	base    int64
 	bad     bool
 	version byte
-	rules   map[string]*Rule // read so far, by how they are written: every partition has them all
+	rules   map[string]*Rule // read so far of all partitions, by how they are written
+	known   []*Rule          // of this snapshot
 }
 
 func (r *reader) uint() uint64 {
@@ -191,53 +184,12 @@ func (r *reader) texts() []string {
 	return out
 }
 
-func (r *reader) rule() *Rule {
-	text, logic := r.text(), r.text()
-	if rule := r.rules[text+logic]; rule != nil {
-		return rule
-	}
-	var j ruleJSON
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		r.bad = true
-	}
-	rule := &Rule{
-		ID: j.ID, Title: j.Title, Domain: j.Domain, Severity: j.Severity, On: j.On, When: j.When, Clear: j.Clear, Key: j.Key,
-		Text: j.Text, Version: j.Version, Shadow: j.Mode == "shadow", logic: logic, code: &code{},
-	}
-	rule.For, _ = parseDuration(j.For)
-	rule.Absent, _ = parseDuration(j.Absent)
-	if j.Window != nil {
-		rule.Window, rule.Let = &Window{Type: j.Window.Type}, j.Let
-	}
-	for _, s := range j.Sequence {
-		rule.Sequence = append(rule.Sequence, Step{As: s.As, On: s.On})
-	}
-	if r.rules != nil {
-		r.rules[text+logic] = rule
-	}
-	return rule
-}
-
 func (s *shard) write(w *writer) {
 	w.base = s.received
 	w.int(s.received)
 	w.time(s.clock)
 	all := slices.AppendSeq(make([]*device, 0, s.devices.n), s.devices.all())
-	var plans []*plan
-	for _, h := range s.homes {
-		if h.place = slices.Index(plans, h.plan); h.place < 0 {
-			h.place, plans = len(plans), append(plans, h.plan)
-		}
-	}
-	w.uint(uint64(len(plans)))
-	for _, pl := range plans {
-		w.texts(pl.nums)
-		w.texts(pl.texts)
-		w.uint(uint64(len(pl.rules)))
-		for _, r := range pl.rules {
-			w.rule(r.Rule)
-		}
-	}
+	lie := w.plans(s.homes, all)
 	w.uint(uint64(len(all)))
 	for _, d := range all {
 		w.text(d.id)
@@ -263,7 +215,7 @@ func (s *shard) write(w *writer) {
 		}
 		w.uint(uint64(d.episodes.n))
 		for _, ep := range d.episodes.all() {
-			w.uint(uint64(ep.rule))
+			w.uint(uint64(lie[d.place][ep.rule]))
 			w.uint(uint64(ep.state))
 			w.time(ep.start)
 			w.text(d.keyOf(ep.rule))
@@ -309,23 +261,7 @@ func (s *shard) read(r *reader, seq uint64) {
 	r.base = s.received
 	s.clock = r.time()
 	s.seq, s.live = seq, true
-	var plans []*plan
-	for range r.count() {
-		pl := &plan{nums: r.texts(), texts: r.texts(), metrics: map[string]*metricPlan{}}
-		for i, m := range pl.nums {
-			pl.metrics[m] = &metricPlan{num: i, text: -1}
-		}
-		for i, m := range pl.texts {
-			if pl.metrics[m] == nil {
-				pl.metrics[m] = &metricPlan{num: -1}
-			}
-			pl.metrics[m].text = i
-		}
-		for i := range r.count() {
-			pl.rules = append(pl.rules, &bound{Rule: r.rule(), index: i})
-		}
-		plans = append(plans, pl)
-	}
+	plans := r.plans()
 	type move struct {
 		from *plan
 		to   *home
@@ -406,32 +342,6 @@ func (r *reader) readValues(d *device) bool {
 		}
 	}
 	return !r.bad
-}
-
-// rulesOf writes the rules of keys, each once, and returns where each lies among them.
-func (w *writer) rulesOf(keys []groupKey, of func(groupKey) *bound) map[string]int {
-	index := map[string]int{}
-	var rules []*bound
-	for _, k := range keys {
-		if _, ok := index[k.rule]; !ok {
-			index[k.rule] = len(rules)
-			rules = append(rules, of(k))
-		}
-	}
-	w.uint(uint64(len(rules)))
-	for _, r := range rules {
-		w.rule(r.Rule)
-	}
-	return index
-}
-
-// rulesBack reads what rulesOf wrote; they are those of then until they are bound anew.
-func (r *reader) rulesBack() []*bound {
-	var rules []*bound
-	for range r.count() {
-		rules = append(rules, &bound{Rule: r.rule()})
-	}
-	return rules
 }
 
 func (s *shared) write(w *writer) {
