@@ -122,6 +122,9 @@ func (b *Book) indexAct(e streamlog.Entry) {
 		if before == nil || before.alarms[i] == nil {
 			b.log.Warn("an act lacks a part and is left out: it was given up, or is in the alarms' values and about to be dropped", "key", e.Key, "part", i, "parts", d.Parts)
 			b.settled[e.Key] = settled{time.Now(), d.Parts}
+			if mine != nil {
+				mine.void = true
+			}
 			return
 		}
 		all = append(all, before.alarms[i])

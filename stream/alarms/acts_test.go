@@ -147,6 +147,10 @@ func TestBooksAgree(t *testing.T) {
 				if rnd.IntN(3) == 0 {
 					p.put(u.key, voided(), 0)
 				}
+				if rnd.IntN(3) == 0 { // it may come when all that was before is dropped
+					onTheWay = append(onTheWay, u)
+					continue
+				}
 				p.put(u.key, u.last, 0)
 				u.room.read(len(p.entries))
 				if answered(u.mine); u.mine.back {
@@ -161,6 +165,7 @@ func TestBooksAgree(t *testing.T) {
 					}
 					if p.dropped[key] = rnd.IntN(3) > 0; p.dropped[key] {
 						delete(worker.settled, key)
+						delete(p.newest, key)
 					}
 				}
 			case 14:

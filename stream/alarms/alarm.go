@@ -88,10 +88,13 @@ type Alarm struct {
 	Clearing time.Time `json:"clearing,omitzero"`
 
 	Raises []time.Time `json:"raises,omitempty"` // the newest, at most maxRaises
-	Event  string      `json:"event,omitempty"`  // id of the newest event
-	At     Place       `json:"at"`               // of the newest event
-	N      int64       `json:"n"`                // entries ever made
-	Last   Entry       `json:"last"`             // the newest one
+	// Quiet has a bit for each of Raises that called nobody: the alarm stood already, or was kept from operators. The
+	// newest is the lowest; an alarm of the time before there was this has none.
+	Quiet uint16 `json:"quiet,omitempty"`
+	Event string `json:"event,omitempty"` // id of the newest event
+	At    Place  `json:"at"`              // of the newest event
+	N     int64  `json:"n"`               // entries ever made
+	Last  Entry  `json:"last"`            // the newest one
 	// Pending are entries that may not be on the log yet.
 	Pending []Entry `json:"pending,omitempty"`
 
@@ -117,7 +120,7 @@ type Entry struct {
 // Bounds of one alarm.
 const (
 	maxText   = 4096
-	maxRaises = 16
+	maxRaises = 16 // the bits of Quiet
 )
 
 // ID names the alarm of a rule and key.
@@ -259,6 +262,7 @@ func (a *Alarm) raisesSince(t time.Time) int {
 }
 
 func (a *Alarm) raise(ev *batch.Event, hold Hold) string {
+	before := a.State()
 	if !a.Open() { // a new occurrence
 		a.Count, a.Raised, a.Note, a.AssignedTo = 0, ev.Time, "", ""
 	}
@@ -272,6 +276,9 @@ func (a *Alarm) raise(ev *batch.Event, hold Hold) string {
 	a.Raises = a.Raises[max(0, len(a.Raises)-maxRaises):]
 	a.Domain, a.Device, a.Zone, a.Text = ev.Domain, ev.Device, ev.Zone, clip(ev.Text)
 	a.setSeverity(ev.Severity)
+	if a.Quiet <<= 1; before == Unacked || a.State() != Unacked {
+		a.Quiet |= 1
+	}
 	return "raised"
 }
 

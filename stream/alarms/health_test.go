@@ -1,6 +1,7 @@
 package alarms
 
 import (
+	"reflect"
 	"testing"
 	"time"
 )
@@ -34,5 +35,38 @@ func TestHealthOfAPart(t *testing.T) {
 	}
 	if flooded := b.HealthOf(at, func(a *Alarm) bool { return a.Domain == "waste" }); !flooded.Flood || flooded.Floods != 1 || flooded.InFlood != 10*time.Minute || !flooded.FloodSince.Equal(at.Add(-10*time.Minute)) {
 		t.Errorf("%+v, want a flood of its own", flooded)
+	}
+}
+
+// TestHealthAfterStart: a process that begins has the same figures, also of raises that came suppressed, shelved or while
+// the alarm stood.
+func TestHealthAfterStart(t *testing.T) {
+	cfg := Config{Escalate: []Escalation{}}
+	parent := func(device string) string { return map[string]string{"lamp": "cabinet"}[device] }
+	b := newBench(t, cfg, parent)
+	b.publish(event("hot", "cabinet", "major", "raised", 0), event("hot", "lamp", "warning", "raised", 1), event("hot", "cabinet", "major", "raised", 2),
+		event("hot", "bin", "warning", "raised", 3), event("hot", "bin", "warning", "cleared", 4), event("hot", "bin", "warning", "raised", 5))
+	if err := b.work(); err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(time.Hour)
+	if r := b.act("bin", Act{Action: "shelve", By: "ada", Until: until}); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	b.publish(event("hot", "bin", "warning", "cleared", 6), event("hot", "bin", "warning", "raised", 7))
+	if err := b.work(); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(t0.Add(7 * time.Minute))
+	fresh := &bench{T: t}
+	fresh.open(b.log, cfg, parent)
+	defer fresh.follow()()
+	at := t0.Add(8 * time.Minute)
+	before, after := b.book.Health(at), fresh.book.Health(at)
+	if before.Rate != 3 || before.Mix["warning"] != 2 || before.Mix["major"] != 1 || len(before.Bad) != 3 {
+		t.Errorf("health %+v, want the first of the cabinet's and two of the bin's raises to have called", before)
+	}
+	if after.Rate != before.Rate || !reflect.DeepEqual(after.Mix, before.Mix) || after.Rates != before.Rates || after.BadShare != before.BadShare {
+		t.Errorf("after a start %+v, want as before %+v", after, before)
 	}
 }

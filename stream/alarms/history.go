@@ -38,20 +38,21 @@ type history struct {
 // note takes the change of an alarm from old, nil for one not known before.
 func (h *history) note(old, now *Alarm) {
 	var n int64
-	called := false
 	if old != nil {
-		n, called = old.N, old.State() == Unacked
+		n = old.N
 	}
+	called := func(nth int) bool { return now.Quiet>>nth&1 == 0 } // the newest is 0
 	var fresh []raise
-	for _, e := range now.Pending {
+	for _, e := range slices.Backward(now.Pending) {
 		if e.N > n && e.Action == "raised" {
-			fresh = append(fresh, raise{e.Time, now.ID, e.Severity, e.State == Unacked && !called})
+			fresh = append(fresh, raise{e.Time, now.ID, e.Severity, called(len(fresh))})
 		}
 	}
+	slices.Reverse(fresh)
 	if old == nil && len(fresh) < len(now.Raises) { // from before the start
 		fresh = fresh[:0]
-		for _, at := range now.Raises {
-			fresh = append(fresh, raise{at, now.ID, now.Base, !now.hidden()})
+		for i, at := range now.Raises {
+			fresh = append(fresh, raise{at, now.ID, now.Base, called(len(now.Raises) - 1 - i)})
 		}
 	}
 	if h.often == nil {

@@ -315,6 +315,11 @@ func TestNote(t *testing.T) {
 		if len(h.raises) != 1 || h.raises[0].announced != tc.want {
 			t.Errorf("%s: %+v, want announced %v", tc.name, h.raises, tc.want)
 		}
+		var later history // of a process that begins now
+		now.Pending = nil
+		if later.note(nil, now); len(later.raises) != len(now.Raises) || later.raises[len(later.raises)-1].announced != tc.want {
+			t.Errorf("%s: after a start %+v, want the last one announced %v", tc.name, later.raises, tc.want)
+		}
 	}
 }
 

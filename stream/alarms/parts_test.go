@@ -137,7 +137,8 @@ func TestPartsWholeOrNothing(t *testing.T) {
 	}
 }
 
-// TestSlowLastPart: who writes the last value after others gave the act up is told that nothing was done.
+// TestSlowLastPart: who writes the last value after others gave the act up is told that nothing was done, also where
+// nothing in the bucket says so any more.
 func TestSlowLastPart(t *testing.T) {
 	const n = 8
 	b := newBench(t, Config{Escalate: []Escalation{}}, nil)
@@ -151,28 +152,41 @@ func TestSlowLastPart(t *testing.T) {
 	other.open(b.log, Config{Escalate: []Escalation{}}, nil)
 	t.Cleanup(other.follow())
 	bucket := b.book.bucket
-	b.book.bucket = &choked{Bucket: bucket, swap: func(s *streamlog.Swap, nth int) (bool, bool) {
-		if nth == 2 { // the last
-			before, err := bucket.Entry(t.Context(), partKey(s.Key, 1))
-			if err != nil {
-				t.Error(err)
+	must := func(err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	revision := func(key string) uint64 {
+		e, err := bucket.Entry(t.Context(), key)
+		must(err)
+		return e.Revision
+	}
+	for _, dropped := range []bool{false, true} {
+		b.book.bucket = &choked{Bucket: bucket, swap: func(s *streamlog.Swap, nth int) (bool, bool) {
+			if nth == 2 { // the last
+				must(other.book.await(t.Context(), revision(partKey(s.Key, 1))))
+				must(other.book.giveUp(t.Context(), time.Now().Add(2*partsFor)))
+				for _, room := range []*bench{b, other} { // what is dropped all have read for a minute
+					must(room.book.await(t.Context(), revision(s.Key)))
+				}
+				if dropped {
+					must(other.book.drop(t.Context(), s.Key, 2))
+				}
 			}
-			if err := other.book.await(t.Context(), before.Revision); err != nil {
-				t.Error(err)
-			}
-			if err := other.book.giveUp(t.Context(), time.Now().Add(2*partsFor)); err != nil {
-				t.Error(err)
+			return true, true
+		}}
+		if _, _, _, err := b.book.ActAll(t.Context(), Query{}, n, Act{Action: "ack", By: "ada"}); !errors.Is(err, ErrNotDone) {
+			t.Errorf("dropped %v: %v, want ErrNotDone", dropped, err)
+		}
+		for _, room := range []*bench{b, other} {
+			must(room.book.await(t.Context(), b.newest()))
+			if _, _, acked := room.book.List(Query{States: []State{Acked}}); acked != 0 {
+				t.Errorf("dropped %v: %d are acknowledged", dropped, acked)
 			}
 		}
-		return true, true
-	}}
-	if _, _, _, err := b.book.ActAll(t.Context(), Query{}, n, Act{Action: "ack", By: "ada"}); !errors.Is(err, ErrNotDone) {
-		t.Errorf("%v, want ErrNotDone", err)
 	}
 	b.book.bucket = bucket
-	if _, _, acked := b.book.List(Query{States: []State{Acked}}); acked != 0 {
-		t.Errorf("%d are acknowledged", acked)
-	}
 	if done, _, _, err := b.book.ActAll(t.Context(), Query{}, n, Act{Action: "ack", By: "ada"}); err != nil || done != n {
 		t.Errorf("%d done when asked again, %v", done, err)
 	}
