@@ -106,8 +106,8 @@ func (n *node) startAlarms(ctx context.Context) error {
 		return err
 	}
 	if n.cfg.leads() {
-		worker := alarms.NewWorker(alarms.WorkerConfig{Log: n.stream, Book: book, Parent: n.parentOf, Logger: n.log, Metrics: n.reg})
-		n.reads.again("alarms", worker.Run)
+		n.parts.alarmsWorker = alarms.NewWorker(alarms.WorkerConfig{Log: n.stream, Book: book, Parent: n.parentOf, Logger: n.log, Metrics: n.reg})
+		n.reads.again("alarms", n.parts.alarmsWorker.Run)
 	}
 	return nil
 }

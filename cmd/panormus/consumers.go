@@ -25,11 +25,13 @@ type parts struct {
 	store  *rules.Store
 	rules  *rules.Worker
 	alarms *alarms.Book
-	rows   []*rules.RowWorker // of rules about rows: detections, uplinks, events…
-	tracks *tracks.Worker
-	notify *notify.Desk
-	state  *live.State
-	city   *city.City
+	// alarmsWorker is nil where another process makes the alarms.
+	alarmsWorker *alarms.Worker
+	rows         []*rules.RowWorker // of rules about rows: detections, uplinks, events…
+	tracks       *tracks.Worker
+	notify       *notify.Desk
+	state        *live.State
+	city         *city.City
 	// tagged are the buckets of what can be changed by its ETag.
 	tagged []*streamlog.KV
 	broker *broker.Broker // the embedded one

@@ -94,8 +94,29 @@ func (s silenced) Suppressed(e batch.Event) bool {
 	return state == alarms.Shelved || state == alarms.Suppressed || state == alarms.OutOfService
 }
 
-// startNotify reads the routes of notices and the dead letters and, with the rules, starts a queue for each
-// receiver: the process that raises events tells of them.
+// escalations are the alarms that nobody acknowledged in time.
+type escalations struct {
+	book   *alarms.Book
+	worker *alarms.Worker
+}
+
+// Escalated implements notify.Escalations. The time is that of the raise: events of the rule that come later end it.
+func (e escalations) Escalated(seq uint64) ([]batch.Event, bool) {
+	if e.worker.Applied() < seq {
+		return nil, false
+	}
+	var out []batch.Event
+	for _, a := range e.book.Escalated() {
+		out = append(out, batch.Event{
+			ID: fmt.Sprintf("%s.%d.%s", a.ID, a.Raised.UnixMilli(), a.Severity), Rule: a.Rule, Severity: a.Severity, State: "updated", Time: a.Raised,
+			Domain: a.Domain, Device: a.Device, Zone: a.Zone, Key: a.Key, Text: a.Text,
+		})
+	}
+	return out, true
+}
+
+// startNotify reads the routes of notices and the dead letters and, where alarms are made, starts a queue for each
+// receiver.
 func (n *node) startNotify(ctx context.Context) error {
 	routes, err := n.stream.KV(ctx, "notify_routes")
 	if err != nil {
@@ -107,13 +128,15 @@ func (n *node) startNotify(ctx context.Context) error {
 		return err
 	}
 	var outlets *notify.Outlets
-	if n.cfg.has("rules") {
+	var graver notify.Escalations
+	if n.cfg.leads() {
 		if outlets, err = n.outlets(ctx); err != nil {
 			return err
 		}
+		graver = escalations{n.parts.alarms, n.parts.alarmsWorker}
 	}
 	n.parts.notify, err = notify.New(notify.Config{
-		Settings: n.cfg.Notify.Settings, Outlets: outlets, RouteBucket: routes, DeadBucket: dead, Suppressor: silenced{n.parts.alarms}, Logger: n.log, Metrics: n.reg,
+		Settings: n.cfg.Notify.Settings, Outlets: outlets, RouteBucket: routes, DeadBucket: dead, Suppressor: silenced{n.parts.alarms}, Escalations: graver, Logger: n.log, Metrics: n.reg,
 	})
 	if err != nil {
 		return err

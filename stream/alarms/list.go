@@ -244,3 +244,14 @@ func (b *Book) lookLater(early []*held) {
 		b.mu.Unlock()
 	}
 }
+
+// Escalated returns the alarms that nobody has acknowledged since they grew graver for it.
+func (b *Book) Escalated() []Record {
+	var out []Record
+	b.eachRow(func(r *row) {
+		if r.state == Unacked && r.escalated {
+			out = append(out, r.h.record())
+		}
+	})
+	return out
+}

@@ -37,6 +37,8 @@ type Config struct {
 	Settings
 	Outlets    *Outlets   // may be nil
 	Suppressor Suppressor // may be nil
+	// Escalations may be nil: then nobody is told of them.
+	Escalations Escalations
 	// RouteBucket and DeadBucket keep routes and dead letters.
 	RouteBucket, DeadBucket Bucket
 	Logger                  *slog.Logger
@@ -128,6 +130,7 @@ func (d *Desk) queue(r *Receiver) (*Queue, error) {
 	if d.cfg.Suppressor != nil {
 		q.hidden = d.cfg.Suppressor.Suppressed
 	}
+	q.graver = d.cfg.Escalations
 	o := d.cfg.Outlets
 	if o == nil {
 		return q, nil

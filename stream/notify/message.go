@@ -59,6 +59,8 @@ type Notice struct {
 	Key      string          `json:"key"`
 	Text     string          `json:"text"`
 	Context  json.RawMessage `json:"context,omitempty"`
+	// Escalated is true where the news is that nobody acknowledged it in time, and its severity is what it grew to.
+	Escalated bool `json:"escalated,omitempty"`
 }
 
 // Bounds of what is kept of an event, and sent.
@@ -123,9 +125,13 @@ func (m *Message) Subject() string {
 	} else if m.Kind == KindRepeat {
 		word = "STILL " + word
 	}
-	s := fmt.Sprintf("[%s] %s", word, m.Alarms[0].Text)
+	text := m.Alarms[0].Text
+	if m.Alarms[0].Escalated {
+		text = "not acknowledged: " + text
+	}
+	s := fmt.Sprintf("[%s] %s", word, text)
 	if n := len(m.Alarms) - 1; n > 0 {
-		s = fmt.Sprintf("[%s] %d alarms: %s", word, n+1, m.Alarms[0].Text)
+		s = fmt.Sprintf("[%s] %d alarms: %s", word, n+1, text)
 	}
 	return cut(oneLine(s), 160)
 }
@@ -150,7 +156,11 @@ func (m *Message) Plain() string {
 	b.WriteByte('\n')
 	for i := range m.Alarms {
 		a := &m.Alarms[i]
-		fmt.Fprintf(&b, "- %s %s %s %s\n  %s\n  raised %s\n", a.Time.In(rome()).Format("2006-01-02 15:04:05 MST"), a.Severity, a.State, oneLine(a.Device),
+		state := a.State
+		if a.Escalated {
+			state = "not acknowledged"
+		}
+		fmt.Fprintf(&b, "- %s %s %s %s\n  %s\n  raised %s\n", a.Time.In(rome()).Format("2006-01-02 15:04:05 MST"), a.Severity, state, oneLine(a.Device),
 			oneLine(a.Text), a.Raised.In(rome()).Format("2006-01-02 15:04:05 MST"))
 	}
 	fmt.Fprintf(&b, "\nOpen in this group: %d\nMessage %s\n", m.Open, m.ID)

@@ -15,45 +15,6 @@ import (
 	streamlog "panormus/stream/log"
 )
 
-// A Sender brings messages to one receiver. One is sent at a time.
-type Sender interface {
-	// Send returns nil once the receiver has the message. Its errors hold no secret.
-	Send(ctx context.Context, m *Message) error
-	Close() error
-}
-
-// Refused wraps the answer of a receiver that will never take this message.
-type Refused struct{ Err error }
-
-func (r *Refused) Error() string { return r.Err.Error() }
-func (r *Refused) Unwrap() error { return r.Err }
-
-// Partly wraps what became of some of a receiver's addresses, where the others have the message.
-type Partly struct{ Err error }
-
-func (p *Partly) Error() string { return p.Err.Error() }
-func (p *Partly) Unwrap() error { return p.Err }
-
-// Later wraps the answer of a receiver that says how long it wants to be left alone.
-type Later struct {
-	Err   error
-	Pause time.Duration
-}
-
-func (l *Later) Error() string { return l.Err.Error() }
-func (l *Later) Unwrap() error { return l.Err }
-
-// arrived reports whether the receiver has the message, perhaps not at all of its addresses.
-func arrived(err error) bool {
-	_, partly := errors.AsType[*Partly](err)
-	return err == nil || partly
-}
-
-// A Suppressor knows which alarms nobody is to be told of now: shelved and suppressed ones, say. It is asked when a message is formed and must answer at once.
-type Suppressor interface {
-	Suppressed(e batch.Event) bool
-}
-
 // An Events is where events are read from.
 type Events interface {
 	// Read returns a reader of the batches after a sequence.
@@ -80,6 +41,7 @@ const (
 	longestRetry = 5 * time.Minute
 	longestWish  = time.Hour // of a receiver that says when to come again
 	keepEvery    = 5 * time.Second
+	lookGraver   = 5 * time.Second // at what escalated
 	stopTimeout  = 4 * time.Second
 	// leaseFor is how long who sends keeps others waiting. A quarter of it is for what is being kept when it is lost.
 	leaseFor = 4 * stopTimeout
@@ -97,6 +59,7 @@ type Queue struct {
 	dead     *DeadLetters
 	routes   func() []*Route
 	hidden   func(batch.Event) bool // may be nil
+	graver   Escalations            // may be nil
 	log      *slog.Logger
 	metrics  *queueMetrics
 	lease    *lease.Lease            // nil where no other process sends
@@ -139,6 +102,7 @@ type run struct {
 	pause    time.Time
 	failing  time.Time
 	forgot   uint64
+	looked   time.Time // at what escalated
 }
 
 // Run serves the receiver until ctx ends. Any other end is an error; a new Run goes on where this one was.
@@ -294,6 +258,9 @@ func (r *run) serve(ctx context.Context) error {
 		if keep := r.kept.Add(keepEvery); r.dirty && (wake.IsZero() || keep.Before(wake)) {
 			wake = keep
 		}
+		if look := r.looked.Add(lookGraver); r.graver != nil && (wake.IsZero() || look.Before(wake)) {
+			wake = look
+		}
 		if timer.Stop(); !wake.IsZero() {
 			timer.Reset(max(0, wake.Sub(now)))
 		}
@@ -348,6 +315,12 @@ func (r *run) finish(ctx context.Context, sending *parcel, sent <-chan outcome, 
 
 // tidy forms what is due, buries what is too old, and takes up what is to be replayed.
 func (r *run) tidy(ctx context.Context, now time.Time, sending *parcel) error {
+	if r.graver != nil && !r.t.full() && now.Sub(r.looked) >= lookGraver {
+		r.looked = now
+		if all, known := r.graver.Escalated(r.t.Seq); known && r.t.escalate(all, now) {
+			r.dirty = true
+		}
+	}
 	if at := r.t.next(); !at.IsZero() && !now.Before(at) && !r.t.full() {
 		r.t.tick(now)
 		r.dirty = true

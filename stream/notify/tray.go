@@ -53,6 +53,8 @@ type episode struct {
 	Alarm   Notice `json:"alarm"`
 	Pending bool   `json:"pending,omitempty"` // there is news of it
 	Told    bool   `json:"told,omitempty"`
+	// Escalated is the severity that it grew to because nobody acknowledged it; what the rule says is below.
+	Escalated string `json:"escalated,omitempty"`
 }
 
 // A parcel is a message on its way.
@@ -160,17 +162,54 @@ func (t *tray) take(e *batch.Event, now time.Time) {
 	if was.State == "cleared" && e.State != "cleared" {
 		raised = Time{e.Time} // it is back before its end was told
 	}
+	if raised != was.Raised {
+		ep.Escalated = ""
+	}
 	ep.Alarm = noticeOf(e, raised)
+	if rank(ep.Escalated) > rank(e.Severity) {
+		ep.Alarm.Severity = ep.Escalated
+	}
 	switch {
 	case r == nil: // the route is gone, and with it who wanted to know
 		t.drop(key)
 	case e.State == "cleared" && (!ep.Told && (!open(r.Schedule, now) || t.hidden(ep)) || ep.Told && !r.resolved()):
 		t.drop(key)
-	case e.State == "cleared" || was.State == "cleared" || e.Severity != was.Severity || ep.Pending:
+	case e.State == "cleared" || was.State == "cleared" || ep.Alarm.Severity != was.Severity || ep.Pending:
 		t.mark(g, ep, now.Add(r.wait()))
 	default:
 		ep.Alarm.Context = nil // other values of the same alarm are no news
 	}
+}
+
+// escalate takes alarms that grew graver, and reports whether that is news. One that no route was for is begun where there
+// is one now.
+func (t *tray) escalate(all []batch.Event, now time.Time) bool {
+	news := false
+	for i := range all {
+		e := &all[i]
+		key := e.Rule + "\x00" + e.Key
+		g := t.index[key]
+		if g == nil {
+			for _, r := range t.routes() {
+				if slices.Contains(r.Receivers, t.receiver) && r.matches(e) {
+					t.begin(r, key, e, now)
+					ep := t.index[key].Episodes[key]
+					ep.Escalated, ep.Alarm.Escalated = e.Severity, true
+					news = true
+					break
+				}
+			}
+			continue
+		}
+		ep, r := g.Episodes[key], t.route(g.Route)
+		if r == nil || ep.Alarm.State == "cleared" || rank(e.Severity) <= rank(ep.Alarm.Severity) {
+			continue
+		}
+		ep.Escalated, ep.Alarm.Severity, ep.Alarm.State, ep.Alarm.ID, ep.Alarm.Escalated = e.Severity, e.Severity, e.State, e.ID, true
+		t.mark(g, ep, now.Add(r.wait()))
+		news = true
+	}
+	return news
 }
 
 func (t *tray) begin(r *Route, key string, e *batch.Event, now time.Time) {
