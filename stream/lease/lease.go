@@ -27,7 +27,7 @@ var ErrLost = errors.New("the lease could not be renewed in time; another proces
 // giveBackTime bounds the giving back, which a dead server must not hold up.
 const giveBackTime = 4 * time.Second
 
-// A Lease is the right to do one thing, which one process has at a time.
+// A Lease is the right to do one thing, which one process has at a time. Work is called by one goroutine.
 type Lease struct {
 	Bucket Bucket
 	Key    string
@@ -37,13 +37,18 @@ type Lease struct {
 	Log  *slog.Logger
 	// Waiting, where not nil, is called once if another has the lease.
 	Waiting func()
+
+	name string // ours in the bucket
 }
 
 // Work waits for the lease and does work while it is held. The context of work ends with the cause ErrLost
 // when it is not any more; then work must write nothing. An end of ctx leaves the lease held until work returns.
 // While the bucket's server is away it waits on.
 func (l *Lease) Work(ctx context.Context, work func(context.Context) error) error {
-	name := rand.Text()
+	if l.name == "" {
+		l.name = rand.Text()
+	}
+	name := l.name
 	rev, began, err := l.acquire(ctx, name)
 	if err != nil {
 		return err
@@ -82,7 +87,8 @@ func (l *Lease) acquire(ctx context.Context, name string) (rev uint64, began tim
 			if since.IsZero() || e.Revision != seen {
 				seen, since = e.Revision, now
 			}
-			if len(e.Value) == 0 || now.Sub(since) >= l.Last {
+			// Our own name is of work that has ended: the server was away too long for it.
+			if len(e.Value) == 0 || string(e.Value) == name || now.Sub(since) >= l.Last {
 				if rev, err = l.swap(ctx, name, e.Revision); err == nil {
 					return rev, now, nil
 				}

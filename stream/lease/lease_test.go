@@ -169,6 +169,31 @@ func TestLeaseWhileTheBucketIsAway(t *testing.T) {
 	})
 }
 
+// TestLeaseOfOneself: who lost a lease because the bucket was away does not wait for itself once it is back.
+func TestLeaseOfOneself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{to: &shared{}}
+		l := &Lease{Bucket: w, Key: "ops", Last: lasts, Log: slog.New(slog.DiscardHandler)}
+		err := l.Work(t.Context(), func(ctx context.Context) error {
+			w.to.mu.Lock()
+			w.cut = true
+			w.to.mu.Unlock()
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if err != ErrLost {
+			t.Fatalf("cut off: %v, want %v", err, ErrLost)
+		}
+		w.to.mu.Lock()
+		w.cut = false
+		w.to.mu.Unlock()
+		back := time.Now()
+		if err := l.Work(t.Context(), func(context.Context) error { return nil }); err != nil || time.Since(back) > lasts/4 {
+			t.Errorf("%v, it has the lease again after %v, want at once", err, time.Since(back))
+		}
+	})
+}
+
 // TestLeaseSaysThatItWaits: once, and not where nobody has it.
 func TestLeaseSaysThatItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,12 +36,12 @@ var errLeaseLost = errors.New("another worker has the lease of these partitions,
 
 // takeLease waits until it has all keys, or ctx ends. It tells once what keeps it from asking, and goes on: a server
 // that comes back is asked at once, and who has the lease is not waited for anew.
-func takeLease(ctx context.Context, l *streamlog.Log, keys []string, ttl time.Duration, trouble func(error)) (*lease, error) {
+func takeLease(ctx context.Context, l *streamlog.Log, owner string, keys []string, ttl time.Duration, trouble func(error)) (*lease, error) {
 	kv, err := l.KV(ctx, "rules_leases")
 	if err != nil {
 		return nil, err
 	}
-	x := &lease{kv: kv, keys: keys, owner: rand.Text(), ttl: ttl, revision: map[string]uint64{}}
+	x := &lease{kv: kv, keys: keys, owner: owner, ttl: ttl, revision: map[string]uint64{}}
 	seen := map[string]sighting{}
 	for {
 		switch got, err := x.take(ctx, seen); {
@@ -89,7 +88,8 @@ func (x *lease) take(ctx context.Context, seen map[string]sighting) (bool, error
 		if e.Value != nil && json.Unmarshal(e.Value, &v) != nil {
 			v = leaseValue{}
 		}
-		if v.Owner == "" || time.Since(s.since) > time.Duration(v.TTL)*time.Millisecond {
+		// What is ours is of work that has ended: the server was away too long for it.
+		if v.Owner == "" || v.Owner == x.owner || time.Since(s.since) > time.Duration(v.TTL)*time.Millisecond {
 			swaps = append(swaps, streamlog.Swap{Key: key, Value: x.value(x.owner), After: e.Revision})
 		}
 	}
@@ -177,7 +177,7 @@ func (w *Worker) leased(ctx context.Context, work func(context.Context) error) e
 		defer w.holds.Store(false)
 		return work(ctx)
 	}
-	x, err := takeLease(ctx, w.cfg.Log, w.leases(), w.cfg.Lease, func(err error) {
+	x, err := takeLease(ctx, w.cfg.Log, w.owner, w.leases(), w.cfg.Lease, func(err error) {
 		w.cfg.Logger.Warn("the lease of these partitions cannot be asked for; this goes on until it can", "error", err)
 	})
 	if err != nil {

@@ -214,3 +214,27 @@ func TestLeaseThatIsLost(t *testing.T) {
 		t.Fatal("the worker goes on without its lease")
 	}
 }
+
+// A worker that lost its lease because the server was away does not wait for itself.
+func TestLeaseOfOneself(t *testing.T) {
+	l := logtest.New(t, nil)
+	w := NewWorker(WorkerConfig{Log: l, Rules: FixedSource{mustParse(t, `{id: hot, when: x > 1}`)}, Lease: time.Hour})
+	kv, err := l.KV(within(t), "rules_leases")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range w.leases() {
+		if err := kv.Put(within(t), key, plainJSON(leaseValue{w.owner, time.Hour.Milliseconds()})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(t, l, "a", 5)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	see(t, l, 1)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

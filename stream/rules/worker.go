@@ -2,6 +2,7 @@ package rules
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"runtime"
@@ -68,6 +69,7 @@ type Worker struct {
 	applied atomic.Uint64 // everything up to this sequence of observations is evaluated and its events published
 	pending atomic.Uint64 // batches of its partitions behind the last one, when that was delivered
 	holds   atomic.Bool   // the lease of its share
+	owner   string        // of leases
 	metrics *metrics
 
 	// Tests set these. hook is told of every step and may end the worker there, as a kill would.
@@ -85,7 +87,7 @@ func NewWorker(cfg WorkerConfig) *Worker {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Engine.Partitions = cfg.Log.Partitions()
-	w := &Worker{cfg: cfg, every: time.Second, most: roundBatches}
+	w := &Worker{cfg: cfg, owner: rand.Text(), every: time.Second, most: roundBatches}
 	w.engine.Store(New(cfg.Engine, w.rules()))
 	w.metrics = newMetrics(w, cfg.Metrics)
 	return w
