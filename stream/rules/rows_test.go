@@ -93,8 +93,8 @@ func TestRows(t *testing.T) {
 			want: []string{"0 raised r cam-1 cam-1", "9 cleared r cam-1 cam-1"},
 		},
 		{
-			name: "raised and cleared in one millisecond", rules: `{id: r, on: detections, when: value == 1, clear: value == 0, hold: 1d}`,
-			rows: []string{"0 cam-1 tamper - - 1", "0 cam-1 tamper - - 0", "0 cam-1 tamper - - 1", "0.002 cam-1 tamper - - 1", "1 cam-1 tamper - - 0"},
+			name: "raised and cleared in one millisecond", rules: `{id: r, on: detections, when: value == 0, clear: value == 1, hold: 1d}`,
+			rows: []string{"0 cam-1 tamper - - 0", "0 cam-1 tamper - - 1", "0 cam-1 tamper - - 0", "0.002 cam-1 tamper - - 0", "1 cam-1 tamper - - 1"},
 			want: []string{"0 raised r cam-1 cam-1", "0 cleared r cam-1 cam-1", "0.002 raised r cam-1 cam-1", "1 cleared r cam-1 cam-1"},
 		},
 		{
