@@ -224,6 +224,20 @@ func (s *system) usage() map[string]usage {
 	return out
 }
 
+// most is the most memory in bytes that panormus itself has taken at once.
+func (s *system) most() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.info.PID))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kb int64
+	if _, err := fmt.Sscan(rest, &kb); err != nil {
+		return 0, fmt.Errorf("the most memory of process %d: %w", s.info.PID, err)
+	}
+	return kb << 10, nil
+}
+
 // watch samples the memory every second until stop is called, which returns the samples in bytes.
 func (s *system) watch() (stop func() []int64) {
 	var samples []int64

@@ -3,10 +3,14 @@ package alarms
 import (
 	"context"
 	"fmt"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"panormus/stream/batch"
 	"panormus/stream/log/logtest"
 )
 
@@ -122,4 +126,101 @@ func cpuTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkActBesideEvents acts on 100 alarms by id, over and over, while the worker makes alarms of events as fast as it
+// can or as they come: how long an operator waits in a flood of events, and how many of those are applied beside.
+func BenchmarkActBesideEvents(b *testing.B) {
+	for _, perSecond := range []int{0, 2_000, 20_000} {
+		b.Run(fmt.Sprint("events=", perSecond), func(b *testing.B) { actBesideEvents(b, perSecond) })
+	}
+}
+
+func actBesideEvents(b *testing.B, perSecond int) {
+	const n, at = 20_000, 100 // alarms, and batches of events a second
+	l := logtest.Open(b, b.TempDir(), nil)
+	bucket, err := l.KV(b.Context(), BucketName)
+	if err != nil {
+		b.Fatal(err)
+	}
+	desk, err := l.KV(b.Context(), DeskName)
+	if err != nil {
+		b.Fatal(err)
+	}
+	book := NewBook(Config{}, bucket, desk, nil)
+	book.OnChange(func([]Record) {})
+	worker := NewWorker(WorkerConfig{Log: l, Book: book})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
+	g, ctx := errgroup.WithContext(ctx)
+	ready := make(chan struct{})
+	g.Go(func() error { return book.Run(ctx, func() { close(ready) }) })
+	<-ready
+	g.Go(func() error { return worker.Run(ctx) })
+	defer func() {
+		cancel()
+		if err := g.Wait(); err != nil {
+			b.Error(err)
+		}
+	}()
+	publish := func(from, many, round int) error {
+		events := make([]batch.Event, many)
+		for i := range events {
+			events[i] = event("hot", fmt.Sprint((from+i)%n), "major", []string{"raised", "cleared"}[round%2], float64(round))
+		}
+		data, err := batch.EncodeEvents(events)
+		if err == nil {
+			_, err = l.Publish(ctx, batch.KindEvents, 0, "", data)
+		}
+		return err
+	}
+	for from := 0; from < n; from += 1000 {
+		if err := publish(from, 1000, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	applied := func() bool { lag, err := worker.Lag(ctx); return err == nil && lag == 0 }
+	for !applied() {
+		time.Sleep(time.Millisecond)
+	}
+	began, first := time.Now(), worker.Applied()
+	if perSecond > 0 {
+		g.Go(func() error {
+			tick := time.NewTicker(time.Second / at)
+			defer tick.Stop()
+			for sent, round := 0, 1; ; round = 1 + sent/n {
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-tick.C:
+				}
+				if err := publish(sent%n, perSecond/at, round); err != nil && ctx.Err() == nil {
+					return err
+				}
+				sent += perSecond / at
+			}
+		})
+	}
+	ids := make([]string, 100)
+	var took []time.Duration
+	for b.Loop() {
+		for i := range ids {
+			ids[i] = ID("hot", fmt.Sprint((len(took)*len(ids)+i)%n))
+		}
+		began := time.Now()
+		results, err := book.Act(b.Context(), ids, Act{Action: "comment", By: "ada", Note: "seen"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, r := range results {
+			if r.Err != nil {
+				b.Fatal(r.Err)
+			}
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	batches := float64(worker.Applied() - first)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
+	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "worst-ms")
+	b.ReportMetric(batches*float64(perSecond/at)/time.Since(began).Seconds(), "events/s")
 }

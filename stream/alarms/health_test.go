@@ -16,7 +16,7 @@ func TestHealthOfAPart(t *testing.T) {
 		b.records[id] = h
 		b.rows = append(b.rows, rowOf(h, h.alarm(), &b.cfg))
 		for range n {
-			b.history.raises = append(b.history.raises, raise{at.Add(-time.Minute), id, "major", true})
+			b.history.raises = append(b.history.raises, raise{at: at.Add(-time.Minute), id: id, severity: "major", announced: true})
 		}
 		if b.history.often == nil {
 			b.history.often = map[string]int{}
@@ -25,7 +25,7 @@ func TestHealthOfAPart(t *testing.T) {
 	}
 	add("lamp", "lighting", 3)
 	add("bin", "waste", 20)
-	b.history.raises = append(b.history.raises, raise{at.Add(-time.Hour), "gone", "major", true}) // an alarm that is forgotten
+	b.history.raises = append(b.history.raises, raise{at: at.Add(-time.Hour), id: "gone", severity: "major", announced: true}) // an alarm that is forgotten
 	own := b.HealthOf(at, func(a *Alarm) bool { return a.Domain == "lighting" })
 	if own.Rate != 3 || own.Mix["major"] != 3 || len(own.Bad) != 1 || own.Bad[0].Record.ID != "lamp" || own.Severities["major"] != 1 || own.BadShare != 1 || own.Flood || own.Oldest == nil && own.States[Unacked] > 0 {
 		t.Errorf("%+v", own)

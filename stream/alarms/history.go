@@ -19,12 +19,13 @@ type Span struct {
 	End   time.Time `json:"end,omitzero"`
 }
 
-// A raise is one time that an alarm was raised.
+// A raise is one time that an alarm was raised, or called operators otherwise.
 type raise struct {
 	at        time.Time
 	id        string
 	severity  string
 	announced bool // operators were called: it was neither shelved nor suppressed nor standing already
+	again     bool // not raised, but released, back from shelving or graver than what was acknowledged
 }
 
 // history is what happened in the last 24 h. After a start it knows of each alarm the newest raises
@@ -37,43 +38,70 @@ type history struct {
 
 // note takes the change of an alarm from old, nil for one not known before.
 func (h *history) note(old, now *Alarm) {
-	var n int64
-	if old != nil {
-		n = old.N
-	}
 	called := func(nth int) bool { return now.Quiet>>nth&1 == 0 } // the newest is 0
 	var fresh []raise
-	for _, e := range slices.Backward(now.Pending) {
-		if e.N > n && e.Action == "raised" {
-			fresh = append(fresh, raise{e.Time, now.ID, e.Severity, called(len(fresh))})
+	raises := 0
+	for i, e := range slices.Backward(now.Pending) {
+		if old != nil && e.N <= old.N {
+			break
+		}
+		switch {
+		case e.Action == "raised":
+			fresh = append(fresh, raise{at: e.Time, id: now.ID, severity: e.Severity, announced: called(raises)})
+			raises++
+		case e.By == "" && e.State == Unacked && stateBefore(old, now.Pending[:i]) != Unacked:
+			fresh = append(fresh, raise{at: e.Time, id: now.ID, severity: e.Severity, announced: true, again: true})
 		}
 	}
 	slices.Reverse(fresh)
-	if old == nil && len(fresh) < len(now.Raises) { // from before the start
+	if old == nil && raises < len(now.Raises) { // from before the start
 		fresh = fresh[:0]
 		for i, at := range now.Raises {
-			fresh = append(fresh, raise{at, now.ID, now.Base, called(len(now.Raises) - 1 - i)})
+			fresh = append(fresh, raise{at: at, id: now.ID, severity: now.Base, announced: called(len(now.Raises) - 1 - i)})
 		}
 	}
 	if h.often == nil {
 		h.often = map[string]int{}
 	}
-	for i := range fresh {
-		h.often[fresh[i].id]++
+	if n := raisedAmong(fresh); n > 0 {
+		h.often[now.ID] += n
 	}
 	h.raises = append(h.raises, fresh...)
 	if len(h.raises) >= 2*mostRaises {
 		old := h.raises[:len(h.raises)-mostRaises]
 		for i := range old {
-			h.rarer(old[i].id)
+			h.rarer(&old[i])
 		}
 		h.raises = slices.Clone(h.raises[len(old):])
 	}
 }
 
-func (h *history) rarer(id string) {
-	if h.often[id]--; h.often[id] <= 0 {
-		delete(h.often, id)
+// stateBefore is an alarm's before what comes after entries; what is not known was no call.
+func stateBefore(old *Alarm, entries []Entry) State {
+	switch {
+	case len(entries) > 0:
+		return entries[len(entries)-1].State
+	case old != nil:
+		return old.State()
+	}
+	return Unacked
+}
+
+func raisedAmong(all []raise) (n int) {
+	for i := range all {
+		if !all[i].again {
+			n++
+		}
+	}
+	return n
+}
+
+func (h *history) rarer(r *raise) {
+	if r.again {
+		return
+	}
+	if h.often[r.id]--; h.often[r.id] <= 0 {
+		delete(h.often, r.id)
 	}
 }
 
@@ -82,7 +110,7 @@ func (h *history) forget(now time.Time) {
 	h.raises = slices.DeleteFunc(h.raises, func(r raise) bool {
 		old := now.Sub(r.at) > raisesHeld
 		if old {
-			h.rarer(r.id)
+			h.rarer(&r)
 		}
 		return old
 	})
@@ -200,10 +228,12 @@ func (b *Book) HealthOf(now time.Time, sees func(*Alarm) bool) Health {
 		}
 		age := now.Sub(r.at)
 		if age > raisesHeld || age < 0 {
-			outside[r.id]++
+			outside[r.id] += raisedAmong(b.history.raises[i : i+1])
 			continue
 		}
-		all++
+		if !r.again {
+			all++
+		}
 		if r.announced {
 			h.Mix[r.severity]++
 			slot := len(h.Rates) - 1 - int(age/(10*time.Minute))

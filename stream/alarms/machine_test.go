@@ -323,6 +323,43 @@ func TestNote(t *testing.T) {
 	}
 }
 
+// TestCalledAgain has what calls operators without a raise, which counts for rates and floods and not for how often
+// an alarm was raised.
+func TestCalledAgain(t *testing.T) {
+	c := testConfig()
+	later := t0.Add(30 * time.Minute)
+	graver := event("hot", "k", "critical", "updated", 30)
+	for _, tc := range []struct {
+		name string
+		from State
+		do   func(a *Alarm) bool
+		want int
+	}{
+		{"released by what suppressed it", Suppressed, func(a *Alarm) bool { return a.hold(Hold{}, later) }, 1},
+		{"suppressed by another one", Suppressed, func(a *Alarm) bool { return a.hold(Hold{Suppressed, "another"}, later) }, 0},
+		{"back from shelving", Shelved, func(a *Alarm) bool { return a.tick(a.ShelvedUntil, c) }, 1},
+		{"taken back by an operator", Shelved, func(a *Alarm) bool { a.do(&Act{Action: "unshelve", By: "ada"}, "", later); return true }, 0},
+		{"graver than what was acknowledged", Acked, func(a *Alarm) bool { return a.apply(&graver, Place{Seq: 9}, Hold{}, c) }, 1},
+		{"graver than what nobody has acknowledged", Unacked, func(a *Alarm) bool { return a.apply(&graver, Place{Seq: 9}, Hold{}, c) }, 0},
+		{"escalated", Unacked, func(a *Alarm) bool { return a.tick(later, c) }, 0},
+	} {
+		var h history
+		old := in(t, tc.from)
+		old.Pending = nil
+		now := old.clone()
+		if !tc.do(now) {
+			t.Errorf("%s: nothing happened", tc.name)
+		}
+		h.note(old, now)
+		if n := h.announcedSince(t0); n != tc.want || len(h.often) != 0 {
+			t.Errorf("%s: %d calls, %v raises; want %d and none", tc.name, n, h.often, tc.want)
+		}
+		if h.forget(later.Add(48 * time.Hour)); len(h.raises) != 0 || len(h.often) != 0 {
+			t.Errorf("%s: %v and %v are never forgotten", tc.name, h.raises, h.often)
+		}
+	}
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	for want, c := range map[string]Config{
 		"":                  {},
