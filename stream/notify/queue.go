@@ -2,9 +2,7 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -103,6 +101,9 @@ type run struct {
 	failing  time.Time
 	forgot   uint64
 	looked   time.Time // at what escalated
+	sent     []string  // messages that went since the state was kept whole
+	draining bool      // no new messages are formed
+	pace     time.Duration
 }
 
 // Run serves the receiver until ctx ends. Any other end is an error; a new Run goes on where this one was.
@@ -138,42 +139,6 @@ func (q *Queue) ended(ctx context.Context, err error) error {
 		q.log.Warn("what a receiver was told last is not kept; it may be told again", "receiver", q.name, "error", err)
 	}
 	return nil
-}
-
-func (r *run) restore(ctx context.Context) error {
-	b, ok, err := r.states.Get(ctx, r.name)
-	if err != nil {
-		return err
-	}
-	if ok {
-		if err = r.t.restore(b); err == nil {
-			return nil
-		}
-		r.log.Error("the state of a receiver cannot be read; it begins with the next event", "receiver", r.name, "error", err)
-	}
-	// Nobody wants to be told of what happened before there was a receiver.
-	if r.t.Seq, err = r.events.Last(ctx); err != nil {
-		return err
-	}
-	return r.keep(ctx)
-}
-
-// keep makes what happened durable.
-func (r *run) keep(ctx context.Context) error {
-	b, err := json.Marshal(&r.t.state)
-	if err != nil {
-		return fmt.Errorf("state of receiver %s: %w", r.name, err)
-	}
-	if _, bound := ctx.Deadline(); !bound { // the end of ctx does not stop what is being kept: it was sent
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-		defer cancel()
-	}
-	if err := r.states.Put(ctx, r.name, b); err != nil {
-		return err
-	}
-	r.dirty, r.kept = false, time.Now()
-	return r.step("kept")
 }
 
 func (r *run) step(name string) error {
@@ -236,7 +201,7 @@ func (r *run) serve(ctx context.Context) error {
 		if sending == nil && !now.Before(r.pause) {
 			p, at := r.t.ready(now)
 			if p != nil {
-				if r.dirty {
+				if !p.kept {
 					if err := r.keep(ctx); err != nil {
 						return err
 					}
@@ -252,10 +217,10 @@ func (r *run) serve(ctx context.Context) error {
 		} else if sending == nil {
 			wake = r.pause
 		}
-		if due := r.t.next(); !r.t.full() && !due.IsZero() && (wake.IsZero() || due.Before(wake)) {
+		if due := r.t.next(); !r.draining && !due.IsZero() && (wake.IsZero() || due.Before(wake)) {
 			wake = due
 		}
-		if keep := r.kept.Add(keepEvery); r.dirty && (wake.IsZero() || keep.Before(wake)) {
+		if keep := r.kept.Add(r.pace); r.dirty && (wake.IsZero() || keep.Before(wake)) {
 			wake = keep
 		}
 		if look := r.looked.Add(lookGraver); r.graver != nil && (wake.IsZero() || look.Before(wake)) {
@@ -266,7 +231,7 @@ func (r *run) serve(ctx context.Context) error {
 		}
 		r.publish()
 		from := in
-		if r.t.full() {
+		if r.draining {
 			from = nil // the log keeps the rest
 		}
 		select {
@@ -315,15 +280,17 @@ func (r *run) finish(ctx context.Context, sending *parcel, sent <-chan outcome, 
 
 // tidy forms what is due, buries what is too old, and takes up what is to be replayed.
 func (r *run) tidy(ctx context.Context, now time.Time, sending *parcel) error {
-	if r.graver != nil && !r.t.full() && now.Sub(r.looked) >= lookGraver {
+	// Messages are formed many together: the state is kept whole before the first of them goes.
+	r.draining = r.t.full() || r.draining && len(r.t.Outbox) > maxOutbox/2
+	if r.graver != nil && !r.draining && now.Sub(r.looked) >= lookGraver {
 		r.looked = now
 		if all, known := r.graver.Escalated(r.t.Seq); known && r.t.escalate(all, now) {
 			r.dirty = true
 		}
 	}
-	if at := r.t.next(); !at.IsZero() && !now.Before(at) && !r.t.full() {
+	if at := r.t.next(); !at.IsZero() && !now.Before(at) && !r.draining {
 		r.t.tick(now)
-		r.dirty = true
+		r.dirty, r.draining = true, r.t.full()
 	}
 	if n := r.t.forgotten - r.forgot; n > 0 {
 		r.metrics.forgotten.Add(float64(n))
@@ -355,7 +322,7 @@ func (r *run) tidy(ctx context.Context, now time.Time, sending *parcel) error {
 			return err
 		}
 	}
-	if r.dirty && now.Sub(r.kept) >= keepEvery {
+	if r.dirty && now.Sub(r.kept) >= r.pace {
 		return r.keep(ctx)
 	}
 	return nil
@@ -403,8 +370,8 @@ func (r *run) settle(ctx context.Context, o outcome) error {
 		r.mu.Lock()
 		r.status.Sent, r.status.Error = &Time{now}, failed
 		r.mu.Unlock()
-		// Kept at once: what is sent twice is sent because of a kill in this moment only.
-		return r.keep(ctx)
+		// Noted at once: what is sent twice is sent because of a kill in this moment only.
+		return r.note(ctx, o.p.Message)
 	}
 	r.metrics.failed.Inc()
 	o.p.Attempts++

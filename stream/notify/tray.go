@@ -26,6 +26,7 @@ type state struct {
 	Seq    uint64            `json:"seq"` // up to which events were taken in
 	Groups map[string]*group `json:"groups,omitempty"`
 	Outbox []*parcel         `json:"outbox,omitempty"`
+	Round  uint64            `json:"round,omitempty"` // how often it was kept
 }
 
 // A group is alarms that are told together.
@@ -65,6 +66,7 @@ type parcel struct {
 	LastError string    `json:"last_error,omitempty"`
 
 	notBefore time.Time
+	kept      bool // in the state as it was kept last
 }
 
 // A tray makes messages of events. It knows no clock, log or network: it is told the time. It belongs to
@@ -101,6 +103,7 @@ func (t *tray) restore(b []byte) error {
 			return fmt.Errorf("state of receiver %s: a message without alarms", t.receiver)
 		}
 		p.Message.group = groupKey(p.Message.Route, p.Message.Group)
+		p.kept = true
 	}
 	t.state = s
 	t.reindex()
