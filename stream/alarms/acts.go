@@ -32,7 +32,8 @@ type acting struct {
 	onTheWay atomic.Int64       // acts on one alarm each that were let in here, until they are answered
 	deeds    uint64             // the newest value of one taken
 	parts    map[string]*parts  // by key of the deed, what came before it
-	early    map[string][]ref   // by alarm, of values that are not known yet
+	early    map[idOf][]ref     // by alarm, of values that are not known yet
+	joints   map[joint]*trail   // trails of alarms that were read, until all are
 	unfolded []*held            // alarms that got acts which were not in their value, the first first
 	waiting  int                // acts of those
 	settled  map[string]settled // deeds that values have taken in, by key
@@ -42,7 +43,7 @@ type acting struct {
 }
 
 func newActing() acting {
-	return acting{most: maxWaiting, parts: map[string]*parts{}, early: map[string][]ref{}, settled: map[string]settled{}, mine: map[string]*asked{}}
+	return acting{most: maxWaiting, parts: map[string]*parts{}, early: map[idOf][]ref{}, settled: map[string]settled{}, mine: map[string]*asked{}}
 }
 
 // settled is a deed that need not be in the bucket any more.
@@ -66,7 +67,7 @@ func (b *Book) mark(h *held) {
 }
 
 // retake is the acts that came before the alarm's value. The caller holds the lock.
-func (b *Book) retake(id string) []ref {
+func (b *Book) retake(id idOf) []ref {
 	early := b.early[id]
 	if early == nil {
 		return nil
@@ -78,6 +79,30 @@ func (b *Book) retake(id string) []ref {
 	}
 	b.waiting += len(early)
 	return early
+}
+
+// A joint is where a trail goes on with a deed.
+type joint struct {
+	before *trail
+	seq    uint64
+}
+
+// join is a trail and one more act: at the start of the Book that of another alarm with the same ones. The caller
+// holds the lock.
+func (b *Book) join(before *trail, r ref) *trail {
+	if b.whole {
+		return before.with(r.seq, r.deed)
+	}
+	j := joint{before, r.seq}
+	t := b.joints[j]
+	if t == nil {
+		if b.joints == nil {
+			b.joints = map[joint]*trail{}
+		}
+		t = before.with(r.seq, r.deed)
+		b.joints[j] = t
+	}
+	return t
 }
 
 // release lets go of an act on an alarm. The caller holds the lock.
@@ -144,7 +169,7 @@ func (b *Book) indexAct(e streamlog.Entry) {
 func (b *Book) forgetActs(now time.Time) {
 	maps.DeleteFunc(b.settled, func(_ string, s settled) bool { return now.Sub(s.at) > 2*dropActs })
 	if b.whole { // else they are about to
-		maps.DeleteFunc(b.early, func(_ string, refs []ref) bool { return now.Sub(refs[len(refs)-1].deed.At) > 2*dropActs })
+		maps.DeleteFunc(b.early, func(_ idOf, refs []ref) bool { return now.Sub(refs[len(refs)-1].deed.At) > 2*dropActs })
 	}
 }
 
@@ -189,7 +214,7 @@ func (b *Book) targets(seq uint64, d *deed, all [][]byte) []target {
 			hex.Encode(name[:], id[:])
 			h := b.records[string(name[:])]
 			if h == nil || rev > h.rev && h.seq < seq { // the value that it was done to is yet to come, or was replaced by one that is
-				b.early[id.String()] = append(b.early[id.String()], ref{seq, rev, d})
+				b.early[id] = append(b.early[id], ref{seq, rev, d})
 				continue
 			}
 			on = append(on, target{h: h, rev: rev})

@@ -351,6 +351,13 @@ func TestActAll(t *testing.T) {
 	fresh.open(b.log, Config{Escalate: []Escalation{}}, nil)
 	defer fresh.follow()()
 	compareBooks(t, 0, fresh.book, b.book)
+	trails := map[*trail]bool{}
+	for _, h := range fresh.book.records {
+		trails[h.acts] = true
+	}
+	if len(trails) != 2 {
+		t.Errorf("%d lists of acts after a start, want one of each act: alarms that the same was done to share them", len(trails))
+	}
 	if _, _, acked := fresh.book.List(Query{States: []State{Acked}}); acked != 20 {
 		t.Errorf("the next process has %d acknowledged, want 20", acked)
 	}

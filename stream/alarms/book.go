@@ -150,7 +150,7 @@ func (b *Book) Run(ctx context.Context, ready func()) error {
 			}
 		}, func() {
 			b.mu.Lock()
-			b.whole = true
+			b.whole, b.joints = true, nil
 			b.mu.Unlock()
 			ready()
 		})
@@ -240,12 +240,12 @@ func (b *Book) put(a *Alarm, seq uint64) {
 		b.rows = append(b.rows, row{})
 	}
 	old := h.version
-	early := b.retake(a.ID)
+	early := b.retake(h.id)
 	if known {
 		early = mergeRefs(old.refs(h.seq), early)
 	}
 	var out []ref
-	h.version, out = settle(a, seq, early)
+	h.version, out = settle(a, seq, early, b.join)
 	for _, r := range out {
 		b.release(r.deed)
 	}

@@ -121,8 +121,8 @@ func mergeRefs(a, b []ref) []ref {
 
 // settle does acts on a value of the bucket with its revision, oldest first, and returns those that are in it
 // or do not count. What a value was written over without knowing counts where the chain of revs says that it
-// did before, and is done to that value now.
-func settle(base *Alarm, seq uint64, acts []ref) (v version, out []ref) {
+// did before, and is done to that value now. Join makes trails.
+func settle(base *Alarm, seq uint64, acts []ref, join func(before *trail, r ref) *trail) (v version, out []ref) {
 	v = version{base: base, rev: seq}
 	if base.Same != 0 {
 		v.rev = base.Same
@@ -134,9 +134,9 @@ func settle(base *Alarm, seq uint64, acts []ref) (v version, out []ref) {
 			out = append(out, r)
 		case base.Same == 0 && r.seq < seq && r.rev == before:
 			before = r.seq
-			v.acts, v.rev = v.acts.with(r.seq, r.deed), seq
+			v.acts, v.rev = join(v.acts, r), seq
 		case (base.Same != 0 || r.seq > seq) && r.rev == v.rev:
-			v.acts, v.rev = v.acts.with(r.seq, r.deed), r.seq
+			v.acts, v.rev = join(v.acts, r), r.seq
 		default:
 			out = append(out, r)
 		}
