@@ -30,16 +30,17 @@
 // once, and what it comes to is the same whatever the order of arrival, the batches, partitions and restarts. The
 // clock is the one of windows whose keys span partitions. The price is a second evaluation and 150 bytes a message
 // of the last 30 s, of these rules alone; Config.MaxPast / 4 messages are held, and what there is no room for is given
-// on before its time and counted (uncorrected). Rules about rows but events, and those on observations that ask cameras, are judged
+// on before its time and counted (uncorrected). Rules about rows, and those on observations that ask cameras, are judged
 // twice likewise (rowSettler). Of rules that know only the row in hand those rows alone are held that matter to them; of
 // those with functions of columns, or that ask other devices, all. Config.MaxPast / 8 rows are held.
 //
 // Windows are judged when event time passes their end and corrected, sequences wait for the lateness. Those on observations
 // that ask other devices, or have functions of what was said before (Rule.ordered), are judged by the settler's second engine; of
 // sequences and windows that wait nothing is said before. So are those of rows and of several kinds, by the rowSettler, whose
-// clock is then that of the kind furthest behind. Silence runs on processing time. What is judged surely and has the same time is
+// clock is then that of the kind furthest behind, and rules on events: see Events. Silence runs on processing time. What is judged surely and has the same time is
 // in the order of its devices, and then of what it says. The order of arrival still counts
-// for rules on events, for messages of one device that have the same time where the device alone is judged, and beyond the lateness.
+// for messages of one device that have the same time where the device alone is judged, between rules on events and those of several
+// kinds that take events, and beyond the lateness.
 //
 // `for`: the condition must hold that long. A reading stands until the device's next one, but for at
 // most three of its profile's expected periods: a lamp that reported once and then fell silent
@@ -80,7 +81,7 @@
 // # Corrections
 //
 // An episode keeps its name, context.episode, whatever late readings say of it. `updated` is of one that stands
-// and began at another time (context.since), or with other values; `cleared` of one that ends, or ended otherwise
+// and began at another time (context.since; it was raised at context.began), or with other values; `cleared` of one that ends, or ended otherwise
 // (context.ended); `raised` again of one that was said to have ended, and has not. One that never was is
 // `cleared` with context.withdrawn. context.correction counts them, so the newest event of an episode tells all
 // of it; of one that has ended, the newest before the end tells how it began. The events of a key are in such an
@@ -175,7 +176,7 @@
 // 150 s on counts). With `for`, rows must go on matching that long without a gap longer than `hold`. A
 // state that a camera only tells again is no row. An uplink that several gateways heard is as many rows.
 // Rows are judged in the log's order by one worker a kind, and again in the order of their times when the lateness
-// is over: see Time. Those on events alone are judged once, in the log's order: what they raise comes back to them. What that changes of what was told is told: see Corrections. `clear` is
+// is over: see Time. What that changes of what was told is told: see Corrections. `clear` is
 // asked where an episode of the key stands; of a row of which both are true it ends one, or `when` begins one. A change
 // of rules judges what is held then; what comes later still, though inside the lateness, is judged as it comes.
 //
@@ -192,7 +193,11 @@
 //
 // Rules `on: events` are about what rules, alarms and others raise: rule, severity, state, domain, device,
 // zone, key and text, and context.NAME of the values that an event carries. Events of rules in shadow are
-// not among them. An event is known when its windows are over, so their clock stays 90 s further behind.
+// not among them. What rules say of a time is told and corrected until half a minute and some later, so the events' clock stays
+// 90 s further behind: 120 s with the lateness. Early a rule is given events as they come, but for those that only correct;
+// surely what the episodes of these came to: a row when one began and one when it ended, none of what was withdrawn, in the
+// order of their times. What the second engine says of events it is given itself, at its time, so that no chain of rules has to wait
+// for its links one by one; to windows and sequences what a sequence says counts a millisecond later, when it is known to be the last.
 // No rule feeds on itself: one that names itself (rule == "…"), or rules that name one another in a circle,
 // are refused; and what a rule on events raises says in its context, as `chain`, which such rules it comes
 // of: no rule is given an event that comes of it, nor one that comes of 8.

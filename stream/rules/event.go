@@ -39,7 +39,8 @@ type eventContext struct {
 	Hold       string            `json:"hold,omitempty"`   // of rules about rows
 	KeyOf      string            `json:"key_of,omitempty"` // what the key is, where that is not the device
 	Since      string            `json:"since"`
-	Episode    string            `json:"episode"` // the same in all events of one episode
+	Began      string            `json:"began,omitempty"` // of a correction of how it began: when it was raised, by what is known now
+	Episode    string            `json:"episode"`         // the same in all events of one episode
 	Devices    int               `json:"devices,omitempty"`
 	Window     *windowBounds     `json:"window,omitempty"`
 	Overridden map[string]string `json:"overridden,omitempty"` // parameters that are not the rule's own: device, zone or profile
@@ -65,6 +66,7 @@ type evidence struct {
 // revision is what an event of an episode says that was told otherwise before.
 type revision struct {
 	since, ended int64  // as is known now; ended is 0 where it stands
+	began        int64  // likewise, when it was raised; 0 in an event of its end
 	nth          uint32 // events of the state before this one
 	corrections  int
 	withdrawn    bool
@@ -161,6 +163,9 @@ func (r *bound) event(state, key string, start, at, received int64, v evidence, 
 		c.Since, c.Correction, c.Withdrawn = formatTime(a.since), a.corrections, a.withdrawn
 		if a.ended != 0 {
 			c.Ended = formatTime(a.ended)
+		}
+		if a.began != 0 {
+			c.Began = formatTime(a.began)
 		}
 		if a.nth > 0 {
 			id = eventID(r.ID, key, start, fmt.Sprint(state, "#", a.nth))

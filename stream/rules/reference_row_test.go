@@ -35,6 +35,7 @@ func refRows(r refRule, all []refRow) refEvents {
 // next; the episode ends with hold after the last, with the schedule, or with a row of which `clear` is true.
 func refOccurrences(r refRule, key string, rows, all []refRow, out refEvents) {
 	open, raised, start, last := false, false, int64(0), int64(0)
+	spent := int64(-1) // the millisecond in which one began and ended: no other begins in it
 	pass := func(to int64) {
 		_, until := r.inForce(start)
 		if over := min(last+r.hold, until); open && over < to {
@@ -52,10 +53,12 @@ func refOccurrences(r refRule, key string, rows, all []refRow, out refEvents) {
 		value := func(t refTerm) float64 { return refOfRow(t, m, rows[:i+1], all) }
 		if raised && r.clear.terms != nil && r.clear.eval(value) == yes {
 			out.add(r, key, start, "cleared", m.at)
-			open, raised = false, false
+			if open, raised = false, false; m.at == start {
+				spent = start
+			}
 			continue
 		}
-		if r.when.eval(value) != yes {
+		if r.when.eval(value) != yes || m.at == spent {
 			continue
 		}
 		if !open {

@@ -76,7 +76,7 @@ type rowEpisode struct {
 // NewRowEngine makes an engine without state for the rules on one of the kinds of rows.
 func NewRowEngine(cfg Config, on string, set *Set) *RowEngine {
 	e := newRowEngine(cfg, on, set)
-	e.twice = on != OnEvents // what it says of events comes back to it, later than any lateness
+	e.twice = true
 	e.settleWith(0)
 	return e
 }
@@ -142,7 +142,7 @@ func (e *RowEngine) Apply(seq uint64, row *Row) {
 	if e.joins != nil {
 		e.takeRow(row, at)
 	}
-	concerns := !p.asked && e.judge(p, row)
+	concerns := !p.asked && !row.amends() && e.judge(p, row)
 	if e.settler != nil {
 		e.keep(p, row, at, concerns)
 		e.settleTo(at - e.settler.late)
@@ -182,7 +182,10 @@ func (e *RowEngine) judge(p *rowProgram, row *Row) (concerns bool) {
 		case row.comesOf(r.Rule) || r.gated && !(f.inForce(r, now) && f.ofProfile(r)):
 		case r.windowed():
 			f.now = at // a clock that runs ahead fills no windows of the future
-			e.takeWindow(r, row, at)
+			if e.given != nil {
+				f.now = e.given.at // of what a sequence has raised, see feed
+			}
+			e.takeWindow(r, row, f.now)
 			f.now = now
 		default:
 			concerns = e.evaluate(r, row, now) || concerns

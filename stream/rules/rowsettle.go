@@ -33,6 +33,9 @@ type rowSettler struct {
 	clock  int64 // Unix ms: what was before has been judged
 	late   int64 // ms that the clock is behind the newest row
 	muted  bool  // what the second engine says counts for nothing
+
+	episodes map[string]*heldEpisode // of events that are held
+	feeding  bool                    // what the second engine says is given to it
 }
 
 // heldRow is a row that rules which are judged twice have a use for.
@@ -41,16 +44,22 @@ type heldRow struct {
 	at, time, received int64  // at is time, but not after receipt
 	on, device, domain string
 	asset              *devices.Asset // as it was
-	rule               string         // of an event, as chain
+	rule               string         // of an event, as all until says
 	chain              []string
+	episode            string
+	since              int64         // Unix ms
+	ends, gone         bool          // it is of the episode's end; it was corrected
 	says               []heldReading // columns, or the metrics of a message
 }
 
-// before is by time, of one time by device, and of one device by what it says, so that the order of arrival makes no
-// difference.
+// before is by time, of one time by device, and of one device by what it says, of events by rule and episode; so the
+// order of arrival makes no difference.
 func (h *heldRow) before(o *heldRow) bool {
 	if c := cmp.Or(cmp.Compare(h.at, o.at), strings.Compare(h.device, o.device), strings.Compare(h.domain, o.domain), strings.Compare(h.on, o.on)); c != 0 {
 		return c < 0
+	}
+	if c := cmp.Or(strings.Compare(h.rule, o.rule), cmp.Compare(h.since, o.since)); c != 0 || h.ends != o.ends {
+		return c < 0 || c == 0 && o.ends // an episode begins before it ends
 	}
 	return cmp.Or(slices.CompareFunc(h.says, o.says, heldReading.compare), cmp.Compare(h.order, o.order)) < 0
 }
@@ -63,7 +72,7 @@ func (e *RowEngine) settleWith(now int64) {
 		return
 	}
 	if st == nil {
-		st = &rowSettler{limit: max(e.cfg.MaxPast/8, 1)}
+		st = &rowSettler{limit: max(e.cfg.MaxPast/8, 1), episodes: map[string]*heldEpisode{}, feeding: e.on == OnEvents}
 		st.ledger = newLedger(e.emitAccount, func(r *bound, n int) { e.count.rules[r.global].corrected += uint64(n) })
 		st.lasts = st.has
 		cfg := e.cfg
@@ -90,7 +99,7 @@ func (e *RowEngine) settleWith(now int64) {
 			}
 			slots, then := p.slots[pl], second.plan(pl.domain)
 			slots.settles = len(then.rules) > 0
-			slots.settlesAll = slots.settles && (len(then.series) > 0 || then.joins || then.hasWindows)
+			slots.settlesAll = slots.settles && (len(then.series) > 0 || then.joins || then.hasWindows || on == OnEvents)
 		}
 	}
 }
@@ -100,7 +109,9 @@ func (e *RowEngine) secondly(st *rowSettler) {
 	e.second = true
 	e.hear = func(_ int64, v verdict) {
 		if !st.muted {
-			st.surely(v)
+			if st.surely(v); st.feeding {
+				st.feed(v)
+			}
 		}
 	}
 	e.late, e.windows.lateness, e.windows.calendar.exact = 1, 1, true
@@ -152,7 +163,7 @@ func (e *RowEngine) keep(p *rowProgram, row *Row, at int64, concerns bool) {
 	d := e.device(row.On, row.Device, row.Domain)
 	slots := p.slots[d.plan]
 	asked := e.joins != nil && (row.On == onObservations || row.On == OnCounts && row.column("zone") == "")
-	if !asked && !(slots.settles && (concerns || slots.settlesAll)) {
+	if !asked && !(slots.settles && (concerns || slots.settlesAll)) || e.feeds(row) || !e.settler.take(row) {
 		return
 	}
 	var says []heldReading
@@ -166,12 +177,22 @@ func (e *RowEngine) keep(p *rowProgram, row *Row, at int64, concerns bool) {
 	} else {
 		says = slots.says(p.kind, row)
 	}
-	st := e.settler
+	e.settler.hold(d, row, at, says)
+}
+
+// hold holds a row of a device.
+func (st *rowSettler) hold(d *device, row *Row, at int64, says []heldReading) {
 	st.order++
-	st.held.push(&heldRow{
+	h := &heldRow{
 		order: st.order, at: at, time: row.sent(), received: row.Received, on: row.On, asset: d.asset, says: says,
 		device: strings.Clone(row.Device), domain: strings.Clone(row.Domain), rule: strings.Clone(row.rule), chain: slices.Clone(row.chain),
-	})
+	}
+	t := &row.tells
+	if h.since, h.ends = t.since, t.ends; t.episode != "" {
+		h.at, h.time, h.episode = t.about, t.about, t.episode // what the clock makes is later than what was received
+		st.note(h)
+	}
+	st.held.push(h)
 }
 
 // sent is the time that the log has for the row.
@@ -262,12 +283,11 @@ func (e *RowEngine) settleTo(clock int64) {
 	}
 	st.clock, e.telling = clock, e.received
 	last := clock - 1
-	for len(st.held) > 0 && (st.held[0].at < clock || len(st.held) > st.limit) {
-		if st.held[0].at >= clock { // before its time, for want of room
-			last = max(last, st.held[0].at)
-			e.count.uncorrected++
-		}
-		st.judgeNext()
+	st.judgeTo(last)
+	for len(st.held) > st.limit { // before its time, for want of room
+		last = st.held[0].at
+		e.count.uncorrected++
+		st.judgeTo(last)
 	}
 	second := st.engine
 	second.received = max(second.received, e.received)
@@ -311,7 +331,9 @@ func (st *rowSettler) judgeNext() {
 	}
 	var rows []*heldRow
 	for len(st.held) > 0 && st.held[0].at == at {
-		rows = append(rows, st.held.pop())
+		if h := st.next(); h != nil {
+			rows = append(rows, h)
+		}
 	}
 	if e.joins != nil {
 		for _, counts := range []bool{true, false} { // what cameras say is known to a device that asks at that time
@@ -365,7 +387,7 @@ func (e *RowEngine) settleAll(now int64) {
 	st.engine.adopt(e.cfg.faults.without(st.engine.set))
 	for len(st.held) > 0 {
 		st.clock = max(st.clock, st.held[0].at+1)
-		st.judgeNext()
+		st.judgeTo(st.held[0].at)
 	}
 	e.takeSure()
 	st.settle(st.clock - 1)

@@ -23,7 +23,8 @@ func (e *RowEngine) settledState() (*settledRowState, error) {
 	st.ledger.write(w)
 	w.int(st.clock)
 	w.uint(st.order)
-	all := slices.SortedFunc(slices.Values(st.held), func(a, b *heldRow) int {
+	all := slices.DeleteFunc(slices.Clone(st.held), func(h *heldRow) bool { return h.gone })
+	slices.SortFunc(all, func(a, b *heldRow) int {
 		if a.before(b) {
 			return -1
 		}
@@ -35,7 +36,13 @@ func (e *RowEngine) settledState() (*settledRowState, error) {
 		for _, t := range []int64{h.at, h.time, h.received} {
 			w.time(t)
 		}
-		w.texts([]string{h.on, h.device, h.domain, h.rule})
+		w.texts([]string{h.on, h.device, h.domain, h.rule, h.episode})
+		w.int(h.since)
+		if h.ends {
+			w.uint(1)
+		} else {
+			w.uint(0)
+		}
 		w.texts(h.chain)
 		w.text(string(knownThen(h.asset, h.device, e.cfg.Registry)))
 		w.says(h.says)
@@ -123,11 +130,17 @@ func (e *RowEngine) readSettled(s *rowState) error {
 	for range r.count() {
 		h := &heldRow{order: r.uint(), at: r.time(), time: r.time(), received: r.time()}
 		names := r.texts()
-		if len(names) != 4 {
+		if len(names) == 4 && s.Version < 14 {
+			names = append(names, "")
+		}
+		if len(names) != 5 {
 			r.bad = true
 			break
 		}
-		h.on, h.device, h.domain, h.rule = names[0], names[1], names[2], names[3]
+		h.on, h.device, h.domain, h.rule, h.episode = names[0], names[1], names[2], names[3], names[4]
+		if s.Version >= 14 {
+			h.since, h.ends = r.int(), r.uint() == 1
+		}
 		h.chain = r.texts()
 		h.asset, h.says = r.knownThen(h.device, e.cfg.Registry), r.says()
 		held.push(h)
@@ -142,6 +155,9 @@ func (e *RowEngine) readSettled(s *rowState) error {
 	}
 	l.count, l.lasts = st.count, st.lasts
 	st.ledger, st.clock, st.order, st.held = l, clock, order, held
+	for _, h := range held {
+		st.note(h)
+	}
 	if err := st.engine.Restore(s.Settled.Engine); err != nil || s.Version >= 12 || s.Series == nil {
 		return err
 	}

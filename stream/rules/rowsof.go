@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -32,6 +31,7 @@ type Row struct {
 
 	rule  string   // of an event: who raised it
 	chain []string // of an event: the rules on events that it comes of
+	tells episodeRow
 }
 
 // A column is one of the rows of a kind: a number or a text.
@@ -209,8 +209,8 @@ const (
 	OnEvents       = "events"
 )
 
-// rowKinds are the kinds of rows, by name. What a window says is known a lateness after its end: so
-// events come later than what they are of, and one that comes of others later still.
+// rowKinds are the kinds of rows, by name. What rules say of a time is told, and corrected, until a lateness after it
+// and some more: so events are sure later than what they are of.
 var rowKinds = map[string]*rowKind{
 	OnDetections: kindOfRows(rowKind{on: OnDetections, kind: batch.KindDetections, domain: "safety", hold: time.Minute, fleeting: true, each: eachDetection}, detectionColumns, "track"),
 	OnTracks:     kindOfRows(rowKind{on: OnTracks, kind: batch.KindTracks, domain: "safety", hold: time.Minute, hourly: true, each: eachTrack}, trackColumns, "class"),
@@ -350,7 +350,8 @@ func Events(events []batch.Event, do func(*Row)) {
 			continue
 		}
 		row.Device, row.Domain, row.Time, row.Received = ev.Device, ev.Domain, ev.Time.UnixMilli(), ev.Received.UnixMilli()
-		row.rule, row.chain = ev.Rule, chainOf(ev)
+		row.rule = ev.Rule
+		row.tellsOf(ev)
 		do(&row)
 	}
 }
@@ -371,18 +372,6 @@ func asNumberOrText(v any) (float64, string) {
 		return math.NaN(), v
 	}
 	return math.NaN(), unknownText
-}
-
-// chainOf is what an event's context says of the rules on events that it comes of.
-func chainOf(ev *batch.Event) []string {
-	if !bytes.Contains(ev.Context, []byte(`"chain"`)) {
-		return nil
-	}
-	var c struct{ Chain []string }
-	if json.Unmarshal(ev.Context, &c) != nil {
-		return nil
-	}
-	return c.Chain
 }
 
 // NewRow makes a row of what a test says, by column; one that is not said is empty, and of an event one

@@ -114,7 +114,7 @@ func (e *RowEngine) Restore(b []byte) error {
 			if r.version < 8 {
 				w.judged = e.windows.clock
 			}
-			e.restoreWindow(w, r.version < 12)
+			e.restoreWindow(w, r.version < 12 || r.version < 14 && w.rule.takes(OnEvents))
 		})
 		if r.bad {
 			return errors.New("read the windows of rules on " + e.on + ": they end early or late")

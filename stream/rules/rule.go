@@ -232,9 +232,10 @@ func (r *Rule) shared() bool { return r.spans() || r.asks() && r.Absent == 0 || 
 func (r *Rule) wide() bool { return r.spans() || r.asks() || r.ordered() }
 
 // ordered reports whether what windows or sequences take of a message is not its own alone, but what other devices
-// have said before, or functions of what its own has; of rows likewise.
+// have said before, or functions of what its own has; of rows likewise. Events are corrected, which windows and sequences
+// cannot take back.
 func (r *Rule) ordered() bool {
-	return r.windowed() && r.code != nil && (len(r.code.joins) > 0 || r.code.remembers)
+	return r.windowed() && r.code != nil && (len(r.code.joins) > 0 || r.code.remembers || r.takes(OnEvents))
 }
 
 // surelyAlone reports whether an ordered rule is judged once, when the lateness is over, and by the second engine alone.

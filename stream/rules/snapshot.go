@@ -25,8 +25,8 @@ import (
 // Version 1 had no windows, 2 no baselines, 3 no overrides, 4 no board, 5 no sums of panes, 6 no times since which
 // keys are held, 7 nothing of what late readings may change, 8 no
 // past of devices, 9 no rules that are judged twice, 10 no times at which those are compared, 11 no windows
-// of rows that are judged twice, 12 all rules of every plan; they are read as well.
-const snapshotVersion = 13
+// of rows that are judged twice, 12 all rules of every plan, 13 no events that are judged twice; they are read as well.
+const snapshotVersion = 14
 
 var snapshotMagic = []byte{'P', 'R', 'S', snapshotVersion}
 

@@ -52,6 +52,9 @@ func (t *telling) tell(s *winState, state int, at int64, v evidence, reason stri
 	}
 	if t.fixes > 0 || t.id != t.start || older {
 		v.again = &revision{since: t.start, ended: t.end, nth: t.nth[state], corrections: int(t.fixes), withdrawn: t.gone}
+		if state != toldCleared {
+			v.again.began = max(t.start, t.began)
+		}
 	}
 	t.nth[state]++
 	t.at = at
