@@ -177,6 +177,10 @@ func (p *parser) parse(data []byte) []*Rule {
 			p.failAt(v, "rules: %d, want at most %d a file", len(v.Content), maxFileRules)
 			return
 		}
+		if p.id != "" && len(v.Content) > 1 {
+			p.failAt(v.Content[1], "rules: %d, want the one that is called %s", len(v.Content), p.id)
+			return
+		}
 		first := map[string]int{}
 		for _, n := range v.Content {
 			p.rule = ""

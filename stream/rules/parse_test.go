@@ -165,6 +165,14 @@ func TestHardlyMeant(t *testing.T) {
 	}
 }
 
+// One rule is asked for by its id: of a list that has more nothing else is looked at.
+func TestOneRuleOfMany(t *testing.T) {
+	_, err := ParseRule("a", []byte("rules:\n- {id: a, when: x > 1}\n- {id: b, when: nosuch(x)}"))
+	if err == nil || err.Error() != "api/a:3:3: rules: 2, want the one that is called a" {
+		t.Errorf("%v", err)
+	}
+}
+
 // Values that anchors name once and aliases often are rules like others.
 func TestAliases(t *testing.T) {
 	set, err := Parse("a.yaml", []byte("rules:\n- {id: a, when: &w x > 1, schedule: &s {days: &d [mon, tue]}, text: &t high}\n- {id: b, when: *w, schedule: *s, text: *t}\n- {id: c, when: *w, schedule: {days: *d}}\n"))
