@@ -2,9 +2,12 @@ package log
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -202,4 +205,73 @@ func (s *saidLines) Write(b []byte) (int, error) {
 	default:
 	}
 	return len(b), nil
+}
+
+// TestServerThatTakesAndIsGone: a request that a server took and did not answer is given up, however much time there is, so
+// that another attempt finds the next one.
+func TestServerThatTakesAndIsGone(t *testing.T) {
+	behind := serve(t, t.TempDir(), server.RANDOM_PORT, 8<<20)
+	at, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { at.Close() })
+	var deaf atomic.Bool
+	go func() {
+		for {
+			from, err := at.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("tcp", behind.Addr().String())
+			if err != nil {
+				_ = from.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(from, to) }()
+			go func() {
+				defer to.Close()
+				for b := make([]byte, 64<<10); ; {
+					n, err := from.Read(b)
+					if err != nil {
+						return
+					}
+					if !deaf.Load() {
+						_, _ = to.Write(b[:n])
+					}
+				}
+			}()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	l, err := Open(ctx, Config{URL: "nats://" + at.Addr().String(), MaxBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	kv, err := l.KV(ctx, "things")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.answerTime = 10 * time.Millisecond
+	deaf.Store(true)
+	began := time.Now()
+	for what, ask := range map[string]func() error{
+		"put":           func() error { return kv.Put(ctx, "a", nil) },
+		"get":           func() error { _, _, err := kv.Get(ctx, "a"); return err },
+		"create":        func() error { _, err := kv.Create(ctx, "a", nil); return err },
+		"delete":        func() error { return kv.Delete(ctx, "a") },
+		"entry":         func() error { _, err := kv.Entry(ctx, "a"); return err },
+		"swap":          func() error { _, err := kv.Swap(ctx, "a", nil, 0); return err },
+		"set position":  func() error { return l.SetPosition(ctx, "c", batch.KindEvents, Position{}) },
+		"last sequence": func() error { _, err := l.LastSeq(ctx, batch.KindEvents); return err },
+	} {
+		if err := ask(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v, want it given up", what, err)
+		}
+	}
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("given up after %v", took)
+	}
 }

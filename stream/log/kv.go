@@ -50,8 +50,22 @@ func (l *Log) kv(ctx context.Context, name string, cfg jetstream.KeyValueConfig)
 // MaxValue is the largest value, in bytes, that the bucket takes now: it hangs on the server that the log is at.
 func (k *KV) MaxValue() int { return k.log.MaxBatch() }
 
+// answerTime is how long an answer of the server is waited for, whatever more time there is: one that was asked just when
+// it was killed never gives any, and the next attempt finds the one that is there then.
+const answerTime = 15 * time.Second
+
+// answered bounds a request; without a deadline the client's library bounds it.
+func (l *Log) answered(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, bound := ctx.Deadline(); !bound {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, l.answerTime)
+}
+
 // Get returns the value of key, and false if there is none.
 func (k *KV) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	ctx, cancel := k.log.answered(ctx)
+	defer cancel()
 	e, err := k.bucket.Get(ctx, escape(key))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, false, nil
@@ -76,6 +90,8 @@ func (k *KV) Put(ctx context.Context, key string, value []byte) error {
 	if err := k.fits(key, value); err != nil {
 		return err
 	}
+	ctx, cancel := k.log.answered(ctx)
+	defer cancel()
 	if _, err := k.bucket.Put(ctx, escape(key), value); err != nil {
 		return fmt.Errorf("put %s in bucket %s: %w", key, k.name, err)
 	}
@@ -96,6 +112,8 @@ func (k *KV) Create(ctx context.Context, key string, value []byte) (bool, error)
 	if err := k.fits(key, value); err != nil {
 		return false, err
 	}
+	ctx, cancel := k.log.answered(ctx)
+	defer cancel()
 	_, err := k.bucket.Create(ctx, escape(key), value)
 	if errors.Is(err, jetstream.ErrKeyExists) {
 		return false, nil
@@ -113,6 +131,8 @@ func (k *KV) Delete(ctx context.Context, key string) error {
 	} else if bound {
 		return k.Remove(ctx, key, after)
 	}
+	ctx, cancel := k.log.answered(ctx)
+	defer cancel()
 	if err := k.bucket.Purge(ctx, escape(key)); err != nil {
 		return fmt.Errorf("delete %s from bucket %s: %w", key, k.name, err)
 	}

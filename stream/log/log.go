@@ -84,6 +84,8 @@ type Log struct {
 	metrics *metrics
 	// checkDisk is checkFree; a test has a disk of its own.
 	checkDisk func(dir string, want int64) error
+	// answerTime is that of all; a test's is shorter.
+	answerTime time.Duration
 }
 
 type streamSpec struct {
@@ -211,7 +213,7 @@ func connectTo(cfg Config) (l *Log, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	l = &Log{cfg: cfg, streams: map[batch.Kind]jetstream.Stream{}, metrics: newMetrics(cfg.Metrics), checkDisk: checkFree}
+	l = &Log{cfg: cfg, streams: map[batch.Kind]jetstream.Stream{}, metrics: newMetrics(cfg.Metrics), checkDisk: checkFree, answerTime: answerTime}
 	if cfg.URL == "" {
 		if l.server, err = startServer(cfg); err != nil {
 			return l, err
@@ -416,6 +418,8 @@ func (l *Log) publishOnce(ctx context.Context, msg *nats.Msg, opts []jetstream.P
 
 // LastSeq is the sequence of the newest batch of kind, 0 if there never was one.
 func (l *Log) LastSeq(ctx context.Context, kind batch.Kind) (uint64, error) {
+	ctx, cancel := l.answered(ctx)
+	defer cancel()
 	info, err := l.streams[kind].Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("ask for the last %s: %w", kind, err)

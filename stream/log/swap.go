@@ -39,6 +39,8 @@ func (k *KV) subject(key string) string { return "$KV." + k.bucket.Bucket() + ".
 // Entry returns what is held under key: also of a removed one, whose revision a Swap that sets it again
 // has to name.
 func (k *KV) Entry(ctx context.Context, key string) (Entry, error) {
+	ctx, cancel := k.log.answered(ctx)
+	defer cancel()
 	s, err := k.stream(ctx)
 	if err != nil {
 		return Entry{}, err
@@ -68,6 +70,8 @@ func (k *KV) Swap(ctx context.Context, key string, value []byte, after uint64) (
 	if err := k.fits(key, value); err != nil {
 		return false, err
 	}
+	ctx, cancel := k.log.answered(ctx)
+	defer cancel()
 	_, err := k.bucket.Update(ctx, escape(key), value, after)
 	switch {
 	case err == nil:
