@@ -62,7 +62,12 @@ func near(a, b float64) bool {
 // seriesOf is a function of all readings by its plain meaning.
 func seriesOf(fn string, all []sample, ms int64) float64 {
 	last := all[len(all)-1]
-	from := slices.IndexFunc(all, func(s sample) bool { return s.at >= last.at-ms })
+	from, step := len(all)-1, max(ms/seriesSteps, 1)
+	for i := range slices.Backward(all) { // of each step the first reading is known
+		if all[i].at >= last.at-ms && (i == 0 || floorDiv(all[i-1].at, step) != floorDiv(all[i].at, step)) {
+			from = i
+		}
+	}
 	mean, variance, n := all[0].v, 0.0, 1.0
 	z := nan
 	for i, s := range all[1:] {
