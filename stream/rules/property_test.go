@@ -249,16 +249,7 @@ func againstReference(t *testing.T, seed uint64) bool {
 	for _, m := range c.messages {
 		registry.assets[m.dev] = &devices.Asset{Device: devices.Device{ID: m.dev, Zone: m.zone, Lat: new(refLat(m.dev)), Lon: new(refPlaces[0][1])}, Period: devices.Duration(c.period)}
 	}
-	var texts []string
-	for _, r := range c.rules {
-		texts = append(texts, "  - "+r.written())
-	}
-	text := "rules:\n" + strings.Join(texts, "\n")
-	set, err := Parse("random.yaml", []byte(text))
-	if err != nil {
-		t.Errorf("seed %d: %v\n%s", seed, err, text)
-		return false
-	}
+	set := c.set(t)
 	want := refEvents{}
 	for _, r := range c.rules {
 		maps.Copy(want, refEvaluate(r, c.messages, standsFor*c.period.Milliseconds()))
@@ -293,48 +284,80 @@ func (c propertyCase) rule(line string) refRule {
 	return c.rules[slices.IndexFunc(c.rules, func(r refRule) bool { return r.id == id })]
 }
 
-// run gives an engine the messages and returns what it raised and cleared.
-func (c propertyCase) run(t *testing.T, set *Set, registry *testRegistry, d delivery, rnd *rand.Rand) refEvents {
+// set is of the rules.
+func (c propertyCase) set(t *testing.T) *Set {
 	t.Helper()
-	type arrival struct {
-		refMessage
-		received int64
+	var texts []string
+	for _, r := range c.rules {
+		texts = append(texts, "  - "+r.written())
 	}
-	var arrivals []arrival
+	return mustParse(t, "rules:\n"+strings.Join(texts, "\n"))
+}
+
+// An arrival is a message that came.
+type arrival struct {
+	refMessage
+	received int64
+}
+
+func (a arrival) about() (device string, received int64) { return a.dev, a.received }
+
+func (a arrival) add(o *batch.Observations) {
+	h := o.Begin(a.at, a.received, "lab", a.dev)
+	for _, metric := range slices.Sorted(maps.Keys(a.says)) {
+		o.Append(h, metric, a.says[metric], "", 0)
+	}
+}
+
+// arrivals are the messages as they came, so many ms late at most, and those of a device in their order or not.
+func (c propertyCase) arrivals(jitter int64, inOrder bool, rnd *rand.Rand) (out []arrival) {
 	last := map[string]int64{}
 	for _, m := range c.messages {
 		a := arrival{m, m.at}
-		if d.jitter > 0 {
-			a.received += rnd.Int64N(d.jitter)
+		if jitter > 0 {
+			a.received += rnd.Int64N(jitter)
 		}
-		if d.inOrder {
+		if inOrder {
 			a.received = max(a.received, last[m.dev])
 		}
 		last[m.dev] = a.received
-		arrivals = append(arrivals, a)
+		out = append(out, a)
 	}
-	slices.SortStableFunc(arrivals, func(a, b arrival) int { return int(a.received - b.received) })
-	about := func(a arrival) (string, int64) { return a.dev, a.received }
-	add := func(a arrival, o *batch.Observations) {
-		h := o.Begin(a.at, a.received, "lab", a.dev)
-		for _, metric := range slices.Sorted(maps.Keys(a.says)) {
-			o.Append(h, metric, a.says[metric], "", 0)
-		}
+	slices.SortStableFunc(out, func(a, b arrival) int { return int(a.received - b.received) })
+	return out
+}
+
+// deliverAll gives a judge the messages in any order, and then lets time pass.
+func (c propertyCase) deliverAll(t *testing.T, e judge, cfg Config, jitter int64, rnd *rand.Rand) []batch.Event {
+	t.Helper()
+	e, events, now := deliverTo(t, e, nil, cfg, c.arrivals(jitter, false, rnd), 10, false, rnd, arrival.about, arrival.add)
+	return append(events, passTime(e, now)...)
+}
+
+// passTime lets what was due last be raised, and what that began end.
+func passTime(e judge, now int64) (events []batch.Event) {
+	for range 3 {
+		now += 600_000
+		e.Tick(now)
+		events = append(events, e.Settle()...)
 	}
+	return events
+}
+
+// run gives an engine the messages and returns what it raised and cleared.
+func (c propertyCase) run(t *testing.T, set *Set, registry *testRegistry, d delivery, rnd *rand.Rand) refEvents {
+	t.Helper()
+	arrivals := c.arrivals(d.jitter, d.inOrder, rnd)
 	cfg := Config{Registry: registry, Partitions: d.partitions}
 	var e judge
 	var events []batch.Event
 	var now int64
 	if d.shared {
-		e, events, now = deliverTo(t, newSharing(cfg, set, rnd), (*sharing).restarted, cfg, arrivals, d.longest, d.restarts, rnd, about, add)
+		e, events, now = deliverTo(t, newSharing(cfg, set, rnd), (*sharing).restarted, cfg, arrivals, d.longest, d.restarts, rnd, arrival.about, arrival.add)
 	} else {
-		e, events, now = deliver(t, cfg, set, arrivals, d.longest, d.restarts, rnd, about, add)
+		e, events, now = deliver(t, cfg, set, arrivals, d.longest, d.restarts, rnd, arrival.about, arrival.add)
 	}
-	for range 3 { // what was due last is raised, and what that began ends
-		now += 600_000
-		e.Tick(now)
-		events = append(events, e.Settle()...)
-	}
+	events = append(events, passTime(e, now)...)
 	out := refEvents{}
 	for line := range outcome(t, events) {
 		out[line] = true
