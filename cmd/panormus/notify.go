@@ -163,7 +163,11 @@ func (n *node) outlets(ctx context.Context) (*notify.Outlets, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &notify.Outlets{Log: n.stream, States: states}
+	notes, err := n.stream.KV(ctx, "notify_sent")
+	if err != nil {
+		return nil, err
+	}
+	out := &notify.Outlets{Log: n.stream, States: states, Notes: notes}
 	if b := n.parts.broker; b != nil {
 		out.Broker = &notify.Broker{Dial: b.Dial, Username: n.parts.noticesUser, Password: n.parts.noticesSecret}
 	}

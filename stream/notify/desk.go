@@ -24,8 +24,9 @@ type Settings struct {
 
 // Outlets are what a process that sends needs; one without them only knows.
 type Outlets struct {
-	Log    *streamlog.Log
-	States States
+	Log *streamlog.Log
+	// States keeps all that is known of receivers, and Notes what went to them since, which is little and often.
+	States, Notes States
 	// Broker is the embedded broker, nil where there is none.
 	Broker *Broker
 	// Leases is where processes agree who sends; nil where there is no other process.
@@ -139,7 +140,7 @@ func (d *Desk) queue(r *Receiver) (*Queue, error) {
 	if q.sender, err = r.sender(o.Broker); err != nil {
 		return nil, fmt.Errorf("notify.receivers: receiver %q: %w", r.ID, err)
 	}
-	q.events, q.states = logEvents{o.Log}, o.States
+	q.events, q.states, q.notes = logEvents{o.Log}, o.States, o.Notes
 	if o.Leases != nil {
 		q.lease = &lease.Lease{Bucket: o.Leases, Key: r.ID, Last: leaseFor, Log: d.cfg.Logger.With("what", "who sends to a receiver")}
 	}

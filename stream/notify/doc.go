@@ -10,7 +10,7 @@
 // as missed and said aloud, because a receiver that nobody mends must not stop the rules.
 //
 // A queue's state (its place in the log, episodes that were told, messages on their way) is one object,
-// replaced whole before a message is first sent and after it was. A message's id is made of what it
-// tells, so a queue that was killed between sending and keeping sends the same message under the same
-// id, once more: a receiver that drops ids it knows sees every message once.
+// replaced whole before a message is first sent; which of its messages went since is noted beside it. A
+// message's id is made of what it tells, so a queue that was killed between sending and noting sends the
+// same message under the same id, once more: a receiver that drops ids it knows sees every message once.
 package notify

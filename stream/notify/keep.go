@@ -15,8 +15,6 @@ type sentNote struct {
 	IDs   []string `json:"ids"`
 }
 
-func (q *Queue) noteName() string { return q.name + "/sent" }
-
 // restore goes on where the queue was, or begins with the next event.
 func (r *run) restore(ctx context.Context) error {
 	b, ok, err := r.states.Get(ctx, r.name)
@@ -38,7 +36,7 @@ func (r *run) restore(ctx context.Context) error {
 
 // recall takes out the messages that went after the state was kept.
 func (r *run) recall(ctx context.Context) error {
-	b, ok, err := r.states.Get(ctx, r.noteName())
+	b, ok, err := r.notes.Get(ctx, r.name)
 	if err != nil || !ok {
 		return err
 	}
@@ -58,7 +56,7 @@ func (r *run) recall(ctx context.Context) error {
 func (r *run) keep(ctx context.Context) error {
 	began := time.Now()
 	r.t.Round++
-	if err := r.put(ctx, r.name, &r.t.state); err != nil {
+	if err := r.put(ctx, r.states, &r.t.state); err != nil {
 		return err
 	}
 	for _, p := range r.t.Outbox {
@@ -73,13 +71,13 @@ func (r *run) keep(ctx context.Context) error {
 // note makes durable that a message went, which is less than all.
 func (r *run) note(ctx context.Context, m *Message) error {
 	r.sent = append(r.sent, m.ID)
-	if err := r.put(ctx, r.noteName(), sentNote{r.t.Round, r.sent}); err != nil {
+	if err := r.put(ctx, r.notes, sentNote{r.t.Round, r.sent}); err != nil {
 		return err
 	}
 	return r.step("noted")
 }
 
-func (r *run) put(ctx context.Context, name string, what any) error {
+func (r *run) put(ctx context.Context, in States, what any) error {
 	b, err := json.Marshal(what)
 	if err != nil {
 		return fmt.Errorf("state of receiver %s: %w", r.name, err)
@@ -89,5 +87,5 @@ func (r *run) put(ctx context.Context, name string, what any) error {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
 	}
-	return r.states.Put(ctx, name, b)
+	return in.Put(ctx, r.name, b)
 }

@@ -54,6 +54,7 @@ type Queue struct {
 	timeout  time.Duration // of one attempt
 	events   Events
 	states   States
+	notes    States // of what went since the state was kept
 	dead     *DeadLetters
 	routes   func() []*Route
 	hidden   func(batch.Event) bool // may be nil

@@ -137,7 +137,11 @@ func testDeskWith(t *testing.T, l *streamlog.Log, s Settings) *Desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(Config{Settings: s, Outlets: &Outlets{Log: l, States: states}, RouteBucket: routes, DeadBucket: dead, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	notes, err := l.KV(ctx, "notify_sent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(Config{Settings: s, Outlets: &Outlets{Log: l, States: states, Notes: notes}, RouteBucket: routes, DeadBucket: dead, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func (m *memory) publish(t *testing.T, events ...batch.Event) {
 func (m *memory) queue(route *Route, hidden func(batch.Event) bool) *Queue {
 	quiet := slog.New(slog.DiscardHandler)
 	return &Queue{
-		name: "ops", sender: memorySender{m}, maxAge: time.Hour, timeout: time.Second, events: m, states: m, dead: NewDeadLetters(newMemory(), quiet),
+		name: "ops", sender: memorySender{m}, maxAge: time.Hour, timeout: time.Second, events: m, states: m, notes: newMemory(), dead: NewDeadLetters(newMemory(), quiet),
 		routes: func() []*Route { return []*Route{route} }, hidden: hidden, log: quiet, metrics: newMetrics(nil).of("ops"),
 	}
 }
