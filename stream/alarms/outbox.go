@@ -15,10 +15,14 @@ import (
 // foldSome folds acts and either asks for another turn or writes the alarm log. It waits while an operator
 // does, for nobody waits for it, but not for long: where there is always one, the log comes, too.
 func (r *run) foldSome(ctx context.Context, more chan<- struct{}) error {
-	if r.book.answering() && time.Since(r.foldedAt) < foldWait {
+	if !r.book.answering() {
+		r.heldUp = time.Time{}
+	} else if now := time.Now(); r.heldUp.IsZero() {
+		r.heldUp = now
+		return nil
+	} else if now.Sub(r.heldUp) < foldWait {
 		return nil
 	}
-	r.foldedAt = time.Now()
 	left, err := r.fold(ctx)
 	if err == nil && (!left || r.folded >= foldedMost) {
 		err = r.writeLog(ctx)

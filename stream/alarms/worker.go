@@ -86,7 +86,7 @@ type run struct {
 	*Worker
 	seq, kept uint64
 	folded    int              // acts since the alarm log was written
-	foldedAt  time.Time        // the last time
+	heldUp    time.Time        // since when it is left to operators who act
 	published map[string]int64 // newest entry of an alarm on the log, where the Book does not know yet
 	reviewed  uint64           // the Book's changes at the last review
 	bounds    time.Time        // when a window begins or ends next
