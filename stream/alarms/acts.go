@@ -29,6 +29,7 @@ const (
 // acting is what a Book knows of acts.
 type acting struct {
 	most     int                // maxWaiting
+	within   time.Duration      // actTimeout
 	onTheWay atomic.Int64       // acts on one alarm each that were let in here, until they are answered
 	deeds    uint64             // the newest value of one taken
 	parts    map[string]*parts  // by key of the deed, what came before it
@@ -43,7 +44,7 @@ type acting struct {
 }
 
 func newActing() acting {
-	return acting{most: maxWaiting, parts: map[string]*parts{}, early: map[idOf][]ref{}, settled: map[string]settled{}, mine: map[string]*asked{}}
+	return acting{most: maxWaiting, within: actTimeout, parts: map[string]*parts{}, early: map[idOf][]ref{}, settled: map[string]settled{}, mine: map[string]*asked{}}
 }
 
 // settled is a deed that need not be in the bucket any more.

@@ -141,7 +141,7 @@ func (b *Book) aimAt(p *asked, h *held, i int) {
 
 // act does p to its targets, or is an error and does nothing.
 func (b *Book) act(ctx context.Context, p *asked) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.within)
 	defer cancel()
 	if len(p.on) == 0 {
 		return nil
@@ -264,12 +264,9 @@ func (b *Book) perform(ctx context.Context, p *asked) error {
 	return errors.New("it may or may not be done: the bucket has it, and did not tell of it")
 }
 
-// voidTimeout is how long it is tried to say that a deed will never be.
-const voidTimeout = 2 * time.Second
-
 // void makes the deed under a key void, unless its last value is on the bucket, and returns the revision of what is.
 func (b *Book) void(ctx context.Context, key string) (uint64, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), voidTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.within/4) // who acts has waited for long
 	defer cancel()
 	swaps := []streamlog.Swap{{Key: key, Value: voided()}}
 	b.bucket.SwapAll(ctx, swaps)

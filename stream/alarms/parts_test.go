@@ -152,26 +152,27 @@ func TestSlowLastPart(t *testing.T) {
 	other.open(b.log, Config{Escalate: []Escalation{}}, nil)
 	t.Cleanup(other.follow())
 	bucket := b.book.bucket
-	must := func(err error) {
-		if err != nil {
-			t.Error(err)
-		}
+	revision := func(key string) (rev uint64) {
+		b.insist(func() error {
+			e, err := bucket.Entry(t.Context(), key)
+			rev = e.Revision
+			return err
+		})
+		return rev
 	}
-	revision := func(key string) uint64 {
-		e, err := bucket.Entry(t.Context(), key)
-		must(err)
-		return e.Revision
+	await := func(room *bench, rev uint64) {
+		b.insist(func() error { return room.book.await(t.Context(), rev) })
 	}
 	for _, dropped := range []bool{false, true} {
 		b.book.bucket = &choked{Bucket: bucket, swap: func(s *streamlog.Swap, nth int) (bool, bool) {
 			if nth == 2 { // the last
-				must(other.book.await(t.Context(), revision(partKey(s.Key, 1))))
-				must(other.book.giveUp(t.Context(), time.Now().Add(2*partsFor)))
+				await(other, revision(partKey(s.Key, 1)))
+				b.insist(func() error { return other.book.giveUp(t.Context(), time.Now().Add(2*partsFor)) })
 				for _, room := range []*bench{b, other} { // what is dropped all have read for a minute
-					must(room.book.await(t.Context(), revision(s.Key)))
+					await(room, revision(s.Key))
 				}
 				if dropped {
-					must(other.book.drop(t.Context(), s.Key, 2))
+					b.insist(func() error { return other.book.drop(t.Context(), s.Key, 2) })
 				}
 			}
 			return true, true
@@ -180,7 +181,7 @@ func TestSlowLastPart(t *testing.T) {
 			t.Errorf("dropped %v: %v, want ErrNotDone", dropped, err)
 		}
 		for _, room := range []*bench{b, other} {
-			must(room.book.await(t.Context(), b.newest()))
+			await(room, b.newest())
 			if _, _, acked := room.book.List(Query{States: []State{Acked}}); acked != 0 {
 				t.Errorf("dropped %v: %d are acknowledged", dropped, acked)
 			}
