@@ -222,6 +222,9 @@ func (s *shard) begin(o *batch.Observations) {
 		s.filling = s.filling || h.plan.windows > 0
 	}
 	s.held = zeroed(s.held, len(o.Device.Values))
+	if 8*len(o.Device.Values) > len(s.devices.tags) {
+		s.wanted.some = float64(s.devices.near())
+	}
 	s.metrics = zeroed(s.metrics, len(o.Domain.Values)*len(o.Metric.Values))
 	s.stamps = zeroed(s.stamps, len(o.Metric.Values))
 	s.stamp = 0
