@@ -26,8 +26,13 @@ func turnOf(b *testing.B, devices, repeat int) (all []*batch.Observations, parti
 		p := partition(id, len(ids))
 		ids[p] = append(ids[p], id)
 	}
-	for p, left := range ids {
-		for len(left) > 0 {
+	for some := true; some; { // a batch of each partition in turn
+		some = false
+		for p, left := range ids {
+			if len(left) == 0 {
+				continue
+			}
+			some = true
 			n := min(4096/repeat, len(left))
 			o := &batch.Observations{}
 			for r := range repeat {
@@ -43,7 +48,7 @@ func turnOf(b *testing.B, devices, repeat int) (all []*batch.Observations, parti
 			if o, err = batch.DecodeObservations(data); err != nil { // its texts are its own, as in life
 				b.Fatal(err)
 			}
-			all, partitions, left = append(all, o), append(partitions, p), left[n:]
+			all, partitions, ids[p] = append(all, o), append(partitions, p), left[n:]
 		}
 	}
 	return all, partitions

@@ -166,17 +166,17 @@ const nearAhead = 64
 // near reads a little of each key and of its panes, of all before any is judged, so that the processor waits for
 // many places of memory at once.
 func (w *windows) near(all []*winState) {
-	some := uint32(0)
+	held, some := uint32(0), int64(0)
 	for _, s := range all {
-		some += s.n
+		held += s.n
 	}
-	w.some = float64(some)
 	for _, s := range all {
-		if s.n > 0 {
-			n := int(s.n)
-			w.some += *s.mem + float64(s.number(0)+s.number(min(1, n-1))+s.number(max(n-2, 0))+s.number(n-1))
+		if n := int(s.n); n > 0 {
+			panes := s.ring()
+			some += *(*int64)(panes.mem) + panes.number(0) + panes.number(min(1, n-1)) + panes.number(max(n-2, 0)) + panes.number(n-1)
 		}
 	}
+	w.some = float64(some + int64(held))
 }
 
 // nearWindows reads the same for the first windows of the devices that are wanted.
