@@ -187,15 +187,17 @@ func (w *wanted) nearWindows(n int) (some float64) {
 			keys[i] = d.windows[0]
 		}
 	}
+	held, last := uint32(0), int64(0)
 	for _, k := range keys[:n] {
 		if k != nil {
-			some += float64(k.n)
+			held += k.n
 		}
 	}
 	for _, k := range keys[:n] {
 		if k != nil && k.n > 0 {
-			some += float64(k.number(int(k.n) - 1))
+			panes := k.ring()
+			last += panes.number(int(k.n)-1) + panes.number(int(min(k.n, k.size-1)))
 		}
 	}
-	return some
+	return some + float64(last+int64(held))
 }
