@@ -119,7 +119,7 @@ func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node, before int) {
 			all = append(all, pieces[i].parsed)
 		}
 	}
-	bad := len(p.problems.errors())
+	bad := p.faulty()
 	checked, ok := c.settle(r, all, len(exprs), before)
 	if !ok {
 		return
@@ -134,7 +134,7 @@ func (p *parser) compileRule(r *Rule, at map[string]*yaml.Node, before int) {
 		}
 	}
 	out.takeJoins(c.vars)
-	if len(p.problems.errors()) > bad {
+	if p.faulty() > bad {
 		return
 	}
 	out.text = pieces
@@ -168,11 +168,11 @@ func (c *compiler) settle(r *Rule, all []*parsed, deciding, before int) (map[*pa
 			c.infer(root(e.ast), e.want, nil)
 		}
 	}
-	bad := len(c.p.problems.errors())
+	bad := c.p.faulty()
 	for i, e := range all {
 		c.rewrite(e, i < deciding)
 	}
-	if len(c.p.problems.errors()) > bad {
+	if c.p.faulty() > bad {
 		return nil, false
 	}
 	if bad == before {

@@ -78,6 +78,8 @@ type parser struct {
 	heard     bool // devices' metrics are among the known ones
 	env       environment
 	problems  Problems
+	looked    int                   // so many problems were counted,
+	bad       int                   // and so many of them are no warnings
 	rule      string                // the id of the rule being read
 	template  string                // that is the whole of a file
 	id        string                // of a rule that names none; "" for none
@@ -104,6 +106,16 @@ func (p *parser) fail(line, column int, format string, args ...any) {
 	p.problems = append(p.problems, Problem{
 		File: p.file, Line: max(line, 1), Column: max(column, 1), Rule: p.rule, Message: fmt.Sprintf(format, args...),
 	})
+}
+
+// faulty is how many faults there are till now: a file may have ten thousand, and each rule asks.
+func (p *parser) faulty() int {
+	for ; p.looked < len(p.problems); p.looked++ {
+		if !p.problems[p.looked].Warning {
+			p.bad++
+		}
+	}
+	return p.bad
 }
 
 func (p *parser) failAt(n *yaml.Node, format string, args ...any) {
@@ -324,7 +336,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		return nil
 	}
 	n = p.withoutTemplate(n)
-	before := len(p.problems.errors())
+	before := p.faulty()
 	p.uses = nil
 	r := &Rule{Severity: "warning", On: onObservations, Key: "device", File: p.file, Line: n.Line, column: max(n.Column, 1)}
 	at := map[string]*yaml.Node{}
@@ -373,12 +385,12 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		if r.spans() {
 			p.failAt(at["key"], "key: %s with absent, want device: silence is a device's", r.Key)
 		}
-	case at["when"] == nil && at["absent"] == nil && r.Window == nil && at["sequence"] == nil && len(p.problems.errors()) == before:
+	case at["when"] == nil && at["absent"] == nil && r.Window == nil && at["sequence"] == nil && p.faulty() == before:
 		p.failAt(n, "neither when nor absent, want one of them")
 	}
 	p.checkSequence(r, at)
 	p.checkParams(r, at)
-	if r.Sequence != nil && len(p.problems.errors()) == before {
+	if r.Sequence != nil && p.faulty() == before {
 		p.settleSteps(r, at)
 	}
 	switch p.checkWindow(r, n, at); {
@@ -396,7 +408,7 @@ func (p *parser) parseRule(n *yaml.Node) *Rule {
 		p.failAt(at["key"], "key: camera on %s, which are of none: it is the device; want device, zone, domain or an expression", r.On)
 		p.problems[len(p.problems)-1].Warning = true
 	}
-	if len(p.problems.errors()) > before {
+	if p.faulty() > before {
 		return nil
 	}
 	r.calendars = p.calendarsUsed()

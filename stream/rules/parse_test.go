@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -259,4 +260,25 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A file of ten thousand rules, each with a warning, takes ten times as long as one of a thousand, and not a hundred times.
+func TestManyWarnings(t *testing.T) {
+	allocated := func(n int) (bytes uint64) {
+		var text strings.Builder
+		text.WriteString("rules:\n")
+		for i := range n {
+			fmt.Fprintf(&text, "- {id: r%d, when: nosuch > 1}\n", i)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if all := Check("many.yaml", []byte(text.String()), []string{"power_w"}); len(all) != n {
+			t.Errorf("%d problems, want %d", len(all), n)
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if few, many := allocated(200), allocated(2000); many > 15*few {
+		t.Errorf("%d bytes for 200 rules and %d for 2,000", few, many)
+	}
 }

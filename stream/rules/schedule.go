@@ -48,7 +48,7 @@ func (p *parser) parseTimes(where string, n *yaml.Node, s *Schedule, keys []stri
 		p.failAt(n, "%s: found %s, want a mapping such as {days: [mon-fri], hours: \"08:00-19:00\"}", where, describe(n))
 		return false
 	}
-	before := len(p.problems.errors())
+	before := p.faulty()
 	s.days = [7]bool{true, true, true, true, true, true, true}
 	s.hours = [][2]int{{0, 24 * 60}}
 	s.Holidays = "include"
@@ -86,7 +86,7 @@ func (p *parser) parseTimes(where string, n *yaml.Node, s *Schedule, keys []stri
 		}
 	})
 	slices.SortFunc(s.hours, func(a, b [2]int) int { return a[0] - b[0] })
-	return len(p.problems.errors()) == before
+	return p.faulty() == before
 }
 
 func (p *parser) parseDays(where string, n *yaml.Node, text string, s *Schedule) {

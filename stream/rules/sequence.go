@@ -343,7 +343,7 @@ func (p *parser) checkSequence(r *Rule, at map[string]*yaml.Node) {
 // compileSequence compiles a rule with a sequence: all its conditions are of what messages say, its text
 // is of the times of its steps.
 func (p *parser) compileSequence(r *Rule, at map[string]*yaml.Node, before int) {
-	bad := len(p.problems.errors())
+	bad := p.faulty()
 	if bad > before {
 		return
 	}
@@ -441,7 +441,7 @@ func (p *parser) compileSequence(r *Rule, at map[string]*yaml.Node, before int) 
 			pieces[i].expr = texts[e]
 		}
 	}
-	if len(p.problems.errors()) > bad {
+	if p.faulty() > bad {
 		return
 	}
 	out.text = pieces

@@ -94,9 +94,9 @@ func (p *parser) expand(n *yaml.Node) []*Rule {
 	}
 	var rules []*Rule
 	for _, x := range all {
-		before := len(p.problems.errors())
+		before := p.faulty()
 		r := p.parseRule(p.instantiate(n, id, domain, x))
-		if len(p.problems.errors()) > before {
+		if p.faulty() > before {
 			if !x.sample && len(all) > 1 { // the others would say the same
 				last := &p.problems[len(p.problems)-1]
 				last.Message += " (with " + x.suffix + ")"

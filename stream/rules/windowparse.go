@@ -228,7 +228,7 @@ func (c *compiler) parseLets(r *Rule, at map[string]*yaml.Node) (lets []let, arg
 // compileWindow compiles a rule with windows: the arguments of its lets and its key are about single
 // readings, all else about the lets.
 func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
-	bad := len(p.problems.errors())
+	bad := p.faulty()
 	of := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: r.On, columns: columnsOf(r.On), ofReadings: true}
 	lets, args := of.parseLets(r, at)
 	over := &compiler{p: p, metrics: map[string]kind{}, reads: map[string]bool{}, vars: map[string]variable{}, on: "the lets",
@@ -265,7 +265,7 @@ func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
 	}
 	ofReadings, ok1 := of.settle(r, readings, len(readings), before)
 	ofLets, ok2 := over.settle(r, all, len(conditions), before)
-	if !ok1 || !ok2 || len(p.problems.errors()) > bad {
+	if !ok1 || !ok2 || p.faulty() > bad {
 		return
 	}
 	if r.spans() {
@@ -293,7 +293,7 @@ func (p *parser) compileWindow(r *Rule, at map[string]*yaml.Node, before int) {
 			pieces[i].expr = ofLets[e]
 		}
 	}
-	if len(p.problems.errors()) > bad {
+	if p.faulty() > bad {
 		return
 	}
 	out.text = pieces
