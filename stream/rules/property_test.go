@@ -241,6 +241,12 @@ func againstReference(t *testing.T, seed uint64) bool {
 	rnd := rand.New(rand.NewPCG(seed, 77))
 	c := newPropertyCase(rnd)
 	c.rules = append(c.rules, askingRules(rand.New(rand.NewPCG(seed, 79)))...)
+	return c.agrees(t, seed)
+}
+
+// agrees reports whether the engine and the reference make the same of the rules and messages.
+func (c propertyCase) agrees(t *testing.T, seed uint64) bool {
+	t.Helper()
 	port, err := devices.ParseZone([]byte(refPort))
 	if err != nil {
 		t.Fatal(err)

@@ -150,6 +150,9 @@ func standing(said []refMessage, t refTerm) float64 {
 	case t.fn == "":
 		return all[len(all)-1].v
 	}
+	if slices.Contains(baselineCalls, t.fn) {
+		return refBaseline(t.fn, all)
+	}
 	return seriesOf(t.fn, all, t.span)
 }
 
