@@ -51,6 +51,7 @@ type Worker struct {
 	book    *Book
 	applied atomic.Uint64
 	metrics *metrics
+	every   time.Duration           // tickEvery
 	hook    func(step string) error // a test's, which ends the worker there as a kill would
 }
 
@@ -59,7 +60,7 @@ func NewWorker(cfg WorkerConfig) *Worker {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Worker{cfg: cfg, book: cfg.Book, metrics: newMetrics(cfg.Book, cfg.Metrics)}
+	return &Worker{cfg: cfg, book: cfg.Book, every: tickEvery, metrics: newMetrics(cfg.Book, cfg.Metrics)}
 }
 
 // Applied is the sequence of events up to which all are alarms.
@@ -131,7 +132,7 @@ func orNil(ctx context.Context, err error) error {
 }
 
 func (r *run) loop(ctx context.Context, messages <-chan streamlog.Message, failed <-chan error) error {
-	tick, entries := time.NewTicker(tickEvery), time.NewTicker(logEvery)
+	tick, entries := time.NewTicker(r.every), time.NewTicker(logEvery)
 	defer tick.Stop()
 	defer entries.Stop()
 	more := make(chan struct{}, 1) // acts are left to fold

@@ -35,6 +35,7 @@ func (b *bench) open(l *streamlog.Log, cfg Config, parent func(string) string) {
 	b.book = NewBook(cfg, bucket, desk, nil)
 	b.book.within = time.Minute // machines are slow
 	b.worker = NewWorker(WorkerConfig{Log: l, Book: b.book, Parent: parent})
+	b.worker.every = time.Hour // what time does is done by tick: the worker's clock is the real one
 }
 
 // follow runs the book until the test ends or stop.
@@ -97,7 +98,9 @@ func (b *bench) publish(events ...batch.Event) {
 	}
 }
 
-var t0 = time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC)
+// t0 is when things begin to happen in tests: not so long ago that a worker, whose clock is the real one, forgets
+// them, and long enough that they are over.
+var t0 = time.Now().UTC().Truncate(time.Hour).Add(-3 * time.Hour)
 
 func event(rule, key, severity, state string, minute float64) batch.Event {
 	at := t0.Add(time.Duration(minute * float64(time.Minute)))
