@@ -1,5 +1,5 @@
 // The alarms of the made-up city: one a rule and key, with the states and answers of /api/v1/alarms. What happens to
-// them beyond being raised is by their number, so that each kind of alarm is among them.
+// them beyond being raised, in the past, is by their number, so that each kind of alarm is among them.
 const hidden = ['shelved', 'suppressed', 'out_of_service'];
 const fits = {
   ack: ['unacked', 'returned'],
@@ -33,7 +33,7 @@ export class AlarmBook {
       domain: event.domain, device: event.device, zone: event.zone, text: event.text, escalated: n % 17 === 5, chattering: n % 11 === 3,
       held_by: '', last_action: 'raised', last_by: '', group: '', first_out: '', event: event.id,
     };
-    switch (n % 9) {
+    switch (at < this.#now() ? n % 9 : 0) {
       case 2:
         Object.assign(a, { state: 'acked', acked_by: 'Rosa Lo Verde', acked_at: this.#stamp(at + 140_000), note: 'Squadra 4 avvisata', last_action: 'ack', last_by: 'Rosa Lo Verde' });
         break;

@@ -112,7 +112,11 @@ try {
     }
     await v.close();
   }
-  if (!only || 'alarms'.includes(only)) await alarms.once(browser, { eventText: 'of the made-up city' });
+  if (!only || 'alarms'.includes(only)) {
+    await alarms.once(browser, { eventText: 'of the made-up city' });
+    let raised = 0;
+    await alarms.calm(browser, (severity) => mock.raise([...mock.city.values()][++raised], severity, 'calm', `calm ${raised}`));
+  }
 } catch (err) {
   check(false, String(err.stack ?? err));
 } finally {

@@ -34,6 +34,8 @@ export interface Alarm {
   event?: string;
   last_action?: string;
   last_by?: string;
+  /** raised, in Unix ms: the page's own */
+  at?: number;
 }
 
 export const actions = ['ack', 'unack', 'shelve', 'unshelve', 'assign', 'comment', 'close'] as const;
@@ -95,6 +97,14 @@ export class Stale extends Error {
 
 const path = '/api/v1/alarms';
 
+/** A page of the open alarms of some severity, the newest first. */
+export interface AlarmPage {
+  alarms: Alarm[];
+  /** on all pages */
+  total: number;
+  next?: string;
+}
+
 export const alarmsApi = {
   /** The alarm after it; a Stale where it changed meanwhile. */
   async act(id: string, act: Act, rev: number | undefined): Promise<Alarm> {
@@ -112,6 +122,8 @@ export const alarmsApi = {
     const answer = await send<{ results: { id: string; status: number; detail?: string }[] }>('POST', `${path}/actions`, { ...act, ids });
     return answer.results;
   },
+
+  list: (query: { severity?: string; limit: number; cursor?: string }, signal?: AbortSignal) => get<AlarmPage>(path, query, signal),
 
   /** What happened to an alarm, the oldest first. */
   async log(id: string, signal?: AbortSignal): Promise<AlarmEntry[]> {

@@ -19,6 +19,12 @@ export const canDo = (a: Alarm, action: Action): boolean => fits[action]?.includ
 /** Actions that nobody after can understand without a word. */
 export const wantsNote = (action: Action): boolean => action === 'comment' || action === 'shelve' || action === 'close';
 
+/** The key of each action in the list. */
+export const letters: Record<string, Action> = { a: 'ack', u: 'unack', s: 'shelve', g: 'assign', c: 'comment', x: 'close' };
+
+/** What takes an action back. What was closed or said cannot be. */
+export const undoOf: Partial<Record<Action, Action>> = { ack: 'unack', unack: 'ack', shelve: 'unshelve' };
+
 /** The alarm as it will be when the server takes the action: shown until it has answered. */
 export function foreseen(a: Alarm, act: Act): Alarm {
   const note = act.note || a.note;
@@ -56,7 +62,7 @@ export function wanted(a: Alarm, f: AlarmFilter, words: (a: Alarm) => string): b
   return !text || words(a).toLowerCase().includes(text);
 }
 
-const age = (a: Alarm) => Date.parse(a.raised) || 0;
+const age = (a: Alarm) => a.at ?? (Date.parse(a.raised) || 0);
 
 export type AlarmSort = 'severity' | 'newest' | 'oldest';
 
@@ -68,7 +74,7 @@ export function byPlace(sort: AlarmSort): (a: Alarm, b: Alarm) => number {
   return (a, b) => severityRank(b.severity) - severityRank(a.severity) || Number(calls(b)) - Number(calls(a)) || age(b) - age(a) || id(a, b);
 }
 
-/** The one that has waited longest for somebody; unacked before those that returned. */
+/** The one that has waited longest for somebody, of those that have not returned. */
 export function oldestWaiting(alarms: Iterable<Alarm>): Alarm | undefined {
   let found: Alarm | undefined;
   for (const a of alarms) {

@@ -5,6 +5,7 @@ import { Alarms } from './alarms.svelte';
 const alarm = (id: string, rev = 1): Alarm => ({ id, rule: 'r', key: id, severity: 'major', state: 'unacked', raised: '2026-01-31T10:00:00.000Z', cleared: null, count: 1, rev });
 
 /** A server that answers when the test says so. */
+const soon = (holds: () => void) => vi.waitFor(holds, { timeout: 50_000, interval: 5 });
 let answer: (status: number, body: unknown) => void;
 let asked: { url: string; body: Record<string, unknown> }[];
 
@@ -100,6 +101,76 @@ describe('the feed', () => {
     expect(alarms.announced?.id).toBe('c');
     alarms.take([alarm('d')], true);
     expect([...alarms.open.keys()]).toEqual(['d']);
+  });
+});
+
+describe('more alarms than the feed begins with', () => {
+  const old = (id: string, severity: string, rev = 1) => ({ ...alarm(id, rev), severity });
+  /** Answers what is asked for next, which must be this. */
+  async function page(query: string, body: unknown): Promise<void> {
+    await soon(() => expect(asked.map((a) => a.url)).toContain(`/api/v1/alarms?${query}`));
+    asked = [];
+    answer(200, body);
+  }
+  const newest = Array.from({ length: 5000 }, (_x, i) => old(`n${i}`, 'warning'));
+
+  beforeEach(() => {
+    vi.stubGlobal('fetch', (url: string) => {
+      if (url.endsWith('/health')) return new Promise<Response>(() => {});
+      asked.push({ url, body: {} });
+      return new Promise<Response>((resolve) => (answer = (status, body) => resolve(new Response(JSON.stringify(body), { status }))));
+    });
+  });
+
+  it('are read while somebody looks, the gravest first; what the feed tells meanwhile is newer', async () => {
+    const alarms = new Alarms();
+    alarms.take(newest, true);
+    expect([alarms.partial, alarms.open.size, asked]).toEqual([true, 5000, []]);
+    const stop = alarms.watch();
+    await page('limit=1', { alarms: [], total: 5004 });
+    await page('severity=critical&limit=1000', { alarms: [old('c', 'critical')], total: 2, next: 'more' });
+    await page('severity=critical&limit=1000&cursor=more', { alarms: [old('over', 'critical')], total: 2 });
+    await soon(() => expect(alarms.absent).toBe(2));
+    alarms.take([{ ...old('over', 'critical', 2), state: 'normal' }, { ...old('c', 'critical', 2), state: 'acked' }, old('m', 'major', 5)], false);
+    // Read before the feed told of it: it must not come back, nor go back.
+    await page('severity=major&limit=1000', { alarms: [old('over', 'major'), old('m', 'major')], total: 2 });
+    await page('severity=warning&limit=1000', { alarms: [old('n1', 'warning'), old('w', 'warning')], total: 2 });
+    await page('severity=info&limit=1000', { alarms: [], total: 0 });
+    await soon(() => expect(alarms.partial).toBe(false));
+    expect([alarms.absent, alarms.open.size, alarms.open.has('over')]).toEqual([0, 5003, false]);
+    expect([alarms.open.get('c')?.state, alarms.open.get('m')?.rev]).toEqual(['acked', 5]);
+    stop();
+  });
+
+  it('are begun anew with a fresh list, and not read when nobody looks', async () => {
+    const alarms = new Alarms();
+    const stop = alarms.watch();
+    alarms.take(newest, true);
+    await page('limit=1', { alarms: [], total: 6000 });
+    alarms.take([old('only', 'major')], true);
+    expect([alarms.partial, alarms.open.size]).toEqual([false, 1]);
+    stop();
+    alarms.take(newest, true);
+    expect(alarms.partial).toBe(true);
+    expect(asked.filter((a) => a.url.endsWith('limit=1'))).toEqual([]);
+  });
+});
+
+describe('what was done', () => {
+  it('can be taken back, where it went well', async () => {
+    const alarms = new Alarms();
+    alarms.take([alarm('a'), alarm('b')], true);
+    vi.stubGlobal('fetch', (url: string, init: { body: string }) => {
+      asked.push({ url, body: JSON.parse(init.body) as Record<string, unknown> });
+      if (url.includes('/b/')) return Promise.resolve(new Response(JSON.stringify({ title: 'Conflict' }), { status: 409 }));
+      return Promise.resolve(new Response(JSON.stringify({ ...alarm('a', 2), state: url.endsWith('/ack') ? 'acked' : 'unacked' }), { status: 200 }));
+    });
+    await alarms.act(['a', 'b'], { action: 'ack' });
+    expect(alarms.done).toEqual({ action: 'ack', ids: ['a'] });
+    asked = [];
+    await alarms.undo();
+    expect(asked.map((a) => a.url)).toEqual(['/api/v1/alarms/a/unack']);
+    expect(alarms.done).toEqual({ action: 'unack', ids: ['a'] });
   });
 });
 
