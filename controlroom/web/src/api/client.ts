@@ -232,10 +232,16 @@ export async function get<T>(path: string, query: Record<string, string | number
 }
 
 /** A text goes as YAML, anything else as JSON. */
-export async function send<T>(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-  const headers: Record<string, string> = { Accept: 'application/json' };
+export async function send<T>(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown, signal?: AbortSignal, more: Record<string, string> = {}): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json', ...more };
   if (body !== undefined) headers['Content-Type'] = typeof body === 'string' ? 'application/yaml' : 'application/json';
   return answer<T>(await fetch(path, { method, headers, body: body === undefined || typeof body === 'string' ? body : JSON.stringify(body), signal }));
+}
+
+/** What is there, and the tag by which a change of it can be made to this state alone. */
+export async function tagged<T>(path: string): Promise<{ found: T; tag: string }> {
+  const response = await fetch(path, { headers: { Accept: 'application/json' } });
+  return { found: await answer<T>(response), tag: response.headers.get('ETag') ?? '' };
 }
 
 /** undefined where there is none (404). */

@@ -1,5 +1,5 @@
 import type { CityEvent } from '../feed/protocol';
-import { get, Problem, send } from './client';
+import { get, Problem, send, tagged } from './client';
 
 /** A rule in force: what was written, and what the server says of it. */
 export interface Rule {
@@ -82,6 +82,10 @@ export interface Why {
   since?: string;
   devices?: number;
   window?: { type: string; from: string; to: string };
+  /** so many times late readings changed what was told, and what came of that */
+  correction?: number;
+  ended?: string;
+  withdrawn?: boolean;
   schedule?: Record<string, unknown>;
   reason?: string;
   chain?: string[];
@@ -142,7 +146,13 @@ export const rulesApi = {
 
   check: (text: string, signal?: AbortSignal) => send<{ ok: boolean; problems: RuleProblem[] }>('POST', '/api/v1/rules/check', text, signal),
 
-  put: (id: string, text: string) => send<Rule>('PUT', path(id), text),
+  /** Enters a rule in place of the version that was seen, '' where none was; a Problem 412 where there is another by now. */
+  async put(id: string, text: string, seen: string): Promise<Rule> {
+    if (seen === '') return send<Rule>('PUT', path(id), text, undefined, { 'If-None-Match': '*' });
+    const { found, tag } = await tagged<Rule>(path(id));
+    if (found.version !== seen) throw new Problem(412, 'Precondition Failed', '');
+    return send<Rule>('PUT', path(id), text, undefined, { 'If-Match': tag });
+  },
 
   /** What a text would have raised as the rule `id`, with the readings of the past. */
   backtest: (id: string, text: string, from: Date, to: Date, signal?: AbortSignal) =>

@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest';
-import { refused, type Rule } from '../api/rules';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { refused, rulesApi, type Rule } from '../api/rules';
 import { Problem } from '../api/client';
 import { idIn, offsetOf, pieces, ruleText, sortRules } from './rules';
 
@@ -83,5 +83,26 @@ describe('rules', () => {
     const of = (id: string, severity: string): Rule => ({ id, severity });
     const all = [of('b', 'info'), of('c', 'critical'), of('a', 'info')];
     expect(sortRules(all, 'severity', true, 'en').map((r) => r.id)).toEqual(['c', 'a', 'b']);
+  });
+});
+
+describe('entering a rule', () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  it('is in place of the version that was seen, or of none, and of no other', async () => {
+    const asked: [string, string | undefined, string | undefined][] = [];
+    vi.stubGlobal('fetch', (_url: string, init: { method?: string; headers: Record<string, string> }) => {
+      asked.push([init.method ?? 'GET', init.headers['If-Match'], init.headers['If-None-Match']]);
+      return Promise.resolve(new Response(JSON.stringify(rule), { status: 200, headers: { ETag: '"tag"' } }));
+    });
+    await rulesApi.put('lamp-dead', 'id: lamp-dead', 'abc');
+    await rulesApi.put('new', 'id: new', '');
+    await expect(rulesApi.put('lamp-dead', 'id: lamp-dead', 'before')).rejects.toMatchObject({ status: 412 });
+    expect(asked).toEqual([
+      ['GET', undefined, undefined],
+      ['PUT', '"tag"', undefined],
+      ['PUT', undefined, '*'],
+      ['GET', undefined, undefined],
+    ]);
   });
 });

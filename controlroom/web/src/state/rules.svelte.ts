@@ -7,8 +7,8 @@ class Rules {
   list = $state.raw<Rule[] | undefined>();
   problems = $state.raw<RuleProblem[]>([]);
   failed = $state('');
-  /** texts that were changed and not saved, by the rule's id; '' is the new rule: they survive a look elsewhere */
-  readonly drafts = new Map<string, string>();
+  /** texts that were changed and not saved, by the rule's id, and the version they were made from; '' is the new rule: they survive a look elsewhere */
+  readonly drafts = new Map<string, { text: string; from: string }>();
   #run = 0;
 
   /** Reads the list now and again and again; returns how to stop. For an effect. */
