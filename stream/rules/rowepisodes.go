@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"time"
@@ -18,8 +19,8 @@ import (
 // episodeRow is what an event tells of an episode.
 type episodeRow struct {
 	episode   string // "": of none
-	since     int64  // Unix ms, as all times
-	about     int64  // when the episode began to be told of, or ended
+	since     string // as it is written
+	about     int64  // when the episode was raised, or ended, Unix ms
 	ends      bool
 	corrects  bool // what was told before
 	withdrawn bool // it never was
@@ -27,28 +28,89 @@ type episodeRow struct {
 
 // tellsOf reads what an event's context says of its episode and of the rules on events that it comes of.
 func (row *Row) tellsOf(ev *batch.Event) {
-	var c struct {
-		Chain                        []string
-		Episode, Since, Ended, Began string
-		Correction                   int
-		Withdrawn                    bool
-	}
-	if json.Unmarshal(ev.Context, &c) != nil { // of nobody who tells such
-		c.Chain, c.Episode, c.Withdrawn = nil, "", false
-	}
-	row.chain = c.Chain
-	t := episodeRow{episode: c.Episode, about: row.Time, ends: ev.State == tellings[toldCleared], corrects: c.Correction > 0, withdrawn: c.Withdrawn}
-	text := c.Began
-	if t.ends {
-		text = c.Ended
-	}
-	if at, err := time.Parse(timeLayout, text); err == nil {
-		t.about = min(at.UnixMilli(), row.Time)
-	}
-	if at, err := time.Parse(timeLayout, c.Since); err == nil {
-		t.since = at.UnixMilli()
-	}
+	t := episodeRow{about: row.Time, ends: ev.State == tellings[toldCleared]}
+	row.chain = nil
+	members(ev.Context, func(name, value []byte) {
+		when := ""
+		switch string(name) {
+		case "episode":
+			t.episode = plainText(value)
+		case "since":
+			t.since = plainText(value)
+		case "began":
+			if !t.ends {
+				when = plainText(value)
+			}
+		case "ended":
+			if t.ends {
+				when = plainText(value)
+			}
+		case "correction":
+			t.corrects = true
+		case "withdrawn":
+			t.withdrawn = string(value) == "true"
+		case "chain":
+			if json.Unmarshal(value, &row.chain) != nil {
+				row.chain = nil
+			}
+		}
+		if at, err := time.Parse(timeLayout, when); err == nil {
+			t.about = min(at.UnixMilli(), row.Time)
+		}
+	})
 	row.tells = t
+}
+
+// plainText is a JSON text without escapes; "" for anything else.
+func plainText(value []byte) string {
+	if n := len(value); n > 1 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : n-1])
+	}
+	return ""
+}
+
+// members calls do for the members of a JSON object, values as they are written, and ends where it is none: most events say
+// nothing that is asked for here, and to read all of it takes ten times as long.
+func members(object []byte, do func(name, value []byte)) {
+	text := func(i int) int { // behind the text that begins at i
+		for j := i + 1; j < len(object); j++ {
+			switch object[j] {
+			case '\\':
+				j++
+			case '"':
+				return j + 1
+			}
+		}
+		return len(object)
+	}
+	for i := bytes.IndexByte(object, '"'); i >= 0 && i < len(object) && object[i] == '"'; {
+		end := text(i)
+		name := object[i+1 : max(end-1, i+1)]
+		colon := bytes.IndexByte(object[end:], ':')
+		if colon < 0 {
+			return
+		}
+		first := end + colon + 1
+		depth := 0
+		for i = first; i < len(object) && (depth > 0 || object[i] != ',' && object[i] != '}'); {
+			switch object[i] {
+			case '"':
+				i = text(i)
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				depth--
+			}
+			i++
+		}
+		do(name, bytes.TrimSpace(object[first:min(i, len(object))]))
+		if next := bytes.IndexByte(object[min(i, len(object)):], '"'); next >= 0 {
+			i += next
+		} else {
+			return
+		}
+	}
 }
 
 // amends reports whether the row only corrects what an episode was told to be.
@@ -63,7 +125,7 @@ type heldEpisode struct{ begins, ends *heldRow }
 // held itself. What it corrects of a time that has been judged stays as it was.
 func (st *rowSettler) take(row *Row) (hold bool) {
 	t := &row.tells
-	if t.episode == "" {
+	if t.episode == "" || !t.corrects && !t.withdrawn {
 		return true
 	}
 	held := st.episodes[t.episode]

@@ -99,7 +99,7 @@ func (e *RowEngine) settleWith(now int64) {
 			}
 			slots, then := p.slots[pl], second.plan(pl.domain)
 			slots.settles = len(then.rules) > 0
-			slots.settlesAll = slots.settles && (len(then.series) > 0 || then.joins || then.hasWindows || on == OnEvents)
+			slots.settlesAll = slots.settles && (len(then.series) > 0 || then.joins || then.hasWindows)
 		}
 	}
 }
@@ -163,6 +163,7 @@ func (e *RowEngine) keep(p *rowProgram, row *Row, at int64, concerns bool) {
 	d := e.device(row.On, row.Device, row.Domain)
 	slots := p.slots[d.plan]
 	asked := e.joins != nil && (row.On == onObservations || row.On == OnCounts && row.column("zone") == "")
+	concerns = concerns || row.tells.corrects
 	if !asked && !(slots.settles && (concerns || slots.settlesAll)) || e.feeds(row) || !e.settler.take(row) {
 		return
 	}
@@ -188,7 +189,10 @@ func (st *rowSettler) hold(d *device, row *Row, at int64, says []heldReading) {
 		device: strings.Clone(row.Device), domain: strings.Clone(row.Domain), rule: strings.Clone(row.rule), chain: slices.Clone(row.chain),
 	}
 	t := &row.tells
-	if h.since, h.ends = t.since, t.ends; t.episode != "" {
+	if since, err := time.Parse(timeLayout, t.since); err == nil {
+		h.since = since.UnixMilli()
+	}
+	if h.ends = t.ends; t.episode != "" {
 		h.at, h.time, h.episode = t.about, t.about, t.episode // what the clock makes is later than what was received
 		st.note(h)
 	}
