@@ -15,7 +15,8 @@
 // came of them is in the bucket. The Worker alone writes values, each by comparison with the bucket's
 // revision. What an operator does is one more value in the bucket, an act, however many alarms it is
 // on: it counts for an alarm where that still has the rev that was seen, in the bucket's order, which
-// all Books follow; of two who act at once one is told that the alarm changed. The Worker writes acts
+// all Books follow; of two who act at once one is told that the alarm changed. One that no value has room for
+// is in parts, and its last value does all of it. The Worker writes acts
 // into the alarms' values afterwards. What happened to an alarm is kept within its value until it is on
 // the log, and comes again under the same name after a kill; whoever reads the table alarm_log sees it
 // once.
