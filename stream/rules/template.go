@@ -76,6 +76,11 @@ func (p *parser) expand(n *yaml.Node) []*Rule {
 		case "domain":
 			domain = v.Value
 		case "for_each":
+			if each != nil {
+				p.rule = clip(id, 128)
+				p.failAt(k, "for_each: a second time, first on line %d", each.Line)
+				return nil
+			}
 			each = v
 		}
 	}
