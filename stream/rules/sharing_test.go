@@ -129,7 +129,7 @@ func (s *sharing) Apply(partition int, seq uint64, o *batch.Observations) {
 // Settle returns what the log does not have yet.
 func (s *sharing) Settle() []batch.Event {
 	events := s.settle()
-	s.open.closes(events, s.have)
+	s.open.follows(events, s.have)
 	return s.publish(events)
 }
 

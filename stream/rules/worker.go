@@ -328,7 +328,7 @@ func (r *run) round(ctx context.Context, all []streamlog.Message) error {
 // settle publishes what the engine made, but for what the log has already.
 func (r *run) settle(ctx context.Context) error {
 	events := r.engine.Settle()
-	r.open.closes(events, r.have)
+	r.open.follows(events, r.have)
 	return r.publish(ctx, events)
 }
 
