@@ -210,7 +210,13 @@ func TestSeveralProcesses(t *testing.T) {
 func letIn(t *testing.T, rooms []*instance) {
 	t.Helper()
 	here, there := rooms[0], rooms[1]
-	(person{here, ""}).must(200, "PUT", "/api/v1/users/"+rosalia, `{"role":"admin","password":"`+password+`"}`)
+	// A control room that has not heard of the bucket since NATS was away answers 503.
+	here.eventually("make a user", func() error {
+		if status, body := (person{here, ""}).ask("PUT", "/api/v1/users/"+rosalia, `{"role":"admin","password":"`+password+`"}`); status != 200 {
+			return fmt.Errorf("%d %v", status, body)
+		}
+		return nil
+	})
 	at := func(c *instance) browser { return (&fortress{instance: c}).at("127.0.0.1") }
 	session := at(here).mustLogin(rosalia, password)
 	status := func(c *instance, want int, header ...string) {
