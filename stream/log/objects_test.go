@@ -172,10 +172,8 @@ func TestTornObject(t *testing.T) {
 func TestDropGenerations(t *testing.T) {
 	ctx, _, o, said := outsideObjects(t)
 	said.Reset()
-	var all []Generation
-	var err error
 	for n := range 2 {
-		if all, err = o.Write(ctx, "a", map[string]uint64{"seq": uint64(n + 1)}, []byte{byte(n + 1)}); err != nil {
+		if _, err := o.Write(ctx, "a", map[string]uint64{"seq": uint64(n + 1)}, []byte{byte(n + 1)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -187,7 +185,8 @@ func TestDropGenerations(t *testing.T) {
 	if b, ok, err := o.Get(ctx, "a"); len(b) != 1 || b[0] != 1 || !ok || err != nil || said.Len() > 0 {
 		t.Errorf("%v, %v, %v, want the first; said %q", b, ok, err, said)
 	}
-	if all, err = o.Write(ctx, "a", map[string]uint64{"seq": 3}, []byte{3}); err != nil {
+	all, err := o.Write(ctx, "a", map[string]uint64{"seq": 3}, []byte{3})
+	if err != nil {
 		t.Fatal(err)
 	}
 	sameParts(t, o, "a", all, 0, 3, [][]byte{{3}})
