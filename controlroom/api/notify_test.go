@@ -35,9 +35,13 @@ func notified(t *testing.T, answer *atomic.Int64) (*site, func(...batch.Event)) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	notes, err := l.KV(t.Context(), "notify_sent")
+	if err != nil {
+		t.Fatal(err)
+	}
 	desk, err := notify.New(notify.Config{
 		Settings:    notify.Settings{Receivers: []notify.Receiver{{ID: "ops", Webhook: &notify.Webhook{URL: receiver.URL}}}, Routes: []notify.Route{{ID: "file", Receivers: []string{"ops"}}}},
-		Outlets:     &notify.Outlets{Log: l, States: states},
+		Outlets:     &notify.Outlets{Log: l, States: states, Notes: notes},
 		RouteBucket: routes, DeadBucket: dead,
 	})
 	if err != nil {
