@@ -44,6 +44,7 @@ func pastOf(past *batch.Observations, rows int, asked *Past) func(context.Contex
 
 // A backtest raises what the engine raised when the past was the present, however it is cut.
 func TestBacktestIsWhatHappened(t *testing.T) {
+	t.Parallel()
 	registry := &testRegistry{assets: map[string]*devices.Asset{}}
 	for i := range 6 {
 		id := fmt.Sprint("d", i)

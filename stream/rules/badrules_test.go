@@ -92,6 +92,7 @@ func (noZones) Zone(string) *devices.Zone { return nil }
 
 // So of rules about rows: what they keep is bounded, and counted beyond it.
 func TestBadRowRulesAreContained(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, rule string
 		contained  func(e *RowEngine, r RuleStats) bool

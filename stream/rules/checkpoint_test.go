@@ -38,6 +38,7 @@ func beginsAt(t *testing.T, cfg WorkerConfig) []uint64 {
 // A checkpoint whose writing is cut off before any of its messages leaves what the last whole one was, and what comes
 // after it is judged once, by one worker and where several share the partitions.
 func TestCheckpointCutOff(t *testing.T) {
+	t.Parallel()
 	set := mustParse(t, crashRules)
 	work := day(23, 400)
 	want := ofOneWorker(t, set, work, fourPartitions)

@@ -24,6 +24,7 @@ func appendAll(to, from *batch.Observations) {
 // The same messages make the same events, however they are cut into batches and partitions, wherever
 // the engine is stopped and restored, and with partitions side by side.
 func TestSameEventsHoweverCut(t *testing.T) {
+	t.Parallel()
 	set := mustParse(t, crashRules)
 	work := day(21, 800)
 	run := func(partitions, longest int, restarts bool, seed uint64) map[string]batch.Event {
@@ -102,6 +103,7 @@ func TestPartitionsSideBySide(t *testing.T) {
 }
 
 func TestSnapshotRefusesWhatIsBroken(t *testing.T) {
+	t.Parallel()
 	set := mustParse(t, crashRules)
 	e := New(Config{}, set)
 	for i, o := range day(5, 100) {

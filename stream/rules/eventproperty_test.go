@@ -233,6 +233,7 @@ func (e refEvent) device() string {
 // TestEventsAgainstReference: what rules on events raise is what a small evaluator of what the episodes come to says, however
 // late the messages come of which the events are, and however often the events are corrected.
 func TestEventsAgainstReference(t *testing.T) {
+	t.Parallel()
 	defer lessCollecting()()
 	seeds := []uint64{1, 11}
 	for seed := range uint64(*propertySeeds) {

@@ -127,6 +127,7 @@ func frameFor(pl *plan) (*device, *frame) {
 // The closures and cel-go give the same on every expression and every value: true, false or
 // undecided; and the same number and text.
 func TestKernelsAgreeWithCEL(t *testing.T) {
+	t.Parallel()
 	g := grower{rand.New(rand.NewPCG(11, 12))}
 	n, decided, kernels, quick := 0, 0, 0, 0
 	for range 1500 {

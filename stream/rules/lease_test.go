@@ -18,6 +18,7 @@ import (
 // again between any two steps, and others take over, each time with other partitions. What is on the log is
 // what one worker would have made, each event once. So it is where one worker had all of the work before.
 func TestPartitionsMoveBetweenWorkers(t *testing.T) {
+	t.Parallel()
 	set := mustParse(t, crashRules)
 	work := day(11, 500)
 	want := ofOneWorker(t, set, work, nil)
@@ -134,6 +135,7 @@ func untilSeq(t *testing.T, w *Worker, last uint64) error {
 // Of two workers that are told to evaluate the same one does; when it dies without a word the other takes
 // over after the lease, and each event is there once. One that stops hands over at once.
 func TestAnotherWorkerTakesOver(t *testing.T) {
+	t.Parallel()
 	l := logtest.New(t, nil)
 	cfg := WorkerConfig{Log: l, Rules: FixedSource{mustParse(t, `{id: hot, when: x > 1}`)}, Checkpoint: time.Hour, Lease: 4 * time.Second}
 	var dead atomic.Bool

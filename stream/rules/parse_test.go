@@ -132,6 +132,7 @@ func TestTooBig(t *testing.T) {
 
 // Rules that name one another in a circle are told so, each once however many they are.
 func TestCirclesOfMany(t *testing.T) {
+	t.Parallel()
 	const n = 3000
 	var text strings.Builder
 	text.WriteString("rules:\n")

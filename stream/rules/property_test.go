@@ -207,6 +207,7 @@ type delivery struct {
 // however the messages arrive inside the lateness, are cut into batches and partitions, and wherever the
 // engine is restored from its snapshots. -seeds 200 goes on for longer; a failure names its seed.
 func TestAgainstReference(t *testing.T) {
+	t.Parallel()
 	defer lessCollecting()()
 	// An episode that was told late was forgotten before its time, and told twice; one that was withdrawn was told again
 	// under its id; a key's time was up when its schedule ended; one began when the end of another was told again; a

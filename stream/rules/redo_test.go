@@ -128,6 +128,7 @@ func TestPastSlots(t *testing.T) {
 // Of several files that each read few enough the rule is named with which they are too many together. What a text
 // shows has two places, for it may be a number or a text.
 func TestCrowded(t *testing.T) {
+	t.Parallel()
 	const shown = 250
 	dir := t.TempDir()
 	var files []File

@@ -94,6 +94,7 @@ func newBaselineCase(rnd *rand.Rand) (c propertyCase) {
 // TestBaselinesAgainstReference is TestAgainstReference of what is usual, over weeks in which readings come late beside
 // the end of an hour too.
 func TestBaselinesAgainstReference(t *testing.T) {
+	t.Parallel()
 	defer lessCollecting()()
 	for seed := range uint64(*propertySeeds) {
 		if seed += *propertyFirst; !newBaselineCase(rand.New(rand.NewPCG(seed, 82))).agrees(t, seed) {

@@ -121,6 +121,7 @@ func randomRowRule(rnd *rand.Rand, kind string) refRule {
 
 // TestRowsAgainstReference is TestAgainstReference for rules on rows.
 func TestRowsAgainstReference(t *testing.T) {
+	t.Parallel()
 	defer lessCollecting()()
 	// A row ended an episode that a younger one had raised; what began in a time that is sure had another's name; one
 	// that was withdrawn was raised after all; an end older than the event before it did not say when it was.

@@ -152,6 +152,7 @@ rules:
 
 // And so does one of rules about several kinds, which it reads side by side.
 func TestJoinedWorkerKilled(t *testing.T) {
+	t.Parallel()
 	killRows(t, OnJoined, joinedRules, func(l *streamlog.Log) {
 		rnd := rand.New(rand.NewPCG(6, 6))
 		for i, d := range street(3, 300) {

@@ -10,6 +10,7 @@ import (
 
 // A partition's snapshot is as large as what it is of, however many rules run, and all that it is of is there again.
 func TestSnapshotOfManyRules(t *testing.T) {
+	t.Parallel()
 	const rules, raisedBy = 3000, 2345
 	text := "rules:\n"
 	for i := range rules {

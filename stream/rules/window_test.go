@@ -206,6 +206,7 @@ func refEnds(in []refReading) (first, last refReading) {
 // Windows give what the reference gives, however the messages are cut into batches, partitions and
 // runs, and in whatever order they arrive inside the lateness.
 func TestWindowsAgainstReference(t *testing.T) {
+	t.Parallel()
 	set := mustParse(t, windowRules)
 	registry := &testRegistry{assets: map[string]*devices.Asset{}}
 	zones := []string{"kalsa", "zisa", ""}

@@ -197,6 +197,7 @@ func ofOneWorker(t testing.TB, set *Set, work []*batch.Observations, edit func(*
 // A worker that is killed between any two steps and started again leaves on the log the events of
 // one that was not, each once.
 func TestWorkerSurvivesKills(t *testing.T) {
+	t.Parallel()
 	set := mustParse(t, crashRules)
 	work := day(7, 600)
 	want := ofOneWorker(t, set, work, nil)
