@@ -57,8 +57,13 @@ export const views = [
     path: '/alarms',
     ready: '[data-testid=alarm]',
     act: async (v) => {
-      await v.page.locator('[data-testid=alarm][data-state=unacked]').first().focus();
-      await v.page.keyboard.press('s');
+      // A key that meets a row in the moment in which it goes elsewhere is nobody's: it is pressed again.
+      const ask = v.page.getByTestId('alarm-ask');
+      for (let left = 10; left > 0 && !(await ask.isVisible()); left--) {
+        await v.page.locator('[data-testid=alarm][data-state=unacked]').first().focus();
+        await v.page.keyboard.press('s');
+        await ask.waitFor({ timeout: 5_000 }).catch(() => {});
+      }
       await v.appears('[data-testid=alarm-ask]', 'shelving asks');
     },
   },
