@@ -18,15 +18,7 @@ import (
 func BenchmarkBook(b *testing.B) {
 	const n = 100_000
 	l := logtest.Open(b, b.TempDir(), nil)
-	bucket, err := l.KV(b.Context(), BucketName)
-	if err != nil {
-		b.Fatal(err)
-	}
-	desk, err := l.KV(b.Context(), DeskName)
-	if err != nil {
-		b.Fatal(err)
-	}
-	book := NewBook(Config{}, bucket, desk, nil)
+	book := bookOn(b, l, Config{})
 	book.OnChange(func([]Record) {}) // as in a control room
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
 	ready, done := make(chan struct{}), make(chan error, 1)
@@ -139,15 +131,7 @@ func BenchmarkActBesideEvents(b *testing.B) {
 func actBesideEvents(b *testing.B, perSecond int) {
 	const n, at = 20_000, 100 // alarms, and batches of events a second
 	l := logtest.Open(b, b.TempDir(), nil)
-	bucket, err := l.KV(b.Context(), BucketName)
-	if err != nil {
-		b.Fatal(err)
-	}
-	desk, err := l.KV(b.Context(), DeskName)
-	if err != nil {
-		b.Fatal(err)
-	}
-	book := NewBook(Config{}, bucket, desk, nil)
+	book := bookOn(b, l, Config{})
 	book.OnChange(func([]Record) {})
 	worker := NewWorker(WorkerConfig{Log: l, Book: book})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))

@@ -21,18 +21,24 @@ type bench struct {
 	worker *Worker
 }
 
+// bookOn is a Book on a log's buckets.
+func bookOn(t testing.TB, l *streamlog.Log, cfg Config) *Book {
+	t.Helper()
+	bucket, err := l.KV(t.Context(), BucketName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	desk, err := l.KV(t.Context(), DeskName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewBook(cfg, bucket, desk, nil)
+}
+
 func (b *bench) open(l *streamlog.Log, cfg Config, parent func(string) string) {
 	b.Helper()
 	b.log = l
-	bucket, err := l.KV(b.Context(), BucketName)
-	if err != nil {
-		b.Fatal(err)
-	}
-	desk, err := l.KV(b.Context(), DeskName)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.book = NewBook(cfg, bucket, desk, nil)
+	b.book = bookOn(b, l, cfg)
 	b.book.within = time.Minute // machines are slow
 	b.worker = NewWorker(WorkerConfig{Log: l, Book: b.book, Parent: parent})
 	b.worker.every = time.Hour // what time does is done by tick: the worker's clock is the real one

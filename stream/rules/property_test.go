@@ -271,14 +271,7 @@ func (c propertyCase) agrees(t *testing.T, seed uint64) bool {
 		{"in any order, in partitions that move between workers", 5, 29_000, false, true, 10, true},
 	} {
 		got := c.run(t, set, registry, d, rand.New(rand.NewPCG(seed, uint64(i))))
-		wrong := got.differ(want)
-		if len(wrong) == 0 && t.Failed() {
-			t.Logf("seed %d, %s", seed, d.name)
-			return false
-		}
-		if len(wrong) > 0 {
-			first := c.rule(strings.SplitN(wrong[0], ": ", 2)[1])
-			t.Errorf("seed %d, %s, of %d events %d differ, period %v:\n%s\n%s", seed, d.name, len(want), len(wrong), c.period, first.written(), strings.Join(wrong[:min(len(wrong), 8)], "\n"))
+		if !got.agrees(t, seed, d, want, func(id string) string { return fmt.Sprintf("period %v: %s", c.period, c.rule(id).written()) }) {
 			return false
 		}
 	}
@@ -286,8 +279,7 @@ func (c propertyCase) agrees(t *testing.T, seed uint64) bool {
 }
 
 // rule is the one that an event's line is of.
-func (c propertyCase) rule(line string) refRule {
-	id, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+func (c propertyCase) rule(id string) refRule {
 	return c.rules[slices.IndexFunc(c.rules, func(r refRule) bool { return r.id == id })]
 }
 

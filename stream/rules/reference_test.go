@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -341,6 +342,23 @@ func (e refEvents) differ(want refEvents) (wrong []string) {
 		return strings.Compare(a[strings.LastIndex(a, "at "):], b[strings.LastIndex(b, "at "):])
 	})
 	return wrong
+}
+
+// agrees reports whether what was told at a delivery is what is wanted, and the test has not failed. Else it says what
+// differs, and of the rule of the first line that does how it is written.
+func (e refEvents) agrees(t *testing.T, seed uint64, d delivery, want refEvents, written func(id string) string) bool {
+	t.Helper()
+	wrong, rule := e.differ(want), ""
+	if len(wrong) == 0 && !t.Failed() {
+		return true
+	}
+	if len(wrong) > 0 {
+		_, line, _ := strings.Cut(wrong[0], ": ")
+		id, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		rule = written(id)
+	}
+	t.Errorf("seed %d, %s, of %d events %d differ:\n%s\n%s", seed, d.name, len(want), len(wrong), rule, strings.Join(wrong[:min(len(wrong), 8)], "\n"))
+	return false
 }
 
 // refEvaluate is what a rule raises and clears, of messages sorted by time. period is how long a device's

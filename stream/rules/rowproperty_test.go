@@ -155,7 +155,7 @@ func rowsAgainstReference(t *testing.T, seed uint64) bool {
 		registry.assets[m.dev] = &devices.Asset{Device: devices.Device{ID: m.dev, Domain: "lab", Zone: m.zone, Lat: new(refLat(m.dev)), Lon: new(13.3)}}
 	}
 	c.rules = append(c.rules, orderedRowRules(rand.New(rand.NewPCG(seed, 80)))...)
-	all, want := refEvents{}, refEvents{}
+	all := refEvents{}
 	var texts []string
 	for _, r := range c.rules {
 		texts = append(texts, "  - "+r.written())
@@ -167,9 +167,7 @@ func rowsAgainstReference(t *testing.T, seed uint64) bool {
 			maps.Copy(all, refRows(r, c.rows))
 		}
 	}
-	for line := range all {
-		want[undated(line)] = true
-	}
+	want := undatedLines(all)
 	text := "rules:\n" + strings.Join(texts, "\n")
 	set, err := Parse("random.yaml", []byte(text))
 	if err != nil {
@@ -185,21 +183,22 @@ func rowsAgainstReference(t *testing.T, seed uint64) bool {
 		for _, on := range []string{OnTracks, OnJoined} {
 			events = append(events, c.run(t, set, registry, on, d, rand.New(rand.NewPCG(seed, uint64(i))))...)
 		}
-		got := refEvents{}
-		for line := range outcome(t, events) {
-			got[undated(line)] = true
-		}
-		if wrong := got.differ(want); len(wrong) > 0 || t.Failed() {
-			r := ""
-			if len(wrong) > 0 {
-				id, _, _ := strings.Cut(strings.TrimSpace(strings.SplitN(wrong[0], ": ", 2)[1]), " ")
-				r = c.rules[slices.IndexFunc(c.rules, func(r refRule) bool { return r.id == id })].written()
-			}
-			t.Errorf("seed %d, %s, of %d events %d differ:\n%s\n%s", seed, d.name, len(want), len(wrong), r, strings.Join(wrong[:min(len(wrong), 8)], "\n"))
+		if !undatedLines(outcome(t, events)).agrees(t, seed, d, want, func(id string) string {
+			return c.rules[slices.IndexFunc(c.rules, func(r refRule) bool { return r.id == id })].written()
+		}) {
 			return false
 		}
 	}
 	return true
+}
+
+// undatedLines are the lines, each undated.
+func undatedLines[V any](lines map[string]V) refEvents {
+	out := refEvents{}
+	for line := range lines {
+		out[undated(line)] = true
+	}
+	return out
 }
 
 // run gives an engine of a kind of rows what arrives and returns what it made.
